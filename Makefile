@@ -1,0 +1,77 @@
+# Needs python3 (3.11 or newer) with venv, make, and a package registry. Nothing else.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+LOWEST_VENV := .venv-lowest
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+# Versions stand in pyproject.toml alone; these two read them there.
+TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+LOWEST := $(shell sed -n '/^dependencies/,/^]/s/^ *"\(.*\)>=\(.*\)".*/\1==\2/p' pyproject.toml)
+
+# JAX itself uses several threads, so more processes than this only crowd each other.
+PYTEST := -m pytest -n auto --maxprocesses=8
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-parity test-lowest lint format notebooks clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: $(VENV)/.setup ## make .venv with jconvt, its demo and its tests
+
+demo: setup ## show what jconvt does, in the terminal
+	$(VENV)/bin/python -m jconvt demo
+
+test: setup ## run tests and doctests (ARGS="-k geometry" to choose)
+	$(VENV)/bin/python $(PYTEST) $(ARGS)
+
+test-parity: $(VENV)/.parity ## the same, with PyTorch, Keras, ONNX, ... to compare with
+	$(VENV)/bin/python $(PYTEST) $(ARGS)
+
+test-lowest: $(LOWEST_VENV)/.setup ## run the fast tests on the oldest JAX and Flax we claim
+	$(LOWEST_VENV)/bin/python $(PYTEST) tests -m "not slow" $(ARGS)
+
+lint: $(VENV)/.lint ## check format, style and types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/basedpyright
+
+format: $(VENV)/.lint ## format the code and repair what can be repaired
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+notebooks: setup ## execute every notebook
+	$(if $(wildcard notebooks/*.ipynb),$(VENV)/bin/python $(PYTEST) --nbmake notebooks $(ARGS))
+
+clean: ## remove everything that these targets made
+	rm -rf $(VENV) $(LOWEST_VENV) build dist .hypothesis
+	rm -rf .pytest_cache .ruff_cache tests/.ruff_cache
+	find jconvt tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Each environment carries stamps, so it is only touched when pyproject.toml changes.
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.setup: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[test,demo]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.setup
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[lint]'
+	@touch $@
+
+# PyTorch first and alone: asked for beside packages that want any torch, pip may
+# choose a build with several gigabytes of CUDA.
+$(VENV)/.parity: $(VENV)/.setup
+	$(VENV)/bin/python $(PIP_INSTALL) $(TORCH)
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[parity]'
+	@touch $@
+
+$(LOWEST_VENV)/.setup: pyproject.toml
+	$(PYTHON) -m venv --clear $(LOWEST_VENV)
+	$(LOWEST_VENV)/bin/python $(PIP_INSTALL) $(LOWEST) --editable '.[test]'
+	@touch $@

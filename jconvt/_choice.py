@@ -1,0 +1,108 @@
+"""Which lowering ``lowering="auto"`` uses, for each of the three maps of a layer.
+
+A layer in training runs three bilinear maps: the output, the input gradient and the
+weight gradient. Reverse mode obtains the gradients by transposing a lowering in its
+input or in its weight (`jconvt._differentiation`), so the choice for a gradient is the
+lowering whose *transpose* is good:
+
+================== ================================= ===============================
+lowering           transposed in the input           transposed in the weight
+================== ================================= ===============================
+``lhs_dilation``   an ordinary strided convolution   a convolution with dilated input
+``role_swapped``   a convolution, roles exchanged    cuDNN's backward-filter
+``phases``         strided slices, convolutions      the same
+``matmul``         one GEMM                          one GEMM
+``overlap_add``    gathered blocks, one GEMM         gathered blocks, one GEMM
+================== ================================= ===============================
+
+The platform is known only when a program is lowered, so a choice is made for each
+platform and `jax.lax.platform_dependent` picks: never `jax.default_backend()`.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jconvt._geometry import Geometry
+from jconvt._lowerings import LOWERINGS
+
+AUTO = "auto"
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+class Slot(StrEnum):
+    """One of the three maps of a layer."""
+
+    FORWARD = "forward"
+    INPUT_GRADIENT = "input gradient"
+    WEIGHT_GRADIENT = "weight gradient"
+
+
+def check_lowering(function: str, lowering: object, geometry: Geometry) -> str:
+    """`lowering` if it is ``"auto"`` or serves the geometry, or the error."""
+    if not isinstance(lowering, str):
+        raise TypeError(f"{function}: `lowering` must be a string; got {lowering!r}.")
+    if lowering == AUTO:
+        return lowering
+    if lowering not in LOWERINGS:
+        raise ValueError(
+            f"{function}: `lowering` must be one of auto, {', '.join(LOWERINGS)}; got "
+            f"{lowering!r}."
+        )
+    reason = LOWERINGS[lowering].unsupported(geometry)
+    if reason is not None:
+        raise ValueError(
+            f"{function}: `lowering`={lowering!r} cannot serve this geometry: {reason};"
+            f" got {geometry}."
+        )
+    return lowering
+
+
+def choose(slot: Slot, platform: str, geometry: Geometry, dtype: np.dtype[Any]) -> str:
+    """The name of the lowering for a slot on a platform."""
+    preferred = _PREFERENCES[platform == "cpu", _is_plain(platform, geometry, dtype)]
+    return next(
+        name
+        for name in preferred[slot]
+        if LOWERINGS[name].unsupported(geometry) is None
+    )
+
+
+def _is_plain(platform: str, geometry: Geometry, dtype: np.dtype[Any]) -> bool:
+    """Whether the platform's own convolutions are fast for this geometry.
+
+    XLA:CPU sends 1-d and 2-d convolutions of float32 (and of 16-bit floats, widened)
+    to Eigen or YNNPACK; grouped, 3-d, float64, complex and integer ones run in plain
+    loops. cuDNN's backward-data is matched for one group and no dilation.
+    """
+    if platform == "cpu":
+        narrow = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize <= 4
+        return geometry.groups == 1 and geometry.rank <= 2 and narrow
+    return geometry.groups == 1 and all(d == 1 for d in geometry.dilation)
+
+
+# (on a CPU, plain) -> slot -> lowerings in order of preference; the last serves all.
+_PREFERENCES: dict[tuple[bool, bool], dict[Slot, tuple[str, ...]]] = {
+    (True, True): {
+        Slot.FORWARD: ("matmul", "fused_phases", "phases"),
+        Slot.INPUT_GRADIENT: ("matmul", "lhs_dilation"),
+        Slot.WEIGHT_GRADIENT: ("matmul", "overlap_add"),
+    },
+    (True, False): {
+        Slot.FORWARD: ("matmul", "overlap_add"),
+        Slot.INPUT_GRADIENT: ("matmul", "overlap_add"),
+        Slot.WEIGHT_GRADIENT: ("matmul", "overlap_add"),
+    },
+    (False, True): {
+        Slot.FORWARD: ("lhs_dilation",),
+        Slot.INPUT_GRADIENT: ("lhs_dilation",),
+        Slot.WEIGHT_GRADIENT: ("role_swapped",),
+    },
+    (False, False): {
+        Slot.FORWARD: ("matmul", "phases"),
+        Slot.INPUT_GRADIENT: ("matmul", "phases"),
+        Slot.WEIGHT_GRADIENT: ("matmul", "phases"),
+    },
+}

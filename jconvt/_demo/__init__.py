@@ -1,0 +1,104 @@
+"""`python -m jconvt demo`: learn, in a minute, to enlarge a photograph threefold.
+
+A small super-resolution network, its last layer `jconvt.nnx.ConvTranspose2d`, trains on
+photographs that ship inside scikit-image and is judged on one it has never seen. The
+story is told in `run.py`; `photos.py` has the photographs, `network.py` the network and
+`picture.py` the picture.
+
+This file imports the standard library alone, so that where the demo's packages are not
+installed one clear line can say so.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGES = {
+    "flax": "flax",
+    "matplotlib": "matplotlib",
+    "optax": "optax",
+    "PIL": "pillow",
+    "rich": "rich",
+    "skimage": "scikit-image",
+}
+"""The modules the demo imports, each with the package to install for it."""
+
+FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the demo's options on `parser`."""
+    parser.add_argument(
+        "--output",
+        type=_picture_path,
+        default=Path("jconvt-demo.png"),
+        metavar="PATH",
+        help="where the comparison picture goes (default: %(default)s)",
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--seconds",
+        type=_positive(float),
+        default=60.0,
+        metavar="S",
+        help="train this long (default: %(default)g)",
+    )
+    budget.add_argument(
+        "--steps",
+        type=_positive(int),
+        metavar="N",
+        help="train this many steps instead, which a second run repeats",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="for the first weights and the order of the patches (default: %(default)s)",
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Runs the demo with the options of `add_arguments`; returns the exit status."""
+    missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        needed = ", ".join(missing)
+        print(
+            f"jconvt demo: needs {needed}; run: pip install 'jconvt[demo]'",
+            file=sys.stderr,
+        )
+        return 2
+
+    from jconvt._demo.run import run
+
+    run(options.output, options.seconds, options.steps, options.seed)
+    return 0
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], int | float]:
+    def parse(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(0)
+        if not (value > 0 and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(
+                f"must be a positive {kind.__name__}; got {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def _picture_path(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in FORMATS:
+        raise argparse.ArgumentTypeError(
+            f"must end in one of {', '.join(FORMATS)}; got {text!r}"
+        )
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path.parent} is not a directory")
+    return path

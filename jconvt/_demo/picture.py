@@ -1,0 +1,62 @@
+"""The comparison picture: the whole photograph in each column, above a detail of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from jconvt._demo.photos import Array
+
+INK, QUIET, ACCENT = "#1c1c1c", "#707070", "#c2410c"
+
+DETAIL = (162, 51, 126, 126)
+"""Left, top, width and height of the detail, in pixels of the truth."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One column: an RGB image of any resolution, its name and a line about it."""
+
+    image: Array
+    name: str
+    note: str
+    is_ours: bool = False
+
+
+def draw(panels: list[Panel], title: str, path: Path) -> None:
+    """Writes `panels` side by side to `path`; the last one is the truth."""
+    height, width = panels[-1].image.shape[:2]
+    left, top, *size = DETAIL
+    figure = Figure(figsize=(4 * len(panels), 9.2), dpi=100, layout="constrained")
+    figure.suptitle(title, color=INK, fontsize=18)
+    rows = figure.subplots(2, len(panels), squeeze=False)
+    for panel, whole, detail in zip(panels, *rows, strict=True):
+        for axes in (whole, detail):
+            _show(axes, panel.image, width, height)
+        whole.add_patch(Rectangle((left, top), *size, fill=False, color="w", lw=1.5))
+        detail.set(xlim=(left, left + size[0]), ylim=(top + size[1], top))
+        _caption(whole, panel)
+    figure.savefig(path, facecolor="white")
+
+
+def _show(axes: Axes, image: Array, width: int, height: int) -> None:
+    """The image over a frame of `width` by `height`, each of its pixels a plain square."""
+    axes.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _caption(axes: Axes, panel: Panel) -> None:
+    colour, weight = (ACCENT, "bold") if panel.is_ours else (INK, "normal")
+    axes.set_title(f"{panel.name}\n", color=colour, weight=weight, fontsize=15)
+    axes.text(
+        0.5,
+        1.02,
+        panel.note,
+        transform=axes.transAxes,
+        ha="center",
+        color=colour if panel.is_ours else QUIET,
+        fontsize=12.5,
+    )

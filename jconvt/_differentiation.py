@@ -1,0 +1,104 @@
+"""The bilinear map with its derivatives: three slots, each with its own formulation.
+
+The map ``f(x, w)`` is linear in each operand, so its derivative in the direction
+(dx, dw) is ``f(dx, w) + f(x, dw)``. `jax.custom_jvp` lets these two terms be *other
+formulations of the same f*: forward mode runs them as they are, and reverse mode
+transposes the first in dx, which makes the input gradient, and the second in dw, which
+makes the weight gradient. Each is chosen for the sake of that transpose; none of them
+runs forward in reverse mode. (`jax.custom_vjp` would give up forward mode.) The terms
+are plain JAX code, so every higher derivative follows.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+from jconvt._choice import AUTO, PLATFORMS, Slot, choose
+from jconvt._geometry import Geometry
+from jconvt._layout import Layout
+from jconvt._lowerings import LOWERINGS
+from jconvt._numerics import Numerics
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All static facts of one call of `bilinear`."""
+
+    geometry: Geometry
+    layout: Layout
+    numerics: Numerics
+    lowering: str
+
+
+def bilinear(x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
+    """The transposed convolution of batched `x` with `w`, without bias.
+
+    Both of one dtype; no size and no output size is zero.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return _formulate(Slot.FORWARD, x, w, plan)
+    return _differentiable(x, w, plan)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _differentiable(x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
+    return _formulate(Slot.FORWARD, x, w, plan)
+
+
+@partial(_differentiable.defjvp, symbolic_zeros=True)
+def _jvp(
+    plan: Plan,
+    primals: tuple[jax.Array, jax.Array],
+    tangents: tuple[jax.Array | SymbolicZero, jax.Array | SymbolicZero],
+) -> tuple[jax.Array, jax.Array]:
+    (x, w), (dx, dw) = primals, tangents
+    y = _differentiable(x, w, plan)
+    terms: list[jax.Array] = []
+    if not isinstance(dx, SymbolicZero):
+        terms.append(_formulate(Slot.INPUT_GRADIENT, dx, w, plan))
+    if not isinstance(dw, SymbolicZero):
+        terms.append(_formulate(Slot.WEIGHT_GRADIENT, x, dw, plan))
+    return y, sum(terms[1:], start=terms[0]) if terms else jnp.zeros_like(y)
+
+
+@dataclass(frozen=True)  # without slots: JAX caches traces by weak reference
+class _Formulation:
+    """A lowering ready to run; equal ones are one branch of the program."""
+
+    lowering: str
+    plan: Plan
+    layout: Layout
+    """The layout it runs in: the caller's, or channels-last on a CPU."""
+
+    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        lower = LOWERINGS[self.lowering].lower
+        given, geometry = self.plan.layout, self.plan.geometry
+        if self.layout == given:
+            return lower(x, w, geometry, given, self.plan.numerics)
+        x, w = given.input_channels_last(x), given.weight_channels_first(w)
+        y = lower(x, w, geometry, self.layout, self.plan.numerics)
+        return given.output_from_channels_last(y)
+
+
+def _formulate(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
+    if plan.lowering != AUTO:
+        return _Formulation(plan.lowering, plan, plan.layout)(x, w)
+    branches = {
+        platform: _Formulation(
+            choose(slot, platform, plan.geometry, x.dtype),
+            plan,
+            # XLA:CPU is fast in channels-last alone inside scan and while bodies.
+            Layout.channels_last(plan.geometry.rank)
+            if platform == "cpu"
+            else plan.layout,
+        )
+        for platform in PLATFORMS
+    }
+    default = branches["cuda"]
+    others = {p: branch for p, branch in branches.items() if branch != default}
+    if not others:
+        return default(x, w)
+    return lax.platform_dependent(x, w, default=default, **others)

@@ -1,0 +1,93 @@
+"""From checked options and arrays to the result: the one path of every front door."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike, DTypeLike
+
+from jconvt._choice import check_lowering
+from jconvt._differentiation import Plan, bilinear
+from jconvt._geometry import Size
+from jconvt._numerics import Numerics, Precision, check_array, settle
+from jconvt._recipe import Options, Recipe, make_recipe
+
+
+def execute(
+    options: Options,
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    *,
+    output_size: object = None,
+    precision: Precision = None,
+    preferred_element_type: DTypeLike | None = None,
+    lowering: str = "auto",
+) -> jax.Array:
+    """Check the arrays against the options, then run one compiled program."""
+    function = options.function
+    x = check_array(function, "input", input)
+    w = check_array(function, "weight", weight)
+    b = None if bias is None else check_array(function, "bias", bias)
+    recipe = make_recipe(
+        options, x.shape, w.shape, None if b is None else b.shape, output_size
+    )
+    arrays = (x, w) if b is None else (x, w, b)
+    promoted, numerics = settle(function, arrays, precision, preferred_element_type)
+    lowering = check_lowering(function, lowering, recipe.geometry)
+    return _run(x, w, b, recipe, promoted, numerics, lowering)
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=True)
+@jax.named_scope("jconvt.conv_transpose")
+def _run(
+    x: jax.Array,
+    w: jax.Array,
+    b: jax.Array | None,
+    recipe: Recipe,
+    promoted: np.dtype[Any],
+    numerics: Numerics,
+    lowering: str,
+) -> jax.Array:
+    layout, geometry = recipe.layout, recipe.geometry
+    shape = recipe.output_shape(x.shape, w.shape)
+    if _has_zero((*x.shape, *w.shape, *shape)):
+        y = jnp.zeros(shape, numerics.result)
+    else:
+        x, w = x.astype(promoted), w.astype(promoted)
+        if not recipe.batched:
+            x = jnp.expand_dims(x, layout.input[0])
+        for axis, (before, after) in zip(layout.input[2:], recipe.wrap, strict=True):
+            x = _wrap(x, axis, before, after)
+        plan = Plan(
+            geometry=geometry, layout=layout, numerics=numerics, lowering=lowering
+        )
+        y = bilinear(x, w, plan)
+        if not recipe.batched:
+            y = jnp.squeeze(y, layout.output[0])
+    if b is None:
+        return y
+    channel = layout.output[1]
+    if not recipe.batched:
+        channel -= channel > layout.output[0]
+    around = [axis for axis in range(y.ndim) if axis != channel]
+    return y + jnp.expand_dims(b.astype(promoted).astype(numerics.result), around)
+
+
+def _has_zero(sizes: tuple[Size, ...]) -> bool:
+    return any(isinstance(n, int) and n == 0 for n in sizes)
+
+
+def _wrap(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
+    """Continue `x` periodically by so many elements, over several periods if need be."""
+    n = x.shape[axis]
+    if not isinstance(n, int):
+        index = jnp.arange(-before, n + after) % n
+        return jnp.take(x, index, axis=axis, mode="clip")
+    repeated = [x] * (1 + -(-before // n) + -(-after // n))
+    start = -before % n
+    whole = lax.concatenate(repeated, axis)
+    return lax.slice_in_dim(whole, start, start + n + before + after, axis=axis)

@@ -1,0 +1,452 @@
+"""The front doors: from options to result, read top to bottom."""
+
+import jax
+from jax.typing import ArrayLike, DTypeLike
+
+from jconvt._arguments import IntOrInts, Padding, Shape, check_shape
+from jconvt._execution import execute
+from jconvt._geometry import Size
+from jconvt._layout import DimensionNumbers
+from jconvt._numerics import Precision, check_array
+from jconvt._recipe import dimension_numbers_of, make_recipe, normalize_options
+
+
+def conv_transpose(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    output_size: IntOrInts | None = None,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    dimension_numbers: DimensionNumbers | None = None,
+    precision: Precision = None,
+    preferred_element_type: DTypeLike | None = None,
+    lowering: str = "auto",
+) -> jax.Array:
+    """Transposed convolution over any number of spatial axes, in any layout.
+
+    The adjoint of the convolution with the same weight: input element ``i`` adds
+    ``weight[t] * input[i]`` at position ``i*stride + t*dilation`` of the full output,
+    from which ``padding`` elements are cropped. Per spatial axis, with S input elements
+    and K taps, that leaves ``(S-1)*stride + dilation*(K-1) + 1 - low - high +
+    output_padding`` elements. The map is linear in `input` and in `weight`, and is
+    differentiable in both modes to any order.
+
+    Letters: N batch, C_in and C_out channels, S and O the spatial sizes of input and
+    output, K the kernel's; ``*`` stands for one axis or more, or for none.
+
+    Args:
+      input: ``(N, C_in, *S)``, or unbatched ``(C_in, *S)``. JAX or NumPy, of integer,
+        floating or complex dtype.
+      weight: ``(C_in, C_out/groups, *K)``. Its rank says how many spatial axes there
+        are: 0 or more.
+      bias: ``(C_out,)``, added to every output element, also to those that no input
+        element reaches. None (the default): no bias.
+      stride: output elements between neighbouring input elements. An int, or one for
+        each spatial axis.
+      padding: *output* elements cropped: an int for both ends of every axis, or for
+        each axis an int or a (low, high) pair (negative: elements appended, which hold
+        the bias), or ``"VALID"``, ``"SAME"``, ``"SAME_LOWER"``, ``"CAUSAL"``,
+        ``"CIRCULAR"`` or ``"CIRCULAR_LOWER"``. Of the names all but VALID give
+        ``O = S*stride``. VALID gives ``O = (S-1)*stride + max(dilation*(K-1)+1,
+        stride)``, which is more than padding 0 where the kernel is smaller than the
+        stride. SAME crops as TensorFlow, Keras and lax do, SAME_LOWER as ONNX does,
+        CAUSAL so that no output depends on a later input; CIRCULAR continues the input
+        periodically and is aligned as SAME (Flax's rule), CIRCULAR_LOWER as SAME_LOWER
+        (Flax's rule with ``transpose_kernel=True``).
+      output_padding: output elements appended at the high end, positions like any
+        other of the full output (not zeros). Smaller than `stride` or `dilation` on
+        each axis; 0 with a CIRCULAR padding.
+      output_size: O itself, an int or one for each spatial axis, between the size
+        without it and ``stride - 1`` more. Then `output_padding` must be 0.
+      groups: input and output channels are split into so many groups that do not mix.
+      dilation: output elements between neighbouring taps.
+      dimension_numbers: three specs as in lax, for input, weight and output, such as
+        ``("NHWC", "HWIO", "NHWC")``; I is C_in and O is C_out/groups, the other letters
+        are spatial, and options run in the order of the weight's. A
+        `jax.lax.ConvDimensionNumbers` is taken too. None: channels first,
+        ``("NC...", "IO...", "NC...")``.
+      precision: as in `jax.lax.conv_general_dilated`.
+      preferred_element_type: dtype of the result, as in lax. None: the promoted dtype.
+      lowering: ``"auto"``, or the name of a formulation for the output and both
+        gradients; `jconvt.explain` lists them.
+
+    Returns:
+      ``(N, C_out, *O)``, or ``(C_out, *O)`` of an unbatched input, of the dtype to
+      which the operands promote by JAX's rules. 16-bit floats accumulate in float32.
+
+    Raises:
+      TypeError: an option or array of the wrong kind. Bools and floats are not ints.
+      ValueError: an option out of range, shapes that do not fit, an output size out of
+        reach or negative, a lowering that cannot serve.
+
+    Example:
+      >>> import jax.numpy as jnp, jconvt
+      >>> x = jnp.array([[[1, 2, 3]]])
+      >>> w = jnp.array([[[1, 10]]])
+      >>> jconvt.conv_transpose(x, w, stride=2)
+      Array([[[ 1, 10,  2, 20,  3, 30]]], dtype=int32)
+      >>> jconvt.conv_transpose(x, w, stride=2, padding=[(1, -2)])
+      Array([[[10,  2, 20,  3, 30,  0,  0]]], dtype=int32)
+      >>> jconvt.conv_transpose(x, w, padding="CIRCULAR")
+      Array([[[31, 12, 23]]], dtype=int32)
+      >>> volume = jnp.ones((2, 8, 8, 8, 4))
+      >>> numbers = ("NDHWC", "DHWIO", "NDHWC")
+      >>> jconvt.conv_transpose(volume, jnp.ones((3, 3, 3, 4, 6)), stride=2,
+      ...                       padding="SAME", dimension_numbers=numbers).shape
+      (2, 16, 16, 16, 6)
+
+    The sizes and the crop follow Dumoulin and Visin, arXiv:1603.07285, section 4.
+    """
+    function = "conv_transpose"
+    options = normalize_options(
+        function,
+        _rank(function, check_array(function, "weight", weight).shape),
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+        dimension_numbers=dimension_numbers,
+    )
+    return execute(
+        options,
+        input,
+        weight,
+        bias,
+        output_size=output_size,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        lowering=lowering,
+    )
+
+
+def conv_transpose1d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntOrInts = 1,
+    padding: IntOrInts = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    output_size: IntOrInts | None = None,
+    data_format: str = "NCW",
+    precision: Precision = None,
+    preferred_element_type: DTypeLike | None = None,
+    lowering: str = "auto",
+) -> jax.Array:
+    """Transposed convolution over one spatial axis, as PyTorch defines it.
+
+    As `conv_transpose2d`, with one int where that takes two.
+
+    Args:
+      input: ``(N, C_in, L)`` or ``(C_in, L)``; channels last under ``"NWC"``.
+      weight: ``(C_in, C_out/groups, K)`` in either data format.
+      bias: ``(C_out,)``, or None.
+      stride: output elements between neighbouring input elements.
+      padding: output elements cropped at both ends, at least 0.
+      output_padding: output elements appended at the end, less than `stride` or
+        `dilation`.
+      groups: groups of channels that do not mix.
+      dilation: output elements between neighbouring taps.
+      output_size: the output's length, in place of `output_padding`.
+      data_format: ``"NCW"`` or ``"NWC"``, of input and output.
+      precision: as in `conv_transpose`.
+      preferred_element_type: as in `conv_transpose`.
+      lowering: as in `conv_transpose`.
+
+    Returns:
+      ``(N, C_out, O)`` or ``(C_out, O)``, in the data format, with
+      ``O = (L-1)*stride - 2*padding + dilation*(K-1) + output_padding + 1``.
+
+    Raises:
+      TypeError: an option or array of the wrong kind.
+      ValueError: an option out of range, or shapes that do not fit.
+
+    Example:
+      >>> import jax.numpy as jnp, jconvt
+      >>> x, w = jnp.array([[1, 2, 3]]), jnp.array([[[1, 1, 1]]])
+      >>> jconvt.conv_transpose1d(x, w, stride=2, padding=1)
+      Array([[1, 3, 2, 5, 3]], dtype=int32)
+    """
+    return _conv_transpose(
+        "conv_transpose1d",
+        1,
+        input,
+        weight,
+        bias,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+        output_size=output_size,
+        data_format=data_format,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        lowering=lowering,
+    )
+
+
+def conv_transpose2d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntOrInts = 1,
+    padding: IntOrInts = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    output_size: IntOrInts | None = None,
+    data_format: str = "NCHW",
+    precision: Precision = None,
+    preferred_element_type: DTypeLike | None = None,
+    lowering: str = "auto",
+) -> jax.Array:
+    """Transposed convolution over two spatial axes, as PyTorch and MindSpore define it.
+
+    Names, order and meaning of the arguments are those of
+    `torch.nn.functional.conv_transpose2d` and of
+    `mindspore.mint.nn.functional.conv_transpose2d`.
+
+    Args:
+      input: ``(N, C_in, H, W)`` or ``(C_in, H, W)``; channels last under ``"NHWC"``.
+      weight: ``(C_in, C_out/groups, KH, KW)`` in either data format.
+      bias: ``(C_out,)``, or None.
+      stride: output elements between neighbouring input elements; an int, or a tuple or
+        list of two. So are `padding`, `output_padding`, `dilation` and `output_size`.
+      padding: output elements cropped at both ends, at least 0. For anything else, pairs
+        and ``"SAME"`` among it, see `conv_transpose`.
+      output_padding: output elements appended at the end, less than `stride` or
+        `dilation` on each axis. They are computed like any other, not zeros.
+      groups: groups of channels that do not mix.
+      dilation: output elements between neighbouring taps.
+      output_size: the output's spatial size, in place of `output_padding`.
+      data_format: ``"NCHW"`` or ``"NHWC"``, of input and output.
+      precision: as in `conv_transpose`.
+      preferred_element_type: as in `conv_transpose`.
+      lowering: as in `conv_transpose`.
+
+    Returns:
+      ``(N, C_out, OH, OW)`` or ``(C_out, OH, OW)``, in the data format, with
+      ``O = (S-1)*stride - 2*padding + dilation*(K-1) + output_padding + 1`` per axis.
+
+    Raises:
+      TypeError: an option or array of the wrong kind.
+      ValueError: an option out of range, or shapes that do not fit.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jconvt
+      >>> x = jnp.ones((1, 4, 5, 5))
+      >>> w = jnp.ones((4, 8, 3, 3))
+      >>> jconvt.conv_transpose2d(x, w).shape
+      (1, 8, 7, 7)
+      >>> jconvt.conv_transpose2d(x, w, stride=2, padding=1, output_size=(9, 10)).shape
+      (1, 8, 9, 10)
+      >>> loss = lambda w: jconvt.conv_transpose2d(x, w, stride=(2, 1)).sum()
+      >>> jax.grad(loss)(w).shape
+      (4, 8, 3, 3)
+    """
+    return _conv_transpose(
+        "conv_transpose2d",
+        2,
+        input,
+        weight,
+        bias,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+        output_size=output_size,
+        data_format=data_format,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        lowering=lowering,
+    )
+
+
+def conv_transpose3d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntOrInts = 1,
+    padding: IntOrInts = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    output_size: IntOrInts | None = None,
+    data_format: str = "NCDHW",
+    precision: Precision = None,
+    preferred_element_type: DTypeLike | None = None,
+    lowering: str = "auto",
+) -> jax.Array:
+    """Transposed convolution over three spatial axes, as PyTorch defines it.
+
+    As `conv_transpose2d`, with three ints where that takes two.
+
+    Args:
+      input: ``(N, C_in, D, H, W)`` or ``(C_in, D, H, W)``; channels last under
+        ``"NDHWC"``.
+      weight: ``(C_in, C_out/groups, KD, KH, KW)`` in either data format.
+      bias: ``(C_out,)``, or None.
+      stride: output elements between neighbouring input elements.
+      padding: output elements cropped at both ends, at least 0.
+      output_padding: output elements appended at the end, less than `stride` or
+        `dilation` on each axis.
+      groups: groups of channels that do not mix.
+      dilation: output elements between neighbouring taps.
+      output_size: the output's spatial size, in place of `output_padding`.
+      data_format: ``"NCDHW"`` or ``"NDHWC"``, of input and output.
+      precision: as in `conv_transpose`.
+      preferred_element_type: as in `conv_transpose`.
+      lowering: as in `conv_transpose`.
+
+    Returns:
+      ``(N, C_out, OD, OH, OW)`` or ``(C_out, OD, OH, OW)``, in the data format, with
+      ``O = (S-1)*stride - 2*padding + dilation*(K-1) + output_padding + 1`` per axis.
+
+    Raises:
+      TypeError: an option or array of the wrong kind.
+      ValueError: an option out of range, or shapes that do not fit.
+
+    Example:
+      >>> import jax.numpy as jnp, jconvt
+      >>> x, w = jnp.ones((1, 2, 4, 4, 4)), jnp.ones((2, 3, 2, 2, 2))
+      >>> jconvt.conv_transpose3d(x, w, stride=2).shape
+      (1, 3, 8, 8, 8)
+    """
+    return _conv_transpose(
+        "conv_transpose3d",
+        3,
+        input,
+        weight,
+        bias,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+        output_size=output_size,
+        data_format=data_format,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        lowering=lowering,
+    )
+
+
+def output_shape(
+    input_shape: Shape,
+    weight_shape: Shape,
+    *,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    output_size: IntOrInts | None = None,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    dimension_numbers: DimensionNumbers | None = None,
+) -> tuple[Size, ...]:
+    """The shape that `conv_transpose` gives for these shapes and options.
+
+    Plain arithmetic, without arrays, with the errors of `conv_transpose`.
+
+    Args:
+      input_shape: ints, or symbolic dimensions of `jax.export` for batch and space.
+      weight_shape: ints.
+      stride: as in `conv_transpose`, and so are the others.
+      padding: output elements cropped.
+      output_padding: output elements appended.
+      output_size: the output's spatial size.
+      groups: groups of channels.
+      dilation: output elements between neighbouring taps.
+      dimension_numbers: layouts of input, weight and output.
+
+    Returns:
+      A tuple of ints, symbolic where the input's are.
+
+    Raises:
+      TypeError: an argument of the wrong kind.
+      ValueError: an argument out of range, or shapes that do not fit.
+
+    Example:
+      >>> jconvt.output_shape((16, 128, 16, 16), (128, 64, 4, 4), stride=2, padding=1)
+      (16, 64, 32, 32)
+      >>> n, = jax.export.symbolic_shape("n")
+      >>> jconvt.output_shape((1, 8, n), (8, 4, 5), stride=3, padding="SAME")
+      (1, 4, 3*n)
+    """
+    function = "output_shape"
+    input_shape = check_shape(function, "input_shape", input_shape)
+    weight_shape = check_shape(function, "weight_shape", weight_shape)
+    options = normalize_options(
+        function,
+        _rank(function, weight_shape),
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+        dimension_numbers=dimension_numbers,
+    )
+    recipe = make_recipe(options, input_shape, weight_shape, None, output_size)
+    return recipe.output_shape(input_shape, weight_shape)
+
+
+def _rank(function: str, weight_shape: tuple[Size, ...]) -> int:
+    """Spatial axes, which the weight's shape tells."""
+    if len(weight_shape) < 2:
+        raise ValueError(
+            f"{function}: `weight` must have at least the axes C_in and C_out/groups; "
+            f"got shape {tuple(weight_shape)}."
+        )
+    return len(weight_shape) - 2
+
+
+def _conv_transpose(
+    function: str,
+    rank: int,
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    *,
+    stride: IntOrInts,
+    padding: IntOrInts,
+    output_padding: IntOrInts,
+    groups: int,
+    dilation: IntOrInts,
+    output_size: IntOrInts | None,
+    data_format: str,
+    precision: Precision,
+    preferred_element_type: DTypeLike | None,
+    lowering: str,
+) -> jax.Array:
+    options = normalize_options(
+        function,
+        rank,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+        dimension_numbers=dimension_numbers_of(function, data_format, rank),
+        symmetric_padding=True,
+    )
+    return execute(
+        options,
+        input,
+        weight,
+        bias,
+        output_size=output_size,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        lowering=lowering,
+    )

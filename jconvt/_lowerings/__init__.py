@@ -1,0 +1,28 @@
+"""The table of lowerings: every formulation of the one bilinear map.
+
+To add one: write a file with a function of the signature `Lower` and a `LOWERING` row,
+enter the row here, and it is tested by being listed. `jconvt._choice` decides where
+``lowering="auto"`` uses it.
+"""
+
+from jconvt._lowerings import (
+    fused_phases,
+    lhs_dilation,
+    matmul,
+    overlap_add,
+    phases,
+    role_swapped,
+)
+from jconvt._lowerings._common import Lowering
+
+LOWERINGS: dict[str, Lowering] = {
+    row.name: row
+    for row in (
+        lhs_dilation.LOWERING,
+        phases.LOWERING,
+        fused_phases.LOWERING,
+        matmul.LOWERING,
+        overlap_add.LOWERING,
+        role_swapped.LOWERING,
+    )
+}

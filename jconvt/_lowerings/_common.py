@@ -1,0 +1,85 @@
+"""The signature of a lowering, and the moves that several of them share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jconvt._geometry import Geometry, Size
+from jconvt._layout import Layout
+from jconvt._numerics import Numerics
+
+Lower = Callable[[jax.Array, jax.Array, Geometry, Layout, Numerics], jax.Array]
+"""(input, weight, geometry, layout, numerics) -> output.
+
+Bilinear in input and weight, both of one dtype; the output has ``numerics.result``.
+No size is zero, and the output size is positive: the front door has seen to that.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """One row of the table."""
+
+    name: str
+    summary: str
+    lower: Lower
+    unsupported: Callable[[Geometry], str | None]
+    """Why it cannot serve a geometry, or None where it can."""
+
+
+def serves_all(geometry: Geometry) -> None:
+    """`Lowering.unsupported` of a lowering that serves every geometry."""
+    del geometry
+
+
+def grouped_weight(w: jax.Array, groups: int) -> jax.Array:
+    """(I, O, *K) with O per group -> (I/groups, groups*O, *K), as lax groups features."""
+    if groups == 1:
+        return w
+    in_channels, out_channels, *taps = w.shape
+    w = w.reshape(groups, in_channels // groups, out_channels, *taps)
+    w = jnp.moveaxis(w, 0, 1)
+    return w.reshape(in_channels // groups, groups * out_channels, *taps)
+
+
+def merge_axes(y: jax.Array, axis: int) -> jax.Array:
+    """Merge `axis` and the next one.
+
+    One pair at a time: with explicit sharding JAX refuses a reshape that merges more.
+    """
+    shape = y.shape
+    return y.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+
+
+def depth_to_space(y: jax.Array, rank: int, first: int = 1) -> jax.Array:
+    """(..., *blocks, *offsets, ...) -> (..., *(blocks times offsets), ...).
+
+    `first` is the number of axes in front.
+    """
+    order = list(range(first))
+    for axis in range(first, first + rank):
+        order += [axis, axis + rank]
+    y = lax.transpose(y, (*order, *range(first + 2 * rank, y.ndim)))
+    for axis in range(first, first + rank):
+        y = merge_axes(y, axis)
+    return y
+
+
+def crop_space(
+    y: jax.Array, crops: Sequence[tuple[Size, Size]], first: int = 1
+) -> jax.Array:
+    """Remove (low, high) elements of axes `first`, ...; negative ones append zeros."""
+    if all(crop == (0, 0) for crop in crops):
+        return y
+    pads = [(0, 0, 0)] * y.ndim
+    for axis, (low, high) in enumerate(crops, start=first):
+        pads[axis] = (-low, -high, 0)
+    return pad(y, pads)
+
+
+def pad(y: jax.Array, pads: Sequence[tuple[Size, Size, int]]) -> jax.Array:
+    """`lax.pad` with zeros: (low, high, interior) for every axis."""
+    return lax.pad(y, jnp.zeros((), y.dtype), pads)

@@ -1,0 +1,47 @@
+"""The canonical lowering: one convolution of the stride-dilated input.
+
+The kernel is reversed by `lax.rev` feeding the convolution directly and is read as
+``IO`` + space, which is what XLA:GPU recognises as cuDNN's backward-data convolution.
+Its transpose in the input is the ordinary strided convolution.
+"""
+
+import jax
+from jax import lax
+
+from jconvt._geometry import Geometry
+from jconvt._layout import Layout
+from jconvt._lowerings._common import Lowering, grouped_weight, serves_all
+from jconvt._numerics import Numerics
+
+
+def lower(
+    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+) -> jax.Array:
+    """One `lax.conv_general_dilated` with ``lhs_dilation=stride``."""
+    weight_axes = layout.weight
+    if geometry.groups > 1:
+        w = grouped_weight(layout.weight_channels_first(w), geometry.groups)
+        weight_axes = tuple(range(w.ndim))
+    in_channels, out_channels, *space = weight_axes
+    return lax.conv_general_dilated(
+        x,
+        lax.rev(w, space),
+        window_strides=(1,) * geometry.rank,
+        padding=geometry.dilated_pads,
+        lhs_dilation=geometry.stride,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=lax.ConvDimensionNumbers(
+            layout.input, (out_channels, in_channels, *space), layout.output
+        ),
+        feature_group_count=geometry.groups,
+        precision=numerics.precision,
+        preferred_element_type=numerics.result,
+    )
+
+
+LOWERING = Lowering(
+    name="lhs_dilation",
+    summary="one convolution of the stride-dilated input (canonical)",
+    lower=lower,
+    unsupported=serves_all,
+)

@@ -1,0 +1,106 @@
+"""The weight as the convolved array and the input as its kernel.
+
+The same sum, ``y[o] = sum w[t] * x[i]`` over ``o = s*i + d*t - low``, read with the
+roles exchanged: the weight, dilated by d, is convolved with the input, dilated by s, as
+kernel. Slow to run forward, but its transpose in the weight is::
+
+    dw = conv(cotangent, input, window_strides=d, rhs_dilation=s)
+
+with the cotangent's output channels as batch: what XLA:GPU recognises as cuDNN's
+backward-filter convolution. JAX's own weight gradient of `lhs_dilation` is a
+convolution with a dilated input, which it does not (jax issue 31662).
+"""
+
+import jax
+from jax import lax
+
+from jconvt._geometry import Geometry
+from jconvt._layout import Layout
+from jconvt._lowerings._common import Lowering, merge_axes, serves_all
+from jconvt._numerics import Numerics
+
+
+def lower(
+    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+) -> jax.Array:
+    """One `lax.conv_general_dilated` of the weight with the input as kernel."""
+    if geometry.groups > 1:
+        return _grouped(x, w, geometry, layout, numerics)
+    in_channels, out_channels, *taps = layout.weight
+    batch, features, *space = layout.input
+    y_batch, y_channels, *y_space = layout.output
+    return _convolve(
+        x,
+        w,
+        geometry,
+        numerics,
+        lax.ConvDimensionNumbers(
+            (out_channels, in_channels, *taps),
+            (batch, features, *space),
+            (y_channels, y_batch, *y_space),
+        ),
+    )
+
+
+def _grouped(
+    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+) -> jax.Array:
+    """Groups: the kernel's output features are (groups, N), its inputs C_in/groups."""
+    rank, groups = geometry.rank, geometry.groups
+    x = layout.input_channels_last(x)
+    batch, *space, channels = x.shape
+    x = x.reshape(batch, *space, groups, channels // groups)
+    x = merge_axes(lax.transpose(x, (rank + 1, *range(rank + 1), rank + 2)), 0)
+    y = _convolve(
+        x,
+        layout.weight_channels_first(w),
+        geometry,
+        numerics,
+        lax.ConvDimensionNumbers(
+            (1, 0, *range(2, rank + 2)),
+            (0, rank + 1, *range(1, rank + 1)),
+            (rank + 1, 0, *range(1, rank + 1)),
+        ),
+    )
+    # y is (groups*N, *out, O).
+    y = y.reshape(groups, batch, *y.shape[1:])
+    y = lax.transpose(y, (*range(1, rank + 2), 0, rank + 2))
+    return layout.output_from_channels_last(merge_axes(y, rank + 1))
+
+
+def _convolve(
+    x: jax.Array,
+    w: jax.Array,
+    geometry: Geometry,
+    numerics: Numerics,
+    numbers: lax.ConvDimensionNumbers,
+) -> jax.Array:
+    space = numbers.rhs_spec[2:]
+    # Full padding of the dilated weight by the dilated input, less the crop.
+    reach = [
+        (x_n - 1) * s
+        for x_n, s in zip((x.shape[a] for a in space), geometry.stride, strict=True)
+    ]
+    return lax.conv_general_dilated(
+        w,
+        lax.rev(x, space),
+        window_strides=(1,) * geometry.rank,
+        padding=[
+            (r - low, r - high)
+            for r, (low, high) in zip(reach, geometry.crop, strict=True)
+        ],
+        lhs_dilation=geometry.dilation,
+        rhs_dilation=geometry.stride,
+        dimension_numbers=numbers,
+        feature_group_count=geometry.groups,
+        precision=numerics.swapped.precision,
+        preferred_element_type=numerics.result,
+    )
+
+
+LOWERING = Lowering(
+    name="role_swapped",
+    summary="the weight convolved with the input as kernel",
+    lower=lower,
+    unsupported=serves_all,
+)

@@ -1,0 +1,140 @@
+"""Dtypes and precision: settled once, at the door.
+
+Operands are promoted together by JAX's own rules (under strict promotion JAX's own
+error). The result has `preferred_element_type`, or else the promoted dtype. 16-bit
+floats are summed in float32: inside one convolution or GEMM the backends do that
+themselves; a lowering that adds up several of them does it in `accumulation`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import dtypes, lax
+from jax.typing import ArrayLike, DTypeLike
+
+Precision = str | lax.Precision | tuple[lax.Precision, lax.Precision] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """How a lowering computes.
+
+    Attributes:
+      precision: as in lax, for (input, weight) where it is a pair.
+      result: dtype of the result.
+    """
+
+    precision: Precision
+    result: np.dtype[Any]
+
+    @property
+    def accumulation(self) -> np.dtype[Any]:
+        """The dtype for sums of several convolutions or GEMMs."""
+        floating = jnp.issubdtype(self.result, jnp.floating)
+        if floating and self.result.itemsize < 4:
+            return np.dtype(np.float32)
+        return self.result
+
+    @property
+    def swapped(self) -> "Numerics":
+        """The same for operands in the order (weight, input)."""
+        if isinstance(self.precision, tuple):
+            return Numerics(self.precision[::-1], self.result)
+        return self
+
+    def summed(self) -> "Numerics":
+        """The same for a part of a sum: the result in `accumulation`."""
+        return Numerics(self.precision, self.accumulation)
+
+
+def check_array(function: str, argument: str, value: object) -> Any:
+    """`value` if it is an array JAX can convolve, or a TypeError."""
+    if not isinstance(value, jax.Array | np.ndarray):
+        # Parameters of Flax NNX and others convert themselves.
+        convert = getattr(value, "__jax_array__", None)
+        value = convert() if callable(convert) else value
+    if not isinstance(value, jax.Array | np.ndarray):
+        raise TypeError(
+            f"{function}: `{argument}` must be a JAX or NumPy array; got "
+            f"{type(value).__name__}. Convert it first, for example with jnp.asarray."
+        )
+    check_dtype(function, argument, value.dtype)
+    return value
+
+
+def check_dtype(function: str, argument: str, dtype: Any) -> None:
+    """A TypeError unless `dtype` is integer, floating or complex."""
+    if not jnp.issubdtype(dtype, jnp.number):
+        raise TypeError(
+            f"{function}: `{argument}` must hold integers, floats or complex numbers; "
+            f"got dtype {dtype}. Convert it first with .astype."
+        )
+
+
+def settle(
+    function: str,
+    arrays: tuple[ArrayLike, ...],
+    precision: object,
+    preferred_element_type: DTypeLike | None,
+) -> tuple[np.dtype[Any], Numerics]:
+    """The dtype to promote the operands to, and the numerics."""
+    promoted = np.dtype(jnp.result_type(*arrays))
+    result = promoted
+    if preferred_element_type is not None:
+        result = _check_preferred(function, promoted, preferred_element_type)
+    return promoted, Numerics(check_precision(function, precision), result)
+
+
+def check_precision(function: str, precision: object) -> Precision:
+    """`precision` as lax takes it, or a TypeError or ValueError."""
+    pair = precision if isinstance(precision, tuple | list) else (precision,)
+    if len(pair) not in (1, 2) or not all(
+        isinstance(p, str | lax.Precision | None) for p in pair
+    ):
+        raise TypeError(
+            f"{function}: `precision` must be None, a string, a jax.lax.Precision or "
+            f"two of them; got {precision!r}."
+        )
+    if pair == (None,):
+        return None
+    try:
+        canonical = tuple(lax.Precision(p) for p in pair)
+    except ValueError:
+        raise ValueError(
+            f"{function}: `precision` must be one of 'default', 'high', 'highest' and "
+            f"their aliases in jax.lax.Precision; got {precision!r}."
+        ) from None
+    return canonical[0] if len(canonical) == 1 else (canonical[0], canonical[1])
+
+
+def _check_preferred(
+    function: str, promoted: np.dtype[Any], preferred: DTypeLike
+) -> np.dtype[Any]:
+    try:
+        result = np.dtype(dtypes.canonicalize_dtype(preferred))
+    except TypeError:
+        raise TypeError(
+            f"{function}: `preferred_element_type` must be a dtype; got {preferred!r}."
+        ) from None
+    if not _can_hold(promoted, result):
+        raise TypeError(
+            f"{function}: `preferred_element_type` must be of the operands' kind "
+            f"(integers may also give floats) and no narrower; got {result} for "
+            f"operands of dtype {promoted}."
+        )
+    return result
+
+
+def _can_hold(promoted: np.dtype[Any], result: np.dtype[Any]) -> bool:
+    if result.itemsize < promoted.itemsize:
+        return False
+    if jnp.issubdtype(promoted, jnp.integer) and jnp.issubdtype(result, jnp.floating):
+        return True
+    kinds = (jnp.signedinteger, jnp.unsignedinteger, jnp.floating, jnp.complexfloating)
+    return any(
+        jnp.issubdtype(promoted, kind) and jnp.issubdtype(result, kind)
+        for kind in kinds
+    )
