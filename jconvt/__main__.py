@@ -70,15 +70,25 @@ def _add_operation(parser: argparse.ArgumentParser) -> None:
     """The arguments that `shape` and `explain` share."""
     parser.add_argument("input_shape", type=shape, help="such as 1,64,16,16")
     parser.add_argument("weight_shape", type=shape, help="such as 64,32,4,4")
-    parser.add_argument("--stride", type=ints, help="such as 2 or 2,1")
-    parser.add_argument("--padding", type=padding, help="1, or 1:2,0:1, or SAME")
-    parser.add_argument("--output-padding", type=ints, help="such as 1 or 1,0")
-    parser.add_argument("--output-size", type=ints, help="such as 32,32")
-    parser.add_argument("--groups", type=int, help="such as 4")
-    parser.add_argument("--dilation", type=ints, help="such as 2 or 2,1")
+    for name, example in (
+        ("stride", "2 or 2,1"),
+        ("output-padding", "1 or 1,0"),
+        ("output-size", "32,32"),
+        ("dilation", "2 or 2,1"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=ints, metavar="INTS", help=f"such as {example}"
+        )
+    parser.add_argument("--padding", type=padding, help="such as 1 or 1:2,0:1 or SAME")
+    parser.add_argument("--groups", type=int, metavar="INT", help="such as 4")
     layout = parser.add_mutually_exclusive_group()
-    layout.add_argument("--data-format", help="such as NHWC; the weight is IOHW")
-    layout.add_argument("--dimension-numbers", type=names, help="NHWC,HWIO,NHWC")
+    layout.add_argument("--data-format", metavar="LETTERS", help="such as NHWC")
+    layout.add_argument(
+        "--dimension-numbers",
+        type=names,
+        metavar="LETTERS,LETTERS,LETTERS",
+        help="of input, weight and output, such as NHWC,HWIO,NHWC",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object")
 
 
@@ -107,12 +117,13 @@ def padding(text: str) -> str | int | tuple[int | tuple[int, ...], ...]:
         return text
     if ":" not in text:
         return ints(text)
-    pairs = (tuple(int(n) for n in item.split(":")) for item in text.split(","))
-    return tuple(pair if len(pair) > 1 else pair[0] for pair in pairs)
+    return tuple(ints(item.replace(":", ",")) for item in text.split(","))
 
 
 def _shape(options: argparse.Namespace) -> int:
-    result = jconvt.output_shape(*_shapes(options), **_keywords(options, "output_shape"))
+    result = jconvt.output_shape(
+        *_shapes(options), **_keywords(options, "output_shape")
+    )
     if options.json:
         print(json.dumps({"output_shape": result}))
     else:

@@ -40,7 +40,9 @@ class Slot(StrEnum):
     WEIGHT_GRADIENT = "weight gradient"
 
 
-def check_lowering(function: str, lowering: object, geometry: Geometry) -> str:
+def check_lowering(
+    function: str, lowering: object, geometry: Geometry, static: bool
+) -> str:
     """`lowering` if it is ``"auto"`` or serves the geometry, or the error."""
     if not isinstance(lowering, str):
         raise TypeError(f"{function}: `lowering` must be a string; got {lowering!r}.")
@@ -51,7 +53,7 @@ def check_lowering(function: str, lowering: object, geometry: Geometry) -> str:
             f"{function}: `lowering` must be one of auto, {', '.join(LOWERINGS)}; got "
             f"{lowering!r}."
         )
-    reason = LOWERINGS[lowering].unsupported(geometry)
+    reason = LOWERINGS[lowering].refuses(geometry, static)
     if reason is not None:
         raise ValueError(
             f"{function}: `lowering`={lowering!r} cannot serve this geometry: {reason};"
@@ -60,13 +62,18 @@ def check_lowering(function: str, lowering: object, geometry: Geometry) -> str:
     return lowering
 
 
-def choose(slot: Slot, platform: str, geometry: Geometry, dtype: np.dtype[Any]) -> str:
-    """The name of the lowering for a slot on a platform."""
+def choose(
+    slot: Slot, platform: str, geometry: Geometry, dtype: np.dtype[Any], static: bool
+) -> str:
+    """The name of the lowering for a slot on a platform.
+
+    `static` says that the spatial sizes are ints, not symbolic.
+    """
     preferred = _PREFERENCES[platform == "cpu", _is_plain(platform, geometry, dtype)]
     return next(
         name
         for name in preferred[slot]
-        if LOWERINGS[name].unsupported(geometry) is None
+        if LOWERINGS[name].refuses(geometry, static) is None
     )
 
 
@@ -98,7 +105,7 @@ _PREFERENCES: dict[tuple[bool, bool], dict[Slot, tuple[str, ...]]] = {
     (False, True): {
         Slot.FORWARD: ("lhs_dilation",),
         Slot.INPUT_GRADIENT: ("lhs_dilation",),
-        Slot.WEIGHT_GRADIENT: ("role_swapped",),
+        Slot.WEIGHT_GRADIENT: ("role_swapped", "phases"),
     },
     (False, False): {
         Slot.FORWARD: ("matmul", "phases"),

@@ -19,7 +19,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jconvt._choice import AUTO, PLATFORMS, Slot, choose
 from jconvt._geometry import Geometry
-from jconvt._layout import Layout
+from jconvt._layout import Layout, wrap_axis
 from jconvt._lowerings import LOWERINGS
 from jconvt._numerics import Numerics
 
@@ -28,6 +28,7 @@ class Plan:
     """All static facts of one call of `bilinear`."""
 
     geometry: Geometry
+    wrap: tuple[tuple[int, int], ...]
     layout: Layout
     numerics: Numerics
     lowering: str
@@ -58,10 +59,21 @@ def _jvp(
     y = _differentiable(x, w, plan)
     terms: list[jax.Array] = []
     if not isinstance(dx, SymbolicZero):
-        terms.append(_formulate(Slot.INPUT_GRADIENT, dx, w, plan))
+        terms.append(_term(Slot.INPUT_GRADIENT, dx, w, plan))
     if not isinstance(dw, SymbolicZero):
-        terms.append(_formulate(Slot.WEIGHT_GRADIENT, x, dw, plan))
+        terms.append(_term(Slot.WEIGHT_GRADIENT, x, dw, plan))
     return y, sum(terms[1:], start=terms[0]) if terms else jnp.zeros_like(y)
+
+
+def _term(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
+    """A term of the derivative that leaves x and w alone as residuals.
+
+    Reverse mode would otherwise prepare the known operand (flipped, transposed, padded)
+    in the forward pass and keep that. `jax.checkpoint` puts the preparation into the
+    backward pass; no barrier is needed, since nothing else computes the same.
+    """
+    formulate = partial(_formulate, slot, plan=plan)
+    return jax.checkpoint(formulate, prevent_cse=False)(x, w)
 
 
 @dataclass(frozen=True)  # without slots: JAX caches traces by weak reference
@@ -84,11 +96,14 @@ class _Formulation:
 
 
 def _formulate(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
+    for axis, (before, after) in zip(plan.layout.input[2:], plan.wrap, strict=True):
+        x = wrap_axis(x, axis, before, after)
     if plan.lowering != AUTO:
         return _Formulation(plan.lowering, plan, plan.layout)(x, w)
+    static = plan.layout.is_static(x.shape)
     branches = {
         platform: _Formulation(
-            choose(slot, platform, plan.geometry, x.dtype),
+            choose(slot, platform, plan.geometry, x.dtype, static),
             plan,
             # XLA:CPU is fast in channels-last alone inside scan and while bodies.
             Layout.channels_last(plan.geometry.rank)

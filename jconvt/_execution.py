@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._choice import check_lowering
@@ -26,8 +25,12 @@ def execute(
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
     lowering: str = "auto",
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
-    """Check the arrays against the options, then run one compiled program."""
+    """Check the arrays against the options, then run one compiled program.
+
+    `dtype` is what to cast the arrays to; None: what they promote to.
+    """
     function = options.function
     x = check_array(function, "input", input)
     w = check_array(function, "weight", weight)
@@ -35,9 +38,10 @@ def execute(
     recipe = make_recipe(
         options, x.shape, w.shape, None if b is None else b.shape, output_size
     )
-    arrays = (x, w) if b is None else (x, w, b)
-    promoted, numerics = settle(function, arrays, precision, preferred_element_type)
-    lowering = check_lowering(function, lowering, recipe.geometry)
+    types = [dtype] if dtype is not None else [a for a in (x, w, b) if a is not None]
+    promoted, numerics = settle(function, types, precision, preferred_element_type)
+    static = all(isinstance(n, int) for n in x.shape)
+    lowering = check_lowering(function, lowering, recipe.geometry, static)
     return _run(x, w, b, recipe, promoted, numerics, lowering)
 
 
@@ -60,10 +64,12 @@ def _run(
         x, w = x.astype(promoted), w.astype(promoted)
         if not recipe.batched:
             x = jnp.expand_dims(x, layout.input[0])
-        for axis, (before, after) in zip(layout.input[2:], recipe.wrap, strict=True):
-            x = _wrap(x, axis, before, after)
         plan = Plan(
-            geometry=geometry, layout=layout, numerics=numerics, lowering=lowering
+            geometry=geometry,
+            wrap=recipe.wrap,
+            layout=layout,
+            numerics=numerics,
+            lowering=lowering,
         )
         y = bilinear(x, w, plan)
         if not recipe.batched:
@@ -79,15 +85,3 @@ def _run(
 
 def _has_zero(sizes: tuple[Size, ...]) -> bool:
     return any(isinstance(n, int) and n == 0 for n in sizes)
-
-
-def _wrap(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
-    """Continue `x` periodically by so many elements, over several periods if need be."""
-    n = x.shape[axis]
-    if not isinstance(n, int):
-        index = jnp.arange(-before, n + after) % n
-        return jnp.take(x, index, axis=axis, mode="clip")
-    repeated = [x] * (1 + -(-before // n) + -(-after // n))
-    start = -before % n
-    whole = lax.concatenate(repeated, axis)
-    return lax.slice_in_dim(whole, start, start + n + before + after, axis=axis)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from jconvt._geometry import Size
@@ -48,6 +49,10 @@ class Layout:
         if not batched:
             input_shape = (*input_shape[:batch], 1, *input_shape[batch:])
         return tuple(input_shape[axis] for axis in self.input[2:])
+
+    def is_static(self, input_shape: tuple[Size, ...]) -> bool:
+        """Whether a batched input's spatial sizes are ints, not symbolic."""
+        return all(isinstance(input_shape[axis], int) for axis in self.input[2:])
 
     def kernel_size(self, weight_shape: tuple[Size, ...]) -> tuple[Size, ...]:
         """The taps per spatial axis, in the order of the options."""
@@ -156,3 +161,16 @@ def _permute(array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(axes.index(i) for i in range(len(axes)))
+
+
+def wrap_axis(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
+    """Continue `x` periodically by so many elements, over several periods if need be."""
+    if not (before or after):
+        return x
+    n = x.shape[axis]
+    if not isinstance(n, int):
+        index = jnp.arange(-before, n + after) % n
+        return jnp.take(x, index, axis=axis, mode="clip")
+    whole = lax.concatenate([x] * (1 + -(-before // n) + -(-after // n)), axis)
+    start = -before % n
+    return lax.slice_in_dim(whole, start, start + n + before + after, axis=axis)

@@ -6,6 +6,7 @@ floats are summed in float32: inside one convolution or GEMM the backends do tha
 themselves; a lowering that adds up several of them does it in `accumulation`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,12 +77,12 @@ def check_dtype(function: str, argument: str, dtype: Any) -> None:
 
 def settle(
     function: str,
-    arrays: tuple[ArrayLike, ...],
+    operands: Sequence[ArrayLike | DTypeLike],
     precision: object,
     preferred_element_type: DTypeLike | None,
 ) -> tuple[np.dtype[Any], Numerics]:
-    """The dtype to promote the operands to, and the numerics."""
-    promoted = np.dtype(jnp.result_type(*arrays))
+    """The dtype to promote the operands (or dtypes) to, and the numerics."""
+    promoted = np.dtype(jnp.result_type(*operands))
     result = promoted
     if preferred_element_type is not None:
         result = _check_preferred(function, promoted, preferred_element_type)

@@ -227,6 +227,11 @@ def _crops(options: Options, kernel_size: tuple[int, ...]) -> list[Crop]:
     return crops
 
 
+def geometry_of(options: Options, kernel_size: tuple[int, ...]) -> Geometry:
+    """The geometry of a call that names no `output_size`."""
+    return _geometry(options, kernel_size, _crops(options, kernel_size))
+
+
 def _geometry(
     options: Options, kernel_size: tuple[int, ...], crops: list[Crop]
 ) -> Geometry:

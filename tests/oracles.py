@@ -122,7 +122,7 @@ def gradient_of_weight(cotangent, x, *, kernel, stride, crop, dilation, groups=1
     x = widen(x)
     batch, channels, *space = x.shape
     per_group = cotangent.shape[1] // groups
-    x = x.reshape(batch, groups, channels // groups, -1)
+    x = x.reshape(batch, groups, channels // groups, math.prod(space))
     shape = (groups, channels // groups, per_group, *kernel)
     dw = np.zeros(shape, np.result_type(x, widen(cotangent)))
     for t, g in _taps(cotangent, space, kernel, stride, crop, dilation):

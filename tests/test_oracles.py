@@ -67,7 +67,7 @@ def test_gathers_are_the_adjoints_of_the_scatter(case):
 @pytest.mark.parametrize("case", CORE, **by_name)
 def test_circular_conserves_the_sum(case):
     """Wrapping neither drops nor adds anything."""
-    x, w, b, _ = case.arrays(np.int8)
+    x, w, _, _ = case.arrays(np.int8)
     options = {k: v for k, v in case.geometry.items() if k != "crop"}
     y = oracles.circular(x, w, **options)
     crop = [(0, 0)] * case.rank

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="for the first weights and the order of the patches (default: %(default)s)",
+        help="of the first weights and the patches (default: %(default)s)",
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
+from jax.typing import ArrayLike
 
 import jconvt.nnx
 from jconvt._demo.photos import FACTOR
@@ -59,9 +59,8 @@ def bicubic(images: jax.Array) -> jax.Array:
 
 def with_flax_layer(network: SuperResolution) -> SuperResolution:
     """A copy of `network`, weights included, whose last layer is Flax's own."""
-    copy: Any = nnx.clone(network)
     extent, crop = KERNEL - 1, KERNEL // 2
-    copy.enlarge = nnx.ConvTranspose(
+    layer = nnx.ConvTranspose(
         FEATURES,
         1,
         (KERNEL, KERNEL),
@@ -71,13 +70,17 @@ def with_flax_layer(network: SuperResolution) -> SuperResolution:
         transpose_kernel=True,
         rngs=nnx.Rngs(0),
     )
-    copy.enlarge.kernel[...] = network.enlarge.weight[...].transpose(2, 3, 1, 0)
-    copy.enlarge.bias[...] = network.enlarge.bias[...]
+    copy: Any = nnx.clone(network)
+    layer.kernel = nnx.Param(copy.enlarge.weight[...].transpose(2, 3, 1, 0))
+    layer.bias = nnx.Param(copy.enlarge.bias[...])
+    copy.enlarge = layer
     return copy
 
 
 def make_optimizer(network: SuperResolution) -> nnx.Optimizer[SuperResolution]:
     """Adam, whose learning rate each `train_step` sets."""
+    import optax
+
     adam = optax.inject_hyperparams(optax.adam)(learning_rate=0.0)
     return nnx.Optimizer(network, adam, wrt=nnx.Param)
 
@@ -86,15 +89,15 @@ def make_optimizer(network: SuperResolution) -> nnx.Optimizer[SuperResolution]:
 def train_step(
     network: SuperResolution,
     optimizer: nnx.Optimizer[SuperResolution],
-    small: jax.Array,
-    large: jax.Array,
+    small: ArrayLike,
+    large: ArrayLike,
     learning_rate: float,
 ) -> jax.Array:
     """One step of Adam on one batch, in place; returns the mean squared error."""
 
     def loss(network: SuperResolution) -> jax.Array:
         inner = slice(FACTOR, -FACTOR)  # beyond a patch's border the network sees zeros
-        return jnp.mean((network(small) - large)[:, inner, inner] ** 2)
+        return jnp.mean((network(jnp.asarray(small)) - large)[:, inner, inner] ** 2)
 
     error, gradients = nnx.value_and_grad(loss)(network)
     optimizer.opt_state.hyperparams["learning_rate"][...] = learning_rate
@@ -103,6 +106,6 @@ def train_step(
 
 
 @nnx.jit
-def enlarge(network: SuperResolution, small: jax.Array) -> jax.Array:
+def enlarge(network: SuperResolution, small: ArrayLike) -> jax.Array:
     """The network's answer for a batch."""
-    return network(small)
+    return network(jnp.asarray(small))

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import skimage.data
-from PIL import Image
 
 FACTOR = 3
 """How many times larger, each way, the network makes a photograph."""
@@ -31,6 +29,8 @@ class Photo:
 
 def load(name: str, zoom: float = 1.0) -> Photo:
     """The photograph `name` of scikit-image, `zoom` times its size."""
+    import skimage.data
+
     image: Any = getattr(skimage.data, name)()
     large: Array = image[0] if isinstance(image, tuple) else image
     if zoom != 1.0:
@@ -45,6 +45,8 @@ def resize(image: Array, zoom: float) -> Array:
 
     One kernel for the small photographs and for the bicubic baseline.
     """
+    from PIL import Image
+
     height, width = (round(n * zoom) for n in image.shape[:2])
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(resized)
@@ -52,14 +54,13 @@ def resize(image: Array, zoom: float) -> Array:
 
 def luma(image: Array) -> Array:
     """The brightness of an RGB image, (H, W) uint8: the Y of JPEG's YCbCr."""
-    return np.asarray(Image.fromarray(image).convert("YCbCr"))[..., 0]
+    return np.rint(image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
 
 
 def recolour(brightness: Array, image: Array) -> Array:
-    """The RGB image with this `brightness` and the colours of `image`."""
-    ycbcr = np.array(Image.fromarray(image).convert("YCbCr"))
-    ycbcr[..., 0] = brightness
-    return np.asarray(Image.fromarray(ycbcr, mode="YCbCr").convert("RGB"))
+    """The RGB image with this `brightness` and the Cb and Cr of `image`."""
+    change = brightness.astype(np.int16) - luma(image)
+    return np.clip(image + change[..., None], 0, 255).astype(np.uint8)
 
 
 def psnr(image: Array, truth: Array) -> float:
@@ -86,8 +87,11 @@ def patches(
     areas = np.array([small.size for small, _ in pairs])
     while True:
         chosen = rng.choice(len(pairs), count, p=areas / areas.sum())
-        batch = [_patch(*pairs[i], size, rng) for i in chosen]
-        yield np.concatenate([s for s, _ in batch]), np.concatenate([b for _, b in batch])
+        batch = [_patch(*pairs[int(i)], size, rng) for i in chosen]
+        yield (
+            np.concatenate([s for s, _ in batch]),
+            np.concatenate([b for _, b in batch]),
+        )
 
 
 def as_input(brightness: Array) -> Array:
@@ -104,7 +108,7 @@ def _patch(
     small: Array, large: Array, size: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     y, x = (rng.integers(n - size + 1) for n in small.shape[1:3])
-    turns, mirrored = rng.integers(4), rng.integers(2)
+    turns, mirrored = int(rng.integers(4)), rng.integers(2)
 
     def cut(image: Array, scale: int) -> Array:
         rows, columns = (slice(scale * n, scale * (n + size)) for n in (y, x))

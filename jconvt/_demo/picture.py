@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from typing import Any
 
 from jconvt._demo.photos import Array
 
@@ -27,28 +24,31 @@ class Panel:
 
 def draw(panels: list[Panel], title: str, path: Path) -> None:
     """Writes `panels` side by side to `path`; the last one is the truth."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.patches import Rectangle
+
     height, width = panels[-1].image.shape[:2]
     left, top, *size = DETAIL
-    figure = Figure(figsize=(4 * len(panels), 9.2), dpi=100, layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.08, wspace=0, hspace=0)
+    figure = Figure(figsize=(4 * len(panels), 9), dpi=100, layout=layout)
     figure.suptitle(title, color=INK, fontsize=18)
     rows = figure.subplots(2, len(panels), squeeze=False)
     for panel, whole, detail in zip(panels, *rows, strict=True):
-        for axes in (whole, detail):
-            _show(axes, panel.image, width, height)
+        # The detail is magnified: there each pixel is a plain square.
+        for axes, interpolation in ((whole, "antialiased"), (detail, "nearest")):
+            axes.imshow(
+                panel.image, extent=(0, width, height, 0), interpolation=interpolation
+            )
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
         whole.add_patch(Rectangle((left, top), *size, fill=False, color="w", lw=1.5))
         detail.set(xlim=(left, left + size[0]), ylim=(top + size[1], top))
         _caption(whole, panel)
     figure.savefig(path, facecolor="white")
 
 
-def _show(axes: Axes, image: Array, width: int, height: int) -> None:
-    """The image over a frame of `width` by `height`, each of its pixels a plain square."""
-    axes.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-
-
-def _caption(axes: Axes, panel: Panel) -> None:
+def _caption(axes: Any, panel: Panel) -> None:
     colour, weight = (ACCENT, "bold") if panel.is_ours else (INK, "normal")
     axes.set_title(f"{panel.name}\n", color=colour, weight=weight, fontsize=15)
     axes.text(

@@ -4,16 +4,16 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+import flax
 import jax
 import numpy as np
 from flax import nnx
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+import jconvt
 from jconvt._demo.network import (
     SuperResolution,
     enlarge,
@@ -42,44 +42,41 @@ from jconvt._demo.picture import Panel, draw
 BATCH, PATCH = 8, 24
 LEARNING_RATE, WARM_UP_STEPS = 3e-3, 30
 TIMED_ROUNDS = 20
+TITLE = f"A photograph the network never saw, enlarged {FACTOR} times"
 
 Batches = Iterator[tuple[Array, Array]]
 
 
 def run(output: Path, seconds: float, steps: int | None, seed: int) -> None:
     """Trains for `seconds`, or `steps` where given, and tells how it went."""
-    console = Console(highlight=False, soft_wrap=True)
     batches = patches([load(n, z) for n in LEARN for z in ZOOMS], BATCH, PATCH, seed)
     photo = load(HELD_OUT)
     network = SuperResolution(rngs=nnx.Rngs(seed))
 
-    _introduce(console, network)
-    _train(console, network, batches, _fractions(seconds, steps))
-    answer = _judge(console, network, photo)
-    _compare_times(console, network, photo, batches)
-    draw(_panels(photo, answer), f"{HELD_OUT}, a photograph the network never saw", output)
-    console.print(f"picture     {output}")
+    _introduce(network)
+    _train(network, batches, _fractions(seconds, steps))
+    answer = _judge(network, photo)
+    _compare_times(network, photo, batches)
+    draw(
+        _panels(photo, answer),
+        TITLE,
+        output,
+    )
+    print(f"picture     {output}")
 
 
-def _introduce(console: Console, network: SuperResolution) -> None:
-    versions = ", ".join(f"{name} {_version(name)}" for name in ("jconvt", "jax", "flax"))
+def _introduce(network: SuperResolution) -> None:
+    versions = ", ".join(f"{m.__name__} {m.__version__}" for m in (jconvt, jax, flax))
     device = jax.devices()[0].device_kind
     weights = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network)))
-    console.print(f"versions    {versions}")
-    console.print(f"device      {device}, {os.cpu_count()} CPU cores")
-    console.print(f"learns from {', '.join(LEARN)}")
-    console.print(f"held out    {HELD_OUT}")
-    console.print(
+    print(f"versions    {versions}")
+    print(f"device      {device}, {os.cpu_count()} CPU cores")
+    print(f"learns from {', '.join(LEARN)}")
+    print(f"held out    {HELD_OUT}")
+    print(
         f"network     {weights:,} weights, enlarges {FACTOR} times; its last layer is "
         "jconvt.nnx.ConvTranspose2d"
     )
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _fractions(seconds: float, steps: int | None) -> Iterator[float]:
@@ -93,25 +90,13 @@ def _fractions(seconds: float, steps: int | None) -> Iterator[float]:
 
 
 def _train(
-    console: Console,
-    network: SuperResolution,
-    batches: Batches,
-    fractions: Iterator[float],
+    network: SuperResolution, batches: Batches, fractions: Iterator[float]
 ) -> None:
     """Trains `network` in place, its learning rate falling along a cosine."""
     optimizer = make_optimizer(network)
-    with console.status("compiling the training step"):
-        error = average = float(train_step(network, optimizer, *next(batches), 0.0))
+    error = average = float(train_step(network, optimizer, *next(batches), 0.0))
     step = 0
-    columns = (
-        TextColumn("training   "),
-        BarColumn(),
-        TextColumn("step {task.fields[step]}"),
-        TextColumn("loss {task.fields[loss]:.5f}"),
-        TextColumn("PSNR {task.fields[psnr]:.2f} dB"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
+    with _progress() as progress:
         bar = progress.add_task("", total=1.0, step=0, loss=error, psnr=_decibel(error))
         for step, done in enumerate(fractions, start=1):
             warm = min(1.0, step / WARM_UP_STEPS)
@@ -122,33 +107,44 @@ def _train(
                 bar, completed=done, step=step, loss=average, psnr=_decibel(average)
             )
         progress.update(bar, completed=1.0)
-    console.print(f"trained     {step} steps of {BATCH} patches, loss {average:.5f}")
+    print(f"trained     {step} steps of {BATCH} patches, loss {average:.5f}")
+
+
+def _progress() -> Any:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("training   "),
+        BarColumn(),
+        TextColumn("step {task.fields[step]}"),
+        TextColumn("loss {task.fields[loss]:.5f}"),
+        TextColumn("PSNR {task.fields[psnr]:.2f} dB"),
+        TimeRemainingColumn(),
+    )
 
 
 def _decibel(mean_squared_error: float) -> float:
     return -10 * math.log10(mean_squared_error)
 
 
-def _judge(console: Console, network: SuperResolution, photo: Photo) -> Array:
+def _judge(network: SuperResolution, photo: Photo) -> Array:
     """The network's brightness for `photo`; prints how near to the truth it comes."""
     truth = luma(photo.large)
     answer = as_image(enlarge(network, as_input(luma(photo.small))))
     before, after = psnr(luma(resize(photo.small, FACTOR)), truth), psnr(answer, truth)
-    console.print(
+    print(
         f"PSNR        bicubic {before:.2f} dB, network {after:.2f} dB "
         f"({after - before:+.2f} dB): luma, a border of {FACTOR} pixels shaved"
     )
     return answer
 
 
-def _compare_times(
-    console: Console, network: SuperResolution, photo: Photo, batches: Batches
-) -> None:
-    """Prints the times with jconvt's last layer and with Flax's own, weights the same."""
+def _compare_times(network: SuperResolution, photo: Photo, batches: Batches) -> None:
+    """Prints the times with jconvt's last layer and with Flax's, weights the same."""
     rivals = (nnx.clone(network), with_flax_layer(network))
     batch, whole = next(batches), as_input(luma(photo.small))
     ours, theirs = (np.asarray(enlarge(rival, whole)) for rival in rivals)
-    console.print(
+    print(
         "same weights, jconvt's layer and flax.nnx.ConvTranspose: answers differ by "
         f"{np.max(np.abs(ours - theirs)):.0e} at most"
     )
@@ -162,7 +158,7 @@ def _compare_times(
 
     for what, job in (("train step", training), ("photograph", enlarging)):
         mine, other = _medians([job(rival) for rival in rivals])
-        console.print(
+        print(
             f"{what:11} jconvt {mine * 1e3:.1f} ms, Flax {other * 1e3:.1f} ms: "
             f"Flax / jconvt = {other / mine:.2f}"
         )
@@ -186,11 +182,11 @@ def _panels(photo: Photo, answer: Array) -> list[Panel]:
     height, width = photo.small.shape[:2]
     return [
         Panel(photo.small, "low resolution", f"{width} x {height} pixels"),
-        Panel(bicubic, "bicubic", f"{psnr(luma(bicubic), truth):.2f} dB"),
+        Panel(bicubic, "bicubic", f"PSNR {psnr(luma(bicubic), truth):.2f} dB"),
         Panel(
             recolour(answer, bicubic),
             "network",
-            f"{psnr(answer, truth):.2f} dB",
+            f"PSNR {psnr(answer, truth):.2f} dB",
             is_ours=True,
         ),
         Panel(photo.large, "truth", f"{FACTOR * width} x {FACTOR * height} pixels"),

@@ -28,6 +28,14 @@ class Lowering:
     lower: Lower
     unsupported: Callable[[Geometry], str | None]
     """Why it cannot serve a geometry, or None where it can."""
+    static_space: bool = False
+    """Whether it needs spatial sizes that are ints, not symbolic."""
+
+    def refuses(self, geometry: Geometry, static: bool) -> str | None:
+        """Why it cannot serve a geometry with such sizes, or None where it can."""
+        if self.static_space and not static:
+            return "it needs spatial sizes that are plain ints, not symbolic"
+        return self.unsupported(geometry)
 
 
 def serves_all(geometry: Geometry) -> None:

@@ -32,10 +32,16 @@ def lower(
     w = grouped_weight(layout.weight_channels_first(w), geometry.groups)
     axes, size = geometry.axes, x.shape[1:-1]
     blocks = [n + axis.extra_blocks for n, axis in zip(size, axes, strict=True)]
-    parts = [
-        _phase(x, w, phases, blocks, geometry.groups, numerics)
-        for phases in itertools.product(*(axis.phases() for axis in axes))
-    ]
+    phases = list(itertools.product(*(axis.phases() for axis in axes)))
+    made = {
+        p: _phase(x, w, p, geometry.groups, numerics)
+        for p in phases
+        if all(phase.taps for phase in p)
+    }
+    # A phase without taps holds nothing. Zeros made from another phase share its
+    # sharding, which explicit sharding asks of arrays that are stacked.
+    empty = jnp.zeros_like(next(iter(made.values())))
+    parts = [made.get(p, empty) for p in phases]
     y = _interleave(parts, geometry)
     y = crop_space(
         y, [_tail(axis, n, b) for axis, n, b in zip(axes, size, blocks, strict=True)]
@@ -51,13 +57,10 @@ def _phase(
     x: jax.Array,
     w: jax.Array,
     phases: tuple[Phase, ...],
-    blocks: list[Size],
     groups: int,
     numerics: Numerics,
 ) -> jax.Array:
     """The outputs of one residue per axis: (N, *blocks, C_out)."""
-    if any(not phase.taps for phase in phases):
-        return jnp.zeros((x.shape[0], *blocks, w.shape[1]), numerics.result)
     taps = tuple(
         slice(p.first_tap, p.first_tap + (p.taps - 1) * p.tap_step + 1, p.tap_step)
         for p in phases

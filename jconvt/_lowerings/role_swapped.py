@@ -11,8 +11,11 @@ backward-filter convolution. JAX's own weight gradient of `lhs_dilation` is a
 convolution with a dilated input, which it does not (jax issue 31662).
 """
 
+from typing import Any
+
 import jax
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
@@ -95,7 +98,25 @@ def _convolve(
         feature_group_count=geometry.groups,
         precision=numerics.swapped.precision,
         preferred_element_type=numerics.result,
+        out_sharding=_out_sharding(x, numbers),
     )
+
+
+def _out_sharding(
+    x: jax.Array, numbers: lax.ConvDimensionNumbers
+) -> PartitionSpec | None:
+    """The input's batch sharding on the output's batch axis.
+
+    JAX derives an output's sharding from the left operand alone, and with explicit
+    sharding refuses a sharded right one, which the input is here.
+    """
+    spec = jax.typeof(x).sharding.spec
+    along = spec[numbers.rhs_spec[0]]
+    if along is None:
+        return None
+    out: list[Any] = [None] * x.ndim
+    out[numbers.out_spec[1]] = along
+    return PartitionSpec(*out)
 
 
 LOWERING = Lowering(
@@ -103,4 +124,5 @@ LOWERING = Lowering(
     summary="the weight convolved with the input as kernel",
     lower=lower,
     unsupported=serves_all,
+    static_space=True,  # its padding is the input's extent, and lax wants ints there
 )
