@@ -6,21 +6,25 @@ imported on their own, so that `import jconvt` imports no Flax.
 
 from importlib.metadata import version
 
+from jconvt._explain import Candidate, Explanation, explain
 from jconvt._functional import (
     conv_transpose,
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
-    output_shape,
 )
+from jconvt._shapes import output_shape
 
 __version__ = version("jconvt")
 
 __all__ = [
+    "Candidate",
+    "Explanation",
     "__version__",
     "conv_transpose",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "explain",
     "output_shape",
 ]

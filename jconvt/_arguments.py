@@ -27,7 +27,7 @@ def is_int(value: object) -> bool:
 
 
 def is_symbolic(value: object) -> bool:
-    """Whether `value` is a symbolic dimension, by the attribute JAX itself looks for."""
+    """Whether `value` is a symbolic dimension: by the attribute JAX looks for."""
     return hasattr(value, "dimension_as_value")
 
 
@@ -93,7 +93,8 @@ def check_padding(
             )
         return value.upper()
     if is_int(value):
-        return ((check_int(function, "padding", value, 0),) * 2,) * rank
+        both = check_int(function, "padding", value, 0)
+        return ((both, both),) * rank
     if not isinstance(value, tuple | list):
         raise TypeError(
             f"{function}: `padding` must be an int, a tuple or list of {rank} ints or "
@@ -110,7 +111,8 @@ def check_padding(
 def _check_pair(function: str, i: int, item: Any) -> tuple[int, int]:
     argument = f"padding[{i}]"
     if not isinstance(item, tuple | list):
-        return (check_int(function, argument, item, 0),) * 2
+        both = check_int(function, argument, item, 0)
+        return both, both
     if len(item) != 2:
         raise ValueError(
             f"{function}: `{argument}` must be an int or a (low, high) pair; got "
@@ -170,7 +172,7 @@ def check_output_size(
 
 
 def check_shape(function: str, argument: str, value: object) -> tuple[Size, ...]:
-    """A shape given as a tuple or list of ints (or symbolic dimensions) of at least 0."""
+    """A shape: a tuple or list of ints of at least 0, or symbolic dimensions."""
     if not isinstance(value, tuple | list):
         raise TypeError(
             f"{function}: `{argument}` must be a tuple or list of ints; got "
@@ -189,3 +191,13 @@ def check_channels(function: str, in_channels: Size, groups: int) -> None:
             f"{function}: the input channels must be divisible by `groups`; got "
             f"{in_channels} channels and groups={groups}."
         )
+
+
+def spatial_rank(function: str, weight_shape: Shape) -> int:
+    """The number of spatial axes, which the weight's shape tells."""
+    if len(weight_shape) < 2:
+        raise ValueError(
+            f"{function}: `weight` must have at least the axes C_in and C_out/groups; "
+            f"got shape {tuple(weight_shape)}."
+        )
+    return len(weight_shape) - 2

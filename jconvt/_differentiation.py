@@ -23,6 +23,7 @@ from jconvt._layout import Layout, wrap_axis
 from jconvt._lowerings import LOWERINGS
 from jconvt._numerics import Numerics
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All static facts of one call of `bilinear`."""

@@ -3,12 +3,11 @@
 import jax
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._arguments import IntOrInts, Padding, Shape, check_shape
+from jconvt._arguments import IntOrInts, Padding, spatial_rank
 from jconvt._execution import execute
-from jconvt._geometry import Size
 from jconvt._layout import DimensionNumbers
 from jconvt._numerics import Precision, check_array
-from jconvt._recipe import dimension_numbers_of, make_recipe, normalize_options
+from jconvt._recipe import dimension_numbers_of, normalize_options
 
 
 def conv_transpose(
@@ -105,7 +104,7 @@ def conv_transpose(
     function = "conv_transpose"
     options = normalize_options(
         function,
-        _rank(function, check_array(function, "weight", weight).shape),
+        spatial_rank(function, check_array(function, "weight", weight).shape),
         stride=stride,
         padding=padding,
         output_padding=output_padding,
@@ -222,8 +221,8 @@ def conv_transpose2d(
       bias: ``(C_out,)``, or None.
       stride: output elements between neighbouring input elements; an int, or a tuple or
         list of two. So are `padding`, `output_padding`, `dilation` and `output_size`.
-      padding: output elements cropped at both ends, at least 0. For anything else, pairs
-        and ``"SAME"`` among it, see `conv_transpose`.
+      padding: output elements cropped at both ends, at least 0. Pairs and names such
+        as ``"SAME"`` are for `conv_transpose`.
       output_padding: output elements appended at the end, less than `stride` or
         `dilation` on each axis. They are computed like any other, not zeros.
       groups: groups of channels that do not mix.
@@ -341,74 +340,6 @@ def conv_transpose3d(
         preferred_element_type=preferred_element_type,
         lowering=lowering,
     )
-
-
-def output_shape(
-    input_shape: Shape,
-    weight_shape: Shape,
-    *,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    output_size: IntOrInts | None = None,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    dimension_numbers: DimensionNumbers | None = None,
-) -> tuple[Size, ...]:
-    """The shape that `conv_transpose` gives for these shapes and options.
-
-    Plain arithmetic, without arrays, with the errors of `conv_transpose`.
-
-    Args:
-      input_shape: ints, or symbolic dimensions of `jax.export` for batch and space.
-      weight_shape: ints.
-      stride: as in `conv_transpose`, and so are the others.
-      padding: output elements cropped.
-      output_padding: output elements appended.
-      output_size: the output's spatial size.
-      groups: groups of channels.
-      dilation: output elements between neighbouring taps.
-      dimension_numbers: layouts of input, weight and output.
-
-    Returns:
-      A tuple of ints, symbolic where the input's are.
-
-    Raises:
-      TypeError: an argument of the wrong kind.
-      ValueError: an argument out of range, or shapes that do not fit.
-
-    Example:
-      >>> jconvt.output_shape((16, 128, 16, 16), (128, 64, 4, 4), stride=2, padding=1)
-      (16, 64, 32, 32)
-      >>> n, = jax.export.symbolic_shape("n")
-      >>> jconvt.output_shape((1, 8, n), (8, 4, 5), stride=3, padding="SAME")
-      (1, 4, 3*n)
-    """
-    function = "output_shape"
-    input_shape = check_shape(function, "input_shape", input_shape)
-    weight_shape = check_shape(function, "weight_shape", weight_shape)
-    options = normalize_options(
-        function,
-        _rank(function, weight_shape),
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
-        dimension_numbers=dimension_numbers,
-    )
-    recipe = make_recipe(options, input_shape, weight_shape, None, output_size)
-    return recipe.output_shape(input_shape, weight_shape)
-
-
-def _rank(function: str, weight_shape: tuple[Size, ...]) -> int:
-    """Spatial axes, which the weight's shape tells."""
-    if len(weight_shape) < 2:
-        raise ValueError(
-            f"{function}: `weight` must have at least the axes C_in and C_out/groups; "
-            f"got shape {tuple(weight_shape)}."
-        )
-    return len(weight_shape) - 2
 
 
 def _conv_transpose(

@@ -141,6 +141,4 @@ class Geometry:
     @property
     def dilated_pads(self) -> tuple[tuple[int, int], ...]:
         """The crop as zeros around the stride-dilated input, which is lax's padding."""
-        return tuple(
-            (a.extent - 1 - a.low, a.extent - 1 - a.high) for a in self.axes
-        )
+        return tuple((a.extent - 1 - a.low, a.extent - 1 - a.high) for a in self.axes)

@@ -41,9 +41,7 @@ class Layout:
         data = (0, rank + 1, *range(1, rank + 1))
         return cls(data, tuple(range(rank + 2)), data)
 
-    def spatial(
-        self, input_shape: tuple[Size, ...], batched: bool
-    ) -> tuple[Size, ...]:
+    def spatial(self, input_shape: tuple[Size, ...], batched: bool) -> tuple[Size, ...]:
         """The spatial sizes of an input, in the order of the options."""
         batch = self.input[0]
         if not batched:
@@ -96,9 +94,7 @@ def data_formats(rank: int) -> tuple[str, str]:
     return f"NC{space}", f"N{space}C"
 
 
-def normalize_layout(
-    function: str, dimension_numbers: object, rank: int
-) -> Layout:
+def normalize_layout(function: str, dimension_numbers: object, rank: int) -> Layout:
     """Dimension numbers as lax writes them -> `Layout`, or the error."""
     if dimension_numbers is None:
         return Layout.channels_first(rank)
@@ -164,7 +160,7 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def wrap_axis(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
-    """Continue `x` periodically by so many elements, over several periods if need be."""
+    """Continue `x` periodically by so many elements, several periods if need be."""
     if not (before or after):
         return x
     n = x.shape[axis]

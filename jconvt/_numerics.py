@@ -43,7 +43,8 @@ class Numerics:
     def swapped(self) -> "Numerics":
         """The same for operands in the order (weight, input)."""
         if isinstance(self.precision, tuple):
-            return Numerics(self.precision[::-1], self.result)
+            for_input, for_weight = self.precision
+            return Numerics((for_weight, for_input), self.result)
         return self
 
     def summed(self) -> "Numerics":

@@ -92,7 +92,7 @@ def normalize_options(
     dimension_numbers: DimensionNumbers | None = None,
     symmetric_padding: bool = False,
 ) -> Options:
-    """Check all that needs no shape; `symmetric_padding` keeps to the seed's padding."""
+    """Check all that needs no shape; `symmetric_padding`: the seed's padding alone."""
     check_padding: Callable[[str, object, int], str | Pairs] = (
         arguments.check_symmetric_padding
         if symmetric_padding

@@ -143,7 +143,7 @@ def adjoint_of_forward(x, w, *, stride, crop, dilation, groups=1):
     y = jnp.zeros((x.shape[0], groups * w.shape[1], *size), x.dtype)
     spatial = "".join("0123456789"[: len(size)])
 
-    def forward(y):
+    def forward(y, w):
         return lax.conv_general_dilated(
             y,
             w,
@@ -155,8 +155,11 @@ def adjoint_of_forward(x, w, *, stride, crop, dilation, groups=1):
             precision=lax.Precision.HIGHEST,
         )
 
-    (adjoint,) = jax.vjp(forward, y)[1](jnp.asarray(x))
-    return adjoint
+    @jax.jit
+    def adjoint(x, y, w):
+        return jax.vjp(lambda y: forward(y, w), y)[1](x)[0]
+
+    return adjoint(x, y, w)
 
 
 def circular(x, w, bias=None, *, stride, dilation, groups=1):
@@ -169,7 +172,7 @@ def circular(x, w, bias=None, *, stride, dilation, groups=1):
         y = np.moveaxis(y, axis, 0)
         wrapped = np.zeros((n * s, *y.shape[1:]), y.dtype)
         low = max(e - s, 0) // 2
-        for position, values in enumerate(y):
+        for position, values in enumerate(y if n else y[:0]):
             wrapped[(position - low) % (n * s)] += values
         y = np.moveaxis(wrapped, 0, axis)
     if bias is None:

@@ -44,7 +44,7 @@ def serves_all(geometry: Geometry) -> None:
 
 
 def grouped_weight(w: jax.Array, groups: int) -> jax.Array:
-    """(I, O, *K) with O per group -> (I/groups, groups*O, *K), as lax groups features."""
+    """(I, O, *K), O per group -> (I/groups, groups*O, *K): how lax groups features."""
     if groups == 1:
         return w
     in_channels, out_channels, *taps = w.shape

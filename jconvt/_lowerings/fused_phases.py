@@ -89,7 +89,7 @@ def _tails(axis: Axis) -> tuple[int, int]:
 def _kernel(w: jax.Array, geometry: Geometry) -> jax.Array:
     """(I, O, *K) -> (*K/stride, I/groups, groups*prod(stride)*O), flipped."""
     rank, groups = geometry.rank, geometry.groups
-    in_channels, out_channels, *taps = w.shape
+    in_channels, _, *taps = w.shape
     for axis in reversed(range(rank)):
         s, at = geometry.stride[axis], 2 + axis
         w = w.reshape(*w.shape[:at], taps[axis] // s, s, *w.shape[at + 1 :])

@@ -33,7 +33,7 @@ def lower(
     y = tap_products(x, w, geometry, layout, numerics)
     y = jnp.moveaxis(y, 1 + rank, 1)  # (N, groups, *space, *taps, O)
     y = depth_to_space(_spread(y, geometry), rank, first=2)
-    # The blocks hold n*stride elements: all of the full output and stride - extent more.
+    # The blocks hold n*stride elements: the full output and stride - extent more.
     y = crop_space(
         y,
         [(a.low, a.high + a.stride - a.extent) for a in geometry.axes],

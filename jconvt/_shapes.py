@@ -1,0 +1,135 @@
+"""What follows from shapes and options alone: the output shape, and the recipe."""
+
+from jax.typing import DTypeLike
+
+from jconvt._arguments import (
+    IntOrInts,
+    Padding,
+    Shape,
+    check_shape,
+    is_int,
+    spatial_rank,
+)
+from jconvt._choice import check_lowering
+from jconvt._geometry import Size
+from jconvt._layout import DimensionNumbers
+from jconvt._numerics import Precision, check_precision
+from jconvt._recipe import (
+    Recipe,
+    dimension_numbers_of,
+    make_recipe,
+    normalize_options,
+)
+
+
+def output_shape(
+    input_shape: Shape,
+    weight_shape: Shape,
+    *,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    output_size: IntOrInts | None = None,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    dimension_numbers: DimensionNumbers | None = None,
+    data_format: str | None = None,
+    precision: Precision = None,
+    preferred_element_type: DTypeLike | None = None,
+    lowering: str = "auto",
+) -> tuple[Size, ...]:
+    """The shape that a transposed convolution gives for these shapes and options.
+
+    Plain arithmetic, without arrays, with the errors of `conv_transpose`. It takes all
+    options, also those that no shape depends on, so that one dictionary serves both.
+
+    Args:
+      input_shape: ints, or symbolic dimensions of `jax.export` for batch and space.
+      weight_shape: ints.
+      stride: as in `conv_transpose`, output elements, as are the next three.
+      padding: output elements cropped.
+      output_padding: output elements appended.
+      output_size: the output's spatial size.
+      groups: groups of channels.
+      dilation: output elements between neighbouring taps.
+      dimension_numbers: layouts of input, weight and output.
+      data_format: as in `conv_transpose2d`, in place of `dimension_numbers`.
+      precision: of no effect here.
+      preferred_element_type: of no effect here.
+      lowering: of no effect here, but it must serve.
+
+    Returns:
+      A tuple of ints, symbolic where the input's are.
+
+    Raises:
+      TypeError: an argument of the wrong kind.
+      ValueError: an argument out of range, or shapes that do not fit.
+
+    Example:
+      >>> import jax, jconvt
+      >>> jconvt.output_shape((16, 128, 16, 16), (128, 64, 4, 4), stride=2, padding=1)
+      (16, 64, 32, 32)
+      >>> n, = jax.export.symbolic_shape("n")
+      >>> jconvt.output_shape((1, 8, n), (8, 4, 5), stride=3, padding="SAME")
+      (1, 4, 3*n)
+    """
+    del preferred_element_type
+    function = "output_shape"
+    recipe = recipe_of_shapes(
+        function,
+        input_shape,
+        weight_shape,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        output_size=output_size,
+        groups=groups,
+        dilation=dilation,
+        dimension_numbers=dimension_numbers,
+        data_format=data_format,
+        lowering=lowering,
+    )
+    check_precision(function, precision)
+    return recipe.output_shape(tuple(input_shape), tuple(weight_shape))
+
+
+def recipe_of_shapes(
+    function: str,
+    input_shape: Shape,
+    weight_shape: Shape,
+    *,
+    stride: IntOrInts,
+    padding: Padding,
+    output_padding: IntOrInts,
+    output_size: IntOrInts | None,
+    groups: int,
+    dilation: IntOrInts,
+    dimension_numbers: DimensionNumbers | None,
+    data_format: str | None,
+    lowering: str,
+) -> Recipe:
+    """The recipe for these shapes, or the error."""
+    shape = check_shape(function, "input_shape", input_shape)
+    weight = check_shape(function, "weight_shape", weight_shape)
+    rank = spatial_rank(function, weight)
+    if data_format is not None:
+        if dimension_numbers is not None:
+            raise ValueError(
+                f"{function}: `data_format` and `dimension_numbers` say the same; give "
+                f"one of them. Got {data_format!r} and {dimension_numbers!r}."
+            )
+        dimension_numbers = dimension_numbers_of(function, data_format, rank)
+    options = normalize_options(
+        function,
+        rank,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+        dimension_numbers=dimension_numbers,
+    )
+    recipe = make_recipe(options, shape, weight, None, output_size)
+    static = all(is_int(n) for n in shape)
+    check_lowering(function, lowering, recipe.geometry, static)
+    return recipe
