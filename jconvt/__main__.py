@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import jconvt
 from jconvt import _demo
-from jconvt._recipe import dimension_numbers_of
 
 EPILOG = """\
 Write one number for all spatial axes or one for each, with commas; (low, high) pairs
@@ -19,6 +18,12 @@ with a colon; and what begins with a minus sign after an equals sign:
   python -m jconvt shape 1,16,16,64 64,32,3,3 --padding=-1:2,0:1 --data-format NHWC
   python -m jconvt explain 8,256,32 256,128,16 --stride 8 --padding SAME --json
 """
+
+KEYWORDS = (
+    *("stride", "padding", "output_padding", "output_size", "groups", "dilation"),
+    *("dimension_numbers", "data_format"),
+)
+"""The options that `shape` and `explain` share, by the names of the functions."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,6 +63,7 @@ def make_parser() -> Parser:
     _add_operation(explain_parser)
     explain_parser.add_argument("--dtype", help="such as bfloat16")
     explain_parser.add_argument("--platform", help="such as cpu, cuda or tpu")
+    explain_parser.add_argument("--lowering", help="such as phases, in place of auto")
     explain_parser.set_defaults(run=_explain)
 
     demo_parser = commands.add_parser("demo", help="train a network on photographs")
@@ -121,9 +127,7 @@ def padding(text: str) -> str | int | tuple[int | tuple[int, ...], ...]:
 
 
 def _shape(options: argparse.Namespace) -> int:
-    result = jconvt.output_shape(
-        *_shapes(options), **_keywords(options, "output_shape")
-    )
+    result = jconvt.output_shape(*_shapes(options), **_keywords(options))
     if options.json:
         print(json.dumps({"output_shape": result}))
     else:
@@ -132,7 +136,7 @@ def _shape(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    keywords = _keywords(options, "explain", "dtype", "platform")
+    keywords = _keywords(options, "dtype", "platform", "lowering")
     explanation = jconvt.explain(*_shapes(options), **keywords)
     if options.json:
         print(json.dumps(dataclasses.asdict(explanation), indent=2))
@@ -145,26 +149,10 @@ def _shapes(options: argparse.Namespace) -> tuple[tuple[int, ...], tuple[int, ..
     return options.input_shape, options.weight_shape
 
 
-def _keywords(options: argparse.Namespace, function: str, *more: str) -> dict[str, Any]:
-    """The options that were given, as keyword arguments of `function`."""
-    wanted = (
-        *("stride", "padding", "output_padding", "output_size", "groups", "dilation"),
-        *("dimension_numbers", *more),
-    )
-    keywords = {name: getattr(options, name) for name in wanted}
-    if options.data_format is not None:
-        keywords["dimension_numbers"] = _numbers(function, options)
-    return {name: value for name, value in keywords.items() if value is not None}
-
-
-def _numbers(function: str, options: argparse.Namespace) -> tuple[str, str, str]:
-    rank = len(options.weight_shape) - 2
-    if rank not in (1, 2, 3):
-        raise ValueError(
-            f"{function}: `data_format` is for 1 to 3 spatial axes, a weight of 3 to 5 "
-            f"dimensions; got weight_shape {options.weight_shape}."
-        )
-    return dimension_numbers_of(function, options.data_format, rank)
+def _keywords(options: argparse.Namespace, *more: str) -> dict[str, Any]:
+    """The options that were given, as keyword arguments."""
+    values = {name: getattr(options, name) for name in (*KEYWORDS, *more)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 if __name__ == "__main__":

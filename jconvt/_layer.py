@@ -1,7 +1,7 @@
-"""What the Flax layers share: everything about a layer but the ownership of parameters.
+"""What the Flax layers share: all of a layer but the ownership of its parameters.
 
-An adapter (`jconvt.nnx`, `jconvt.linen`) asks `make_config` once, creates the parameters
-that the config describes, and calls the config with them.
+An adapter (`jconvt.nnx`, `jconvt.linen`) calls `make_config` once, creates the
+parameters that the config describes, and calls the config with them.
 """
 
 import math
@@ -109,15 +109,15 @@ class LayerConfig:
         )
 
     def _spatial(self, output_size: Any, axes: int) -> Any:
-        """The spatial part of an output size, where that is the whole output's shape."""
-        rank = self.options.rank
+        """The spatial entries of an output size that is a whole output shape."""
+        function, rank = self.options.function, self.options.rank
         if not isinstance(output_size, tuple | list) or len(output_size) == rank:
             return output_size
         if len(output_size) != axes or axes not in (rank + 1, rank + 2):
             raise ValueError(
-                f"{self.options.function}: `output_size` must be an int, {rank} ints or "
-                f"a whole output shape, which for an input of {axes} axes has {axes}; "
-                f"got {len(output_size)}: {output_size!r}."
+                f"{function}: `output_size` must be an int, {rank} ints or a whole "
+                f"output shape, which for an input of {axes} axes has {axes}; got "
+                f"{len(output_size)}: {output_size!r}."
             )
         return self.options.layout.spatial(tuple(output_size), axes == rank + 2)
 
@@ -190,8 +190,15 @@ def make_config(
             f"{name}: `bias` must be True or False; got {bias!r} of type "
             f"{type(bias).__name__}. Its values are a parameter, see `bias_init`."
         )
+    if not isinstance(padding_mode, str):
+        raise TypeError(
+            f"{name}: `padding_mode` must be a string; got {padding_mode!r}."
+        )
     if padding_mode != "zeros":
-        raise ValueError(f"{name}: `padding_mode` must be 'zeros'; got {padding_mode!r}.")
+        raise ValueError(
+            f"{name}: `padding_mode` must be 'zeros'; got {padding_mode!r}. For "
+            f"periodic data see padding='CIRCULAR' of jconvt.conv_transpose."
+        )
     return LayerConfig(
         in_channels=in_channels,
         out_channels=out_channels,
@@ -226,7 +233,9 @@ def _check_dtype(name: str, argument: str, value: DTypeLike) -> np.dtype[Any]:
         # NumPy would read None as float64.
         return np.dtype(dtypes.canonicalize_dtype("" if value is None else value))
     except TypeError:
-        raise TypeError(f"{name}: `{argument}` must be a dtype; got {value!r}.") from None
+        raise TypeError(
+            f"{name}: `{argument}` must be a dtype; got {value!r}."
+        ) from None
 
 
 def _check_inexact(name: str, argument: str, value: DTypeLike) -> np.dtype[Any]:

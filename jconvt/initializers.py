@@ -1,7 +1,7 @@
 """Initializers for transposed convolutions, in the style of `jax.nn.initializers`.
 
-Each function here returns an initializer ``init(key, shape, dtype)``, for this library's
-layers (``weight_init``, ``bias_init``) and for any others.
+Each function here returns an initializer ``init(key, shape, dtype)``, for the layers of
+this library (``weight_init``, ``bias_init``) and for any others.
 """
 
 import math
@@ -52,7 +52,7 @@ def torch_uniform(
     """
     if fan_in is not None:
         check_int("torch_uniform", "fan_in", fan_in, 0)
-    default_dtype = dtype
+    default_dtype = float if dtype is None else dtype
 
     def init(
         key: jax.Array,
@@ -63,7 +63,7 @@ def torch_uniform(
         # At least 1, so that a layer without output channels has (empty) parameters.
         bound = 1 / math.sqrt(max(_fan_in(shape) if fan_in is None else fan_in, 1))
         wanted = default_dtype if dtype is None else dtype
-        result = np.dtype(dtypes.canonicalize_dtype(float if wanted is None else wanted))
+        result = np.dtype(dtypes.canonicalize_dtype(wanted))
         if not jnp.issubdtype(result, jnp.inexact):
             raise ValueError(
                 f"torch_uniform: `dtype` must be floating or complex; got {result}."

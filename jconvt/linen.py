@@ -1,4 +1,4 @@
-"""Transposed convolution layers for Flax Linen, with PyTorch's constructors and parameters.
+"""Layers for Flax Linen, with PyTorch's constructors and parameters.
 
 Thin: a layer checks its options, owns ``weight`` and ``bias``, and calls the same core
 as the functions.
@@ -83,9 +83,7 @@ class _ConvTranspose(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(
-        self, x: ArrayLike, output_size: IntOrInts | None = None
-    ) -> jax.Array:
+    def __call__(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
         """Apply the layer.
 
         Args:

@@ -1,9 +1,10 @@
-"""Transposed convolution layers for Flax NNX, with PyTorch's constructors and parameters.
+"""Layers for Flax NNX, with PyTorch's constructors and parameters.
 
 Thin: a layer checks its options, owns ``weight`` and ``bias``, and calls the same core
 as the functions.
 """
 
+import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -33,6 +34,14 @@ class _ConvTranspose(nnx.Module):
     """The layer of any rank; public is one class for each."""
 
     rank: ClassVar[int]
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # NNX's metaclass hides the constructor's from `help` and from editors.
+        signature = inspect.signature(cls.__init__)
+        _, *parameters = signature.parameters.values()
+        cls.__signature__ = signature.replace(parameters=parameters)
 
     def __init__(
         self,
@@ -96,9 +105,7 @@ class _ConvTranspose(nnx.Module):
             # Data all the same, so that a bias can be put there later.
             self.bias = nnx.data(None)
 
-    def __call__(
-        self, x: ArrayLike, output_size: IntOrInts | None = None
-    ) -> jax.Array:
+    def __call__(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
         """Apply the layer.
 
         Args:

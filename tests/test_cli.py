@@ -73,7 +73,7 @@ def as_text(shape):
             (1, 5, 6, 4),
             (4, 2, 3, 3),
             "--data-format NHWC",
-            {"dimension_numbers": ("NHWC", "IOHW", "NHWC")},
+            {"data_format": "NHWC"},
         ),
         (
             (1, 5, 6, 4),
@@ -97,10 +97,15 @@ def test_explain_is_the_explanation(capsys):
     explanation = jconvt.explain(
         (8, 256, 32), (256, 128, 16), dtype="bfloat16", platform="tpu", stride=8
     )
+    other = jconvt.explain((8, 256, 32), (256, 128, 16), stride=8, lowering="phases")
     arguments = ("explain", "8,256,32", "256,128,16", "--stride", "8")
+    assert shell(capsys, *arguments, "--lowering", "phases") == str(other)
     arguments += ("--dtype", "bfloat16", "--platform", "tpu")
     assert shell(capsys, *arguments) == str(explanation)
-    assert isinstance(json.loads(shell(capsys, *arguments, "--json")), dict)
+    found = json.loads(shell(capsys, *arguments, "--json"))
+    assert tuple(found["output_shape"]) == explanation.output_shape
+    assert found["forward"] == explanation.forward
+    assert len(found["candidates"]) == len(explanation.candidates)
 
 
 @pytest.mark.parametrize("command", ["shape", "explain"])
@@ -115,7 +120,6 @@ def test_explain_is_the_explanation(capsys):
         ("1,64,16 64,8,3 --output-padding 1", "`output_padding` must be smaller"),
         ("1,64,16 64,8,3 --output-size 99", "`output_size`"),
         ("1,64,16 64,8,3 --data-format NHWC", "`data_format` must be 'NCW' or 'NWC'"),
-        ("1,64 64,8 --data-format NC", "`data_format` is for 1 to 3 spatial axes"),
         ("1,64,16 64,8,3 --stride two", "argument --stride: invalid ints value: 'two'"),
         ("1,64,16 64;8;3", "argument weight_shape: invalid shape value: '64;8;3'"),
         ("1,64,16 64,8,3 --padding 1:x", "invalid padding value: '1:x'"),
@@ -124,6 +128,13 @@ def test_explain_is_the_explanation(capsys):
 )
 def test_an_error_is_one_clear_line(capsys, command, arguments, message):
     assert message in refused(capsys, command, *arguments.split())
+
+
+@pytest.mark.parametrize("option", ["dtype", "platform", "lowering"])
+def test_explain_refuses_an_unknown_name(capsys, option):
+    error = refused(capsys, "explain", "1,4,9", "4,2,5", f"--{option}", "abacus")
+    assert f"`{option}`" in error
+    assert "'abacus'" in error
 
 
 def test_no_command_is_one_clear_line(capsys):
