@@ -18,7 +18,7 @@ from jconvt._geometry import Size
 DimensionNumbers = tuple[str, str, str] | lax.ConvDimensionNumbers
 """Specs of input, weight and output such as ``("NHWC", "HWIO", "NHWC")``."""
 
-_SPATIAL_LETTERS = {0: "", 1: "W", 2: "HW", 3: "DHW"}
+_SPATIAL_LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,10 @@ def from_data_format(data_format: str) -> tuple[str, str, str]:
     return data_format, "IO" + data_format.strip("NC"), data_format
 
 
-def data_formats(rank: int) -> tuple[str, str]:
-    """The two data formats of a rank, channels first and channels last."""
-    space = _SPATIAL_LETTERS[rank]
-    return f"NC{space}", f"N{space}C"
+def data_formats(rank: int) -> tuple[str, ...]:
+    """The data formats of a rank, channels first and channels last, or none."""
+    space = _SPATIAL_LETTERS.get(rank)
+    return () if space is None else (f"NC{space}", f"N{space}C")
 
 
 def normalize_layout(function: str, dimension_numbers: object, rank: int) -> Layout:

@@ -129,6 +129,11 @@ def dimension_numbers_of(
         raise TypeError(
             f"{function}: `data_format` must be a string; got {data_format!r}."
         )
+    if not allowed:
+        raise ValueError(
+            f"{function}: `data_format` is for 1, 2 or 3 spatial axes; got "
+            f"{data_format!r} with {rank}. Use `dimension_numbers`."
+        )
     if data_format not in allowed:
         raise ValueError(
             f"{function}: `data_format` must be {allowed[0]!r} or {allowed[1]!r}; got "

@@ -57,11 +57,7 @@ def run(output: Path, seconds: float, steps: int | None, seed: int) -> None:
     _train(network, batches, _fractions(seconds, steps))
     answer = _judge(network, photo)
     _compare_times(network, photo, batches)
-    draw(
-        _panels(photo, answer),
-        TITLE,
-        output,
-    )
+    draw(_panels(photo, answer), TITLE, output)
     print(f"picture     {output}")
 
 

@@ -28,7 +28,9 @@ def lower(
     x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
 ) -> jax.Array:
     """``prod(stride)`` convolutions in channels-last, interleaved."""
-    x = layout.input_channels_last(x)
+    # Widened here and narrowed again by each phase (which XLA drops): the transpose in
+    # the input sums the phases' parts, and sums of 16-bit floats are in float32.
+    x = layout.input_channels_last(x).astype(numerics.accumulation)
     w = grouped_weight(layout.weight_channels_first(w), geometry.groups)
     axes, size = geometry.axes, x.shape[1:-1]
     blocks = [n + axis.extra_blocks for n, axis in zip(size, axes, strict=True)]
@@ -67,7 +69,7 @@ def _phase(
     )
     kernel = lax.rev(w[(slice(None), slice(None), *taps)], range(2, w.ndim))
     return lax.conv_general_dilated(
-        x,
+        x.astype(w.dtype),
         # Channels last throughout: inside scan and while bodies XLA:CPU only takes
         # its fast path for these dimension numbers (jax issue 12868).
         jnp.moveaxis(kernel, (0, 1), (-2, -1)),

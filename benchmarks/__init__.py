@@ -1,0 +1,1 @@
+"""Races of jconvt against other transposed convolutions; `python -m benchmarks`."""

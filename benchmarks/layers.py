@@ -1,0 +1,101 @@
+"""The layers that are raced: geometry and sizes of real models, with random arrays."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One transposed convolution layer, in PyTorch's terms."""
+
+    name: str
+    batch: int
+    in_channels: int
+    out_channels: int
+    spatial: tuple[int, ...]
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    groups: int
+    dilation: tuple[int, ...]
+    source: str
+
+    @property
+    def rank(self) -> int:
+        """Spatial axes."""
+        return len(self.spatial)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(N, C_in, *S)."""
+        return (self.batch, self.in_channels, *self.spatial)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """(C_in, C_out/groups, *K)."""
+        return (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """dilation*(kernel_size - 1) + 1 per axis."""
+        pairs = zip(self.kernel_size, self.dilation, strict=True)
+        return tuple(d * (k - 1) + 1 for k, d in pairs)
+
+    @property
+    def output_spatial(self) -> tuple[int, ...]:
+        """The output's spatial size."""
+        return tuple(
+            (n - 1) * s - 2 * p + e + a
+            for n, s, p, e, a in zip(
+                self.spatial,
+                self.stride,
+                self.padding,
+                self.extent,
+                self.output_padding,
+                strict=True,
+            )
+        )
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """(N, C_out, *O)."""
+        return (self.batch, self.out_channels, *self.output_spatial)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of `jconvt.conv_transpose` and of PyTorch's functions."""
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "output_padding": self.output_padding,
+            "groups": self.groups,
+            "dilation": self.dilation,
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Input, weight, bias and cotangent: normal float32, the same every time."""
+        rng = np.random.default_rng(0)
+        shapes = {
+            "input": self.input_shape,
+            "weight": self.weight_shape,
+            "bias": (self.out_channels,),
+            "cotangent": self.output_shape,
+        }
+        return {
+            name: rng.standard_normal(shape, np.float32)
+            for name, shape in shapes.items()
+        }
+
+
+def zoo() -> list[Layer]:
+    """The layers of `zoo.json`: of published models, with their sources."""
+    rows = json.loads(Path(__file__).with_name("zoo.json").read_text())
+    return [
+        Layer(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+        for row in rows
+    ]
