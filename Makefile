@@ -15,14 +15,14 @@ LOWEST := $(shell sed -n '/^dependencies/,/^]/s/^ *"\(.*\)>=\(.*\)".*/\1==\2/p' 
 PYTEST := -m pytest -n auto --maxprocesses=8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parity test-lowest lint format notebooks clean
+.PHONY: help setup demo test test-parity test-lowest bench lint format notebooks clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.setup ## make .venv with jconvt, its demo and its tests
 
-demo: setup ## show what jconvt does, in the terminal
+demo: setup ## train a super-resolution network on photographs, and compare
 	$(VENV)/bin/python -m jconvt demo
 
 test: setup ## run tests and doctests (ARGS="-k geometry" to choose)
@@ -33,6 +33,9 @@ test-parity: $(VENV)/.parity ## the same, with PyTorch, Keras, ONNX, ... to comp
 
 test-lowest: $(LOWEST_VENV)/.setup ## run the fast tests on the oldest JAX and Flax we claim
 	$(LOWEST_VENV)/bin/python $(PYTEST) tests -m "not slow" $(ARGS)
+
+bench: $(VENV)/.bench ## race jconvt against PyTorch, ONNX Runtime, Flax, ... (ARGS="--help")
+	$(VENV)/bin/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.lint ## check format, style and types
 	$(VENV)/bin/ruff format --check .
@@ -69,6 +72,10 @@ $(VENV)/.lint: $(VENV)/.setup
 $(VENV)/.parity: $(VENV)/.setup
 	$(VENV)/bin/python $(PIP_INSTALL) $(TORCH)
 	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[parity]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.parity
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[bench]'
 	@touch $@
 
 $(LOWEST_VENV)/.setup: pyproject.toml

@@ -21,6 +21,10 @@ Padding = int | str | Sequence[int | Sequence[int]]
 Shape = Sequence[Size]
 
 
+LARGEST_OPTION = 2**31 - 1
+"""No stride, padding or dilation of use is larger; sums of larger ones overflow XLA."""
+
+
 def is_int(value: object) -> bool:
     """Whether `value` is a Python or NumPy integer; bools are not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

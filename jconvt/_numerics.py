@@ -58,7 +58,8 @@ def check_array(function: str, argument: str, value: object) -> Any:
         # Parameters of Flax NNX and others convert themselves.
         convert = getattr(value, "__jax_array__", None)
         value = convert() if callable(convert) else value
-    if not isinstance(value, jax.Array | np.ndarray):
+    masked = isinstance(value, np.ma.MaskedArray)
+    if masked or not isinstance(value, jax.Array | np.ndarray):
         raise TypeError(
             f"{function}: `{argument}` must be a JAX or NumPy array; got "
             f"{type(value).__name__}. Convert it first, for example with jnp.asarray."
@@ -69,11 +70,17 @@ def check_array(function: str, argument: str, value: object) -> Any:
 
 def check_dtype(function: str, argument: str, dtype: Any) -> None:
     """A TypeError unless `dtype` is integer, floating or complex."""
-    if not jnp.issubdtype(dtype, jnp.number):
+    if not _is_number(dtype):
         raise TypeError(
             f"{function}: `{argument}` must hold integers, floats or complex numbers; "
             f"got dtype {dtype}. Convert it first with .astype."
         )
+
+
+def _is_number(dtype: Any) -> bool:
+    """Whether JAX has this dtype (not float128, not big-endian) and it is a number."""
+    known = dtype == getattr(jnp, getattr(dtype, "name", ""), None)
+    return known and jnp.issubdtype(dtype, jnp.number)
 
 
 def settle(
@@ -116,12 +123,16 @@ def _check_preferred(
     function: str, promoted: np.dtype[Any], preferred: DTypeLike
 ) -> np.dtype[Any]:
     try:
-        result = np.dtype(dtypes.canonicalize_dtype(preferred))
+        if isinstance(preferred, jax.Array | np.ndarray | np.generic):
+            raise TypeError  # NumPy would take its dtype
+        result = np.dtype(preferred)
     except TypeError:
         raise TypeError(
             f"{function}: `preferred_element_type` must be a dtype; got {preferred!r}."
         ) from None
-    if not _can_hold(promoted, result):
+    if _is_number(result):
+        result = np.dtype(dtypes.canonicalize_dtype(result))
+    if not _is_number(result) or not _can_hold(promoted, result):
         raise TypeError(
             f"{function}: `preferred_element_type` must be of the operands' kind "
             f"(integers may also give floats) and no narrower; got {result} for "
@@ -131,7 +142,7 @@ def _check_preferred(
 
 
 def _can_hold(promoted: np.dtype[Any], result: np.dtype[Any]) -> bool:
-    if result.itemsize < promoted.itemsize:
+    if _bits(result) < _bits(promoted):
         return False
     if jnp.issubdtype(promoted, jnp.integer) and jnp.issubdtype(result, jnp.floating):
         return True
@@ -140,3 +151,9 @@ def _can_hold(promoted: np.dtype[Any], result: np.dtype[Any]) -> bool:
         jnp.issubdtype(promoted, kind) and jnp.issubdtype(result, kind)
         for kind in kinds
     )
+
+
+def _bits(dtype: np.dtype[Any]) -> int:
+    """Bits of a number, or of its real part; `itemsize` calls an int4 a byte."""
+    info = jnp.iinfo if jnp.issubdtype(dtype, jnp.integer) else jnp.finfo
+    return info(dtype).bits
