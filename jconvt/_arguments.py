@@ -4,7 +4,7 @@ Every message reads: function, argument in backticks, rule, what came, and a hin
 there is one. Nothing here knows JAX; shapes may hold symbolic dimensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ Shape = Sequence[Size]
 
 
 LARGEST_OPTION = 2**31 - 1
-"""No stride, padding or dilation of use is larger; sums of larger ones overflow XLA."""
+"""No option of use is larger, and sums and products of two stay below 2**63."""
 
 
 def is_int(value: object) -> bool:
@@ -205,3 +205,13 @@ def spatial_rank(function: str, weight_shape: Shape) -> int:
             f"got shape {tuple(weight_shape)}."
         )
     return len(weight_shape) - 2
+
+
+def check_magnitude(function: str, argument: str, values: Iterable[int]) -> None:
+    """A ValueError for an option so large that sizes made of it overflow 64 bits."""
+    for value in values:
+        if abs(value) > LARGEST_OPTION:
+            raise ValueError(
+                f"{function}: `{argument}` must not be larger than {LARGEST_OPTION}; "
+                f"got {value}."
+            )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import dtypes, lax
 from jax.nn.initializers import Initializer
@@ -228,7 +229,7 @@ def _check_divisible(options: Options, argument: str, channels: int) -> None:
         )
 
 
-def _check_dtype(name: str, argument: str, value: DTypeLike) -> np.dtype[Any]:
+def _check_dtype(name: str, argument: str, value: Any) -> np.dtype[Any]:
     try:
         # NumPy would read None as float64.
         return np.dtype(dtypes.canonicalize_dtype("" if value is None else value))
@@ -241,7 +242,7 @@ def _check_dtype(name: str, argument: str, value: DTypeLike) -> np.dtype[Any]:
 def _check_inexact(name: str, argument: str, value: DTypeLike) -> np.dtype[Any]:
     """Flax's rule for the dtype to compute in, applied when the layer is made."""
     dtype = _check_dtype(name, argument, value)
-    if not dtypes.issubdtype(dtype, np.inexact):
+    if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(
             f"{name}: `{argument}` must be floating or complex; got {dtype}."
         )

@@ -126,7 +126,7 @@ def _check_preferred(
         if isinstance(preferred, jax.Array | np.ndarray | np.generic):
             raise TypeError  # NumPy would take its dtype
         result = np.dtype(preferred)
-    except TypeError:
+    except (TypeError, ValueError):
         raise TypeError(
             f"{function}: `preferred_element_type` must be a dtype; got {preferred!r}."
         ) from None

@@ -6,6 +6,7 @@ share every rule and every message.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from jconvt import _arguments as arguments
@@ -109,13 +110,21 @@ def normalize_options(
             f"{function}: `output_padding` must be 0 with padding {crops!r}, whose "
             f"output is n*stride; got {output_padding!r}."
         )
+    group_count = arguments.check_int(function, "groups", groups, 1)
+    for argument, values in (
+        ("stride", strides),
+        ("padding", () if isinstance(crops, str) else chain.from_iterable(crops)),
+        ("dilation", dilations),
+        ("groups", (group_count,)),
+    ):
+        arguments.check_magnitude(function, argument, values)
     return Options(
         function=function,
         stride=strides,
         padding=crops,
         output_padding=paddings,
         dilation=dilations,
-        groups=arguments.check_int(function, "groups", groups, 1),
+        groups=group_count,
         layout=normalize_layout(function, dimension_numbers, rank),
     )
 

@@ -180,7 +180,7 @@ def circular(x, w, bias=None, *, stride, dilation, groups=1):
     return y + widen(bias).reshape(-1, *[1] * len(space))
 
 
-# Padding rules, one axis at a time: input size n, kernel k, stride s, dilation d --------
+# Padding rules, an axis at a time: input size n, kernel k, stride s, dilation d -------
 
 
 def torch_crop(padding, output_padding=0):
@@ -213,7 +213,7 @@ def valid_crop(n, k, s, d):
 
 
 def causal_crop(n, k, s, d):
-    """n*s outputs, none of which depends on a later input: all is cropped at the end."""
+    """n*s outputs, none of which sees a later input: all is cropped at the end."""
     return 0, (n - 1) * s + d * (k - 1) + 1 - n * s
 
 

@@ -20,36 +20,30 @@ from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
 
 CASES = [
-    Case("stride_1", (4,), (3,), padding=1),
+    Case("stride_1", (4,), (3,), padding=1, dilation=2),
     Case("overlap", (3, 2), (3, 3), stride=2, padding=1, output_padding=1),
-    Case("overlap_even", (3, 2), (4, 4), stride=2, padding=1),
-    Case("blocks", (3, 2), (2, 2), stride=2),
-    Case("blocks_groups", (3,), (3,), stride=3, groups=2, channels=(4, 2)),
+    Case("overlap_even", (3,), (4,), stride=2, padding=1),
+    Case("blocks", (3,), (3,), stride=3, groups=2, channels=(4, 2)),
     Case("holes", (3,), (2,), stride=4, output_padding=3),
     Case("dilated", (4,), (3,), stride=2, padding=2, dilation=3),
-    Case("dilated_common", (3, 2), (3, 1), stride=(4, 2), dilation=(2, 3)),
-    Case("dilated_groups", (4,), (3,), 2, dilation=3, groups=2, channels=(4, 6)),
-    Case("depthwise", (3, 2), (4, 5), 3, 1, groups=3, channels=(3, 3)),
+    Case("groups", (3,), (3,), 4, dilation=2, groups=2, channels=(4, 6)),
+    Case("crop_low", (6,), (3,), stride=2, padding=((3, 0),)),
     Case("crop_negative", (4,), (3,), stride=2, padding=((-3, 2),)),
-    Case("3d", (2, 1, 2), (3, 2, 3), stride=2, padding=1),
+    Case("3d", (2, 2, 2), (3, 1, 2), stride=(2, 1, 2), padding=((1, 0),) * 3),
     Case("circular", (3,), (6,), stride=2, padding="CIRCULAR"),
 ]
 BY_NAME = {case.name: case for case in CASES}
 
 
 def serves(lowering, case):
-    if lowering == "auto":
-        return True
-    sizes = (case.each(case.stride), case.each(case.dilation))
-    crop = ((0, 0),) * case.rank
     geometry = Geometry(
         kernel_size=case.kernel,
-        stride=sizes[0],
-        dilation=sizes[1],
-        crop=crop,
+        stride=case.each(case.stride),
+        dilation=case.each(case.dilation),
+        crop=((0, 0),) * case.rank,  # no lowering asks
         groups=case.groups,
     )
-    return LOWERINGS[lowering].refuses(geometry, static=True) is None
+    return lowering == "auto" or LOWERINGS[lowering].unsupported(geometry) is None
 
 
 PAIRS = [
@@ -118,17 +112,14 @@ def curved(f):
     return loss
 
 
+def cotangent_of(y):
+    return jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
+
+
 def first_order(f, x, w, dx, dw):
-    y = f(x, w)
-    cotangent = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
-    return {
-        "value": y,
-        "input gradient": jax.vjp(lambda x: f(x, w), x)[1](cotangent)[0],
-        "weight gradient": jax.vjp(lambda w: f(x, w), w)[1](cotangent)[0],
-        "input tangent": jax.jvp(lambda x: f(x, w), (x,), (dx,))[1],
-        "weight tangent": jax.jvp(lambda w: f(x, w), (w,), (dw,))[1],
-        "tangent": jax.jvp(f, (x, w), (dx, dw))[1],
-    }
+    y, pull = jax.vjp(f, x, w)
+    tangent = jax.jvp(f, (x, w), (dx, dw))[1]
+    return {"value": y, "gradients": pull(cotangent_of(y)), "tangent": tangent}
 
 
 def second_order(f, x, w, dx, dw):
@@ -136,15 +127,19 @@ def second_order(f, x, w, dx, dw):
     return jax.jvp(jax.grad(curved(f), (0, 1)), (x, w), (dx, dw))[1]
 
 
+def derivatives(f, *arrays):
+    # Without optimization of the machine code: compiling is nearly all of the time.
+    quick = {"xla_backend_optimization_level": 0}
+    run = jax.jit(
+        lambda *a: (first_order(f, *a), second_order(f, *a)), compiler_options=quick
+    )
+    return run(*arrays)
+
+
 @functools.cache
 def expected(case):
     with jax.enable_x64(True):
-        run = jax.jit(functools.partial(_all_orders, reference(case)))
-        return run(*operands(case))
-
-
-def _all_orders(f, *arrays):
-    return first_order(f, *arrays), second_order(f, *arrays)
+        return derivatives(reference(case), *operands(case))
 
 
 def assert_close(actual, desired, tolerance=1e-11):
@@ -152,8 +147,8 @@ def assert_close(actual, desired, tolerance=1e-11):
     for (path, a), d in zip(
         jax.tree.leaves_with_path(actual), jax.tree.leaves(desired), strict=True
     ):
-        assert a.shape == d.shape
         where = jax.tree_util.keystr(path)
+        assert a.shape == d.shape, where
         np.testing.assert_allclose(a, d, tolerance, tolerance * 10, err_msg=where)
 
 
@@ -167,18 +162,34 @@ def test_every_lowering_is_tried():
 @pytest.mark.parametrize(("case", "lowering"), PAIRS)
 def test_derivatives(case, lowering):
     with jax.enable_x64(True):
-        run = jax.jit(functools.partial(_all_orders, ours(case, lowering)))
-        assert_close(run(*operands(case)), expected(case))
+        assert_close(derivatives(ours(case, lowering), *operands(case)), expected(case))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_derivatives_in_single_precision(case):
     """Where `auto` chooses other formulations than in double."""
-    run = jax.jit(functools.partial(_all_orders, ours(case)))
-    assert_close(run(*operands(case, np.float32)), expected(case), 1e-4)
+    assert_close(
+        derivatives(ours(case), *operands(case, np.float32)), expected(case), 1e-4
+    )
 
 
-@pytest.mark.parametrize("name", ["overlap", "blocks_groups", "circular"])
+@pytest.mark.parametrize("name", ["overlap", "blocks", "circular"])
+def test_derivatives_in_one_operand(name):
+    """The other one is a constant, whose term of the derivative is left out."""
+    case = BY_NAME[name]
+    f, (first, _) = ours(case), expected(case)
+    x, w, dx, dw = operands(case, np.float32)
+    y, pull_x = jax.vjp(lambda x: f(x, w), x)
+    _, pull_w = jax.vjp(lambda w: f(x, w), w)
+    g = cotangent_of(y)
+    assert_close((*pull_x(g), *pull_w(g)), first["gradients"], 1e-5)
+    _, by_x = jax.jvp(lambda x: f(x, w), (x,), (dx,))
+    _, by_w = jax.jvp(lambda w: f(x, w), (w,), (dw,))
+    assert_close(by_x + by_w, first["tangent"], 1e-5)
+    assert_close(by_x, f(dx, w), 1e-5)
+
+
+@pytest.mark.parametrize("name", ["overlap", "circular"])
 def test_second_order_by_every_route(name):
     """Reverse over reverse and reverse over forward: the same Hessian product."""
     case = BY_NAME[name]
@@ -199,17 +210,15 @@ def test_second_order_by_every_route(name):
             assert_close(product, expected(case)[1])
 
 
-@pytest.mark.parametrize("name", ["overlap_even", "depthwise", "circular"])
-def test_against_finite_differences(name):
-    case = BY_NAME[name]
+def test_against_finite_differences():
+    case = BY_NAME["overlap_even"]
     with jax.enable_x64(True):
         f = jax.jit(ours(case))
         check_grads(f, operands(case)[:2], order=2, modes=("fwd", "rev"), rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["dilated_groups", "circular", "holes"])
-def test_jacobians_and_hessian(name):
-    case = BY_NAME[name]
+def test_jacobians_and_hessian():
+    case = BY_NAME["groups"]
     with jax.enable_x64(True):
         x, w = operands(case)[:2]
         f, loss, by_lax = ours(case), curved(ours(case)), reference(case)
@@ -229,17 +238,16 @@ def test_linearize_and_linear_transpose(lowering):
     y, tangent = jax.linearize(f, x, w)
     assert_close(y, first["value"], 1e-5)
     assert_close(tangent(dx, dw), first["tangent"], 1e-5)
-    g = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
-    (gx,) = jax.linear_transpose(lambda x: f(x, w), x)(g)
-    (gw,) = jax.linear_transpose(lambda w: f(x, w), w)(g)
-    assert_close(gx, first["input gradient"], 1e-5)
-    assert_close(gw, first["weight gradient"], 1e-5)
+    by_x = jax.linear_transpose(lambda x: f(x, w), x)
+    by_w = jax.linear_transpose(lambda w: f(x, w), w)
+    g = cotangent_of(y)
+    assert_close((*by_x(g), *by_w(g)), first["gradients"], 1e-5)
 
 
 @pytest.mark.parametrize("lowering", ["auto", *LOWERINGS])
 def test_complex(lowering):
     """Holomorphic gradients, and JAX's convention for those that are not."""
-    case = BY_NAME["blocks_groups"]
+    case = BY_NAME["blocks"]
     x, w, dx, dw = operands(case, np.float32)
     x, w = x + 1j * dx, w - 1j * dw
 
@@ -314,7 +322,14 @@ def test_gradient_in_a_float_weight_of_an_integer_input():
 # Memory and speed ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("case", "lowering"), PAIRS)
+@pytest.mark.parametrize(
+    ("case", "lowering"),
+    [
+        pair
+        for pair in PAIRS
+        if pair.values[0].name in ("overlap_even", "blocks", "3d", "circular")
+    ],
+)
 def test_residuals_are_the_input_and_the_weight(case, lowering):
     """The very arrays: nothing padded, flipped or dilated is kept."""
     x, w = map(jnp.asarray, operands(case, np.float32)[:2])
@@ -336,14 +351,24 @@ def test_residual_of_one_gradient_is_the_other_operand(known):
     assert kept is (w if known == "weight" else x)
 
 
-@pytest.mark.parametrize("name", ["overlap", "blocks", "dilated_groups", "circular"])
+def conditionals(program):
+    return re.findall(r"\bconditional\(", program.as_text())
+
+
+def test_conditionals_are_found():
+    """A canary."""
+    choice = jax.jit(lambda i, x: lax.switch(i, [jnp.sin, jnp.cos], x))
+    assert conditionals(choice.lower(0, jnp.ones(3)).compile())
+
+
+@pytest.mark.parametrize("name", ["overlap", "blocks", "circular"])
 def test_no_conditional_is_left(name):
     """XLA has settled the choice among platforms before the program runs."""
     case = BY_NAME[name]
     arrays = operands(case, np.float32)[:2]
     f = ours(case)
     program = jax.jit(jax.value_and_grad(curved(f), (0, 1))).lower(*arrays).compile()
-    assert "conditional" not in program.as_text()
+    assert not conditionals(program)
 
 
 SLOTS = ("forward", "input gradient", "weight gradient")
@@ -373,12 +398,14 @@ def convolutions(case, slot, platform):
             name: tuple(map(int, values.split(",")))
             for name, values in re.findall(r"(\w+) = \[([\d, ]+)\]", window)
         }
+        (pads,) = re.findall(r"pad = \[(\[.*?\])\]", window)
         ones = (1,) * case.rank
         found.append(
             {
                 "stride": numbers.get("stride", ones),
                 "lhs_dilation": numbers.get("lhs_dilate", ones),
                 "rhs_dilation": numbers.get("rhs_dilate", ones),
+                "pads": re.findall(r"(-?\d+), (-?\d+)\]", pads),
                 "reversed": operand in reversed_,
             }
         )
@@ -389,17 +416,26 @@ def test_convolutions_are_found():
     """A canary: the program of the definition itself has one, of a dilated input."""
     (window,) = convolutions(BY_NAME["overlap"], "forward", "cuda")
     assert window["lhs_dilation"] == (2, 2)
+    assert window["pads"] == [("1", "2")] * 2
 
 
 @pytest.mark.parametrize("slot", SLOTS)
 @pytest.mark.parametrize(
-    "name", ["overlap", "overlap_even", "blocks", "dilated", "depthwise", "3d"]
+    "name", ["overlap", "overlap_even", "blocks", "dilated", "groups", "3d"]
 )
 def test_cpu_convolves_no_dilated_input(name, slot):
     """XLA:CPU would multiply the zeros."""
     case = BY_NAME[name]
     for window in convolutions(case, slot, "cpu"):
         assert set(window["lhs_dilation"]) == {1}
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+@pytest.mark.parametrize("name", ["overlap_even", "crop_low", "crop_negative"])
+def test_cpu_convolutions_crop_or_pad_but_not_both(name, slot):
+    """XLA:CPU before jaxlib 0.12 then reads past the end of the array."""
+    for window in convolutions(BY_NAME[name], slot, "cpu"):
+        assert not [p for p in window["pads"] if int(p[0]) < 0 < int(p[1])]
 
 
 @pytest.mark.parametrize(
@@ -414,9 +450,10 @@ def test_cpu_convolves_no_dilated_input(name, slot):
 def test_cuda_sees_the_convolutions_of_cudnn(
     name, slot, stride, lhs_dilation, rhs_dilation, kernel_is_reversed
 ):
-    (window,) = convolutions(BY_NAME[name], slot, "cuda")
-    assert window["stride"] == (stride, stride)
-    assert window["lhs_dilation"] == (lhs_dilation, lhs_dilation)
-    assert window["rhs_dilation"] == (rhs_dilation, rhs_dilation)
+    case = BY_NAME[name]
+    (window,) = convolutions(case, slot, "cuda")
+    assert set(window["stride"]) == {stride}
+    assert set(window["lhs_dilation"]) == {lhs_dilation}
+    assert set(window["rhs_dilation"]) == {rhs_dilation}
     if kernel_is_reversed is not None:
         assert window["reversed"] == kernel_is_reversed

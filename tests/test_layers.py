@@ -12,6 +12,7 @@ import textwrap
 
 import flax.errors
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,6 +30,11 @@ FUNCTIONS = {
 }
 
 
+def blank(key, shape, dtype):
+    del key
+    return jnp.asarray(np.zeros(shape, dtype))
+
+
 class Nnx:
     """NNX layers, as functions of a dict of parameters."""
 
@@ -37,7 +43,9 @@ class Nnx:
     @staticmethod
     def make(rank, *args, **options):
         layer = getattr(jconvt.nnx, f"ConvTranspose{rank}d")
-        return layer(*args, **options, rngs=nnx.Rngs(0))
+        # Zeros where a test does not say otherwise: random bits take long to compile.
+        zeros = dict.fromkeys(["weight_init", "bias_init"], blank)
+        return layer(*args, **zeros | options, rngs=nnx.Rngs(0))
 
     @staticmethod
     def apply(layer, parameters, *args, **kwargs):
@@ -249,15 +257,14 @@ def test_data_format_runs_the_program_of_the_function(flavour, rank, data_format
 
 def test_flavours_agree():
     options = {"stride": 2, "output_padding": 1, "dilation": 2, "groups": 2}
-    ours = Nnx.make(2, 4, 6, 3, **options)
-    x = integers(0, (2, 4, 5, 5))
-    parameters = Nnx.parameters(ours, x)
-    linen = Linen.make(2, 4, 6, 3, **options)
-    np.testing.assert_array_equal(ours(x), Linen.apply(linen, parameters, x))
-    assert repr(ours) == repr(linen)
-    shapes = jax.tree.map(jnp.shape, Linen.parameters(linen, x))
-    assert shapes == jax.tree.map(jnp.shape, parameters)
-    assert shapes == {"weight": (4, 3, 3, 3), "bias": (6,)}
+    x, parameters = integers(0, (2, 4, 5, 5)), parameters_of(4, 6, (3, 3), 2)
+    layers = {flavour: flavour.make(2, 4, 6, 3, **options) for flavour in (Nnx, Linen)}
+    ours, theirs = (f.apply(layer, parameters, x) for f, layer in layers.items())
+    np.testing.assert_array_equal(ours, theirs)
+    assert repr(layers[Nnx]) == repr(layers[Linen])
+    for flavour, layer in layers.items():
+        shapes = jax.eval_shape(lambda x, f=flavour, m=layer: f.parameters(m, x), x)
+        assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, parameters)
 
 
 def test_without_channels_or_space(flavour):
@@ -317,6 +324,21 @@ def test_output_size_as_an_int_a_shape_or_channels_last(flavour):
     assert shape(x, (0, 9, 10, 0)) == (2, 9, 10, 3)
     assert shape(x[0], (9, 10, 0)) == (9, 10, 3)
     assert shape(x, np.int64(10)) == (2, 10, 10, 3)
+
+
+def test_symbolic_sizes(flavour):
+    layer = flavour.make(1, 2, 3, 3, 2, 1)
+    parameters = parameters_of(2, 3, (3,))
+    n, size = jax.export.symbolic_shape("n, size")
+
+    @jax.jit
+    def double(x):
+        whole = (x.shape[0], 3, 2 * x.shape[-1])
+        return flavour.apply(layer, parameters, x, output_size=whole)
+
+    x = jax.ShapeDtypeStruct((n, 2, size), jnp.float32)
+    (y,) = jax.export.export(double)(x).out_avals
+    assert y.shape == (n, 3, 2 * size)
 
 
 @pytest.mark.parametrize(
@@ -393,13 +415,15 @@ def test_dtype_casts_input_and_parameters(flavour):
     assert {dx.dtype, *(g.dtype for g in gradients.values())} == {jnp.dtype("float32")}
 
 
-def test_param_dtype(flavour):
-    x = jnp.ones((1, 2, 4))
-    layer = flavour.make(1, 2, 3, 3, param_dtype="float16")
-    parameters = flavour.parameters(layer, x)
-    assert {p.dtype for p in parameters.values()} == {jnp.dtype("float16")}
-    layer = flavour.make(1, 2, 3, 3, param_dtype=jnp.complex64)
-    assert flavour.parameters(layer, x)["weight"].dtype == jnp.complex64
+@pytest.mark.parametrize("param_dtype", ["float16", jnp.complex64])
+def test_param_dtype(flavour, param_dtype):
+    def parameters(x):
+        options = {"param_dtype": param_dtype, "weight_init": None, "bias_init": None}
+        return flavour.parameters(flavour.make(1, 2, 3, 3, **options), x)
+
+    shapes = jax.eval_shape(parameters, jnp.ones((1, 2, 4)))
+    dtypes = {name: leaf.dtype for name, leaf in shapes.items()}
+    assert dtypes == dict.fromkeys(["weight", "bias"], jnp.dtype(param_dtype))
 
 
 def test_strict_promotion(flavour):
@@ -448,7 +472,7 @@ def test_options_reach_the_function(flavour, options):
 
 
 def test_default_initial_values(flavour):
-    layer = flavour.make(2, 32, 64, 5, groups=2)
+    layer = flavour.make(2, 32, 64, 5, groups=2, weight_init=None, bias_init=None)
     parameters = flavour.parameters(layer, jnp.ones((1, 32, 4, 4)))
     bound = 1 / np.sqrt(32 * 25)
     for name, shape in {"weight": (32, 32, 5, 5), "bias": (64,)}.items():
@@ -536,21 +560,31 @@ def test_repr_starts_as_that_of_torch(flavour, rank):
 
 
 def test_signature(flavour):
-    torch = pytest.importorskip("torch")
+    order = {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "bias": True}
+    order |= {"dilation": 1, "padding_mode": "zeros"}
+    keywords = {"data_format": None, "dtype": None, "param_dtype": jnp.float32}
+    keywords |= {"precision": None, "preferred_element_type": None, "lowering": "auto"}
+    keywords |= {"weight_init": None, "bias_init": None}
     for rank in (1, 2, 3):
-        name = f"ConvTranspose{rank}d"
+        layer = getattr(flavour.package, f"ConvTranspose{rank}d")
+        parameters = inspect.signature(layer).parameters
+        names = ["in_channels", "out_channels", "kernel_size", *order]
+        assert list(parameters)[: len(names)] == names
+        defaults = {name: p.default for name, p in parameters.items()}
+        assert defaults | order | keywords == defaults
+        for name in keywords:
+            assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def test_signature_is_that_of_torch(flavour):
+    torch = pytest.importorskip("torch")
+    for name in ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"):
         ours = inspect.signature(getattr(flavour.package, name)).parameters
         theirs = inspect.signature(getattr(torch.nn, name)).parameters
-        positional = [n for n in theirs if n not in ("device", "dtype")]
-        assert list(ours)[: len(positional)] == positional
-        for n in positional:
-            assert ours[n].default == theirs[n].default
-        keywords = (
-            "data_format dtype param_dtype precision preferred_element_type lowering "
-            "weight_init bias_init"
-        )
-        for n in keywords.split():
-            assert ours[n].kind is inspect.Parameter.KEYWORD_ONLY
+        wanted = {
+            n: p.default for n, p in theirs.items() if n not in ("device", "dtype")
+        }
+        assert {n: ours[n].default for n in list(ours)[: len(wanted)]} == wanted
 
 
 # Errors -------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def test_scatter_is_the_adjoint_of_the_forward_convolution(case):
 
 @pytest.mark.parametrize("case", GEOMETRIES, **by_name)
 def test_gathers_are_the_adjoints_of_the_scatter(case):
-    """<scatter(x, w), g> = <x, dx> = <w, dw>, and the bias adds <b, db>: in integers."""
+    """<scatter(x, w), g> = <x, dx> = <w, dw>, and a bias adds <b, db>: in integers."""
     x, w, b, g = (
         np.zeros(case.channels[1], np.int64) if a is None else a.astype(np.int64)
         for a in case.arrays(np.int8)
@@ -134,7 +134,7 @@ def test_comparison_fails_on_one_perturbed_value(dtype):
         value[where] *= 1 + (100 if np.dtype(dtype).kind == "c" else 30) * float(
             jnp.finfo(dtype).eps
         )
-    with pytest.raises(AssertionError, match="1 of|Mismatched elements: 1"):
+    with pytest.raises(AssertionError, match=r"1 of|Mismatched elements: 1"):
         oracles.assert_expected(value, expected, dtype)
 
 

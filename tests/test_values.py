@@ -1,6 +1,7 @@
 """Values and gradients against the scatter oracle, geometry by geometry."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 
 import jconvt
 import oracles
-from cases import CORE, GEOMETRIES, JAX, PUBLISHED, RULES, Case
+from cases import CORE, GEOMETRIES, PUBLISHED, RULES, TORCH, Case
 
 RANK_FUNCTIONS = {
     1: jconvt.conv_transpose1d,
@@ -17,12 +18,17 @@ RANK_FUNCTIONS = {
     3: jconvt.conv_transpose3d,
 }
 TORCH_LIKE = [case for case in CORE if case.torch_like]
-ALWAYS = ["auto", "lhs_dilation", "phases", "overlap_add", "role_swapped"]
+NOT_EMPTY = [
+    case
+    for case in CORE
+    if 0 not in case.input_shape + case.weight_shape + case.output_shape
+]
+ALWAYS = ["lhs_dilation", "phases", "overlap_add", "role_swapped"]
 SOMETIMES = ["fused_phases", "matmul"]
 
 
 def front_door(case):
-    """The call as a user would write it: by rank and position where that is possible."""
+    """The call as a user would write it: by rank and position where possible."""
     if not case.torch_like:
         return lambda x, w, b=None: jconvt.conv_transpose(x, w, b, **case.options)
     function = RANK_FUNCTIONS[case.rank]
@@ -68,35 +74,40 @@ def test_geometry(case):
     check(case, front_door(case), np.float32)
 
 
-@pytest.mark.parametrize("case", [c for c in PUBLISHED if c not in JAX], ids=str)
-def test_published(case):
+@pytest.mark.parametrize("case", TORCH, ids=str)
+def test_published_by_torch(case):
     check(case, front_door(case), np.float32)
 
 
-@pytest.mark.parametrize("case", JAX, ids=str)
-def test_published_by_jax(case):
+@pytest.mark.parametrize("case", [c for c in PUBLISHED if c not in TORCH], ids=str)
+def test_published(case):
     x, w, b, _ = case.arrays()
     expected = oracles.expect_value(x, w, b, **case.geometry)
     oracles.assert_expected(front_door(case)(x, w, b), expected, np.float32)
 
 
-@pytest.mark.parametrize("case", CORE, ids=str)
-@pytest.mark.parametrize("lowering", ALWAYS[1:] + SOMETIMES)
+@pytest.mark.parametrize("case", NOT_EMPTY, ids=str)
+@pytest.mark.parametrize("lowering", [*ALWAYS, *SOMETIMES])
 def test_lowering(case, lowering):
     """Every formulation gives the same map, and four of them serve every geometry."""
+    options = {**case.options, "lowering": lowering}
 
     def function(x, w, b=None):
-        options = {**case.options, "lowering": lowering}
         return jconvt.conv_transpose(x, w, b, **options)
 
+    if lowering in SOMETIMES:
+        skip_if_refused(function, case)
+    check(case, function, np.float32)
+
+
+def skip_if_refused(function, case):
     x, w, b, _ = case.arrays()
     try:
         jax.eval_shape(function, x, w, b)
     except ValueError as error:
-        assert lowering in SOMETIMES, f"{lowering} must serve all: {error}"
-        assert "cannot serve" in str(error)
+        if "cannot serve" not in str(error):
+            raise
         pytest.skip(str(error))
-    check(case, function, np.float32)
 
 
 # Layouts ------------------------------------------------------------------------------
@@ -120,7 +131,7 @@ LAYOUTS = [
 ]
 EVERY_LAYOUT = [
     pytest.param(case, layout, id=f"{case}-{'_'.join(layout)}")
-    for case, turn in zip(CORE, itertools.count())
+    for turn, case in enumerate(CORE)
     for layout in [LAYOUTS[case.rank][turn % len(LAYOUTS[case.rank])]]
 ] + [
     pytest.param(case, layout, id=f"{case}-{'_'.join(layout)}")
@@ -133,11 +144,8 @@ EVERY_LAYOUT = [
 @pytest.mark.parametrize(("case", "layout"), EVERY_LAYOUT)
 def test_dimension_numbers_in_double_precision(case, layout):
     space = SPATIAL[case.rank]
-    if case.rank:  # The options are in the order of the weight's letters.
-        order = [space.index(letter) for letter in layout[1] if letter in space]
-    else:
-        order = []
-    weight_space = "".join(space[axis] for axis in order)
+    # The options are in the order of the weight's letters.
+    order = [space.index(letter) for letter in layout[1] if letter in space]
     padding = case.padding
     if not isinstance(padding, str):
         padding = [case.each(padding)[axis] for axis in order]
@@ -145,7 +153,6 @@ def test_dimension_numbers_in_double_precision(case, layout):
         name: [case.each(getattr(case, name))[axis] for axis in order]
         for name in ("stride", "output_padding", "dilation")
     }
-    assert sorted(weight_space) == sorted(space)
 
     def function(x, w, b=None):
         return jconvt.conv_transpose(
@@ -175,13 +182,18 @@ def test_dimension_numbers_in_double_precision(case, layout):
         check(case, function, np.float64, to, (value_back, input_back, weight_back))
 
 
-@pytest.mark.parametrize("case", TORCH_LIKE, ids=str)
+@pytest.mark.parametrize("case", [c for c in NOT_EMPTY if c.rank], ids=str)
 def test_channels_last(case):
+    """The common layout, in the type whose convolutions have fast paths."""
     space = SPATIAL[case.rank]
-    function = RANK_FUNCTIONS[case.rank]
+    if case.torch_like:
+        function, layout = RANK_FUNCTIONS[case.rank], {"data_format": f"N{space}C"}
+    else:
+        numbers = (f"N{space}C", f"IO{space}", f"N{space}C")
+        function, layout = jconvt.conv_transpose, {"dimension_numbers": numbers}
 
     def call(x, w, b=None):
-        return function(x, w, b, data_format=f"N{space}C", **case.options)
+        return function(x, w, b, **layout, **case.options)
 
     last = lambda array: np.moveaxis(array, 1, -1)  # noqa: E731
     first = lambda array: np.moveaxis(array, -1, 1)  # noqa: E731
@@ -189,8 +201,14 @@ def test_channels_last(case):
     check(case, call, np.float32, (last, same, last), (first, first, same))
 
 
-@pytest.mark.parametrize("layout", ["first", "last"])
-@pytest.mark.parametrize("case", [c for c in TORCH_LIKE if c.batch], ids=str)
+UNBATCHED = [
+    pytest.param(case, layout, id=f"{case}-channels_{layout}")
+    for case, layout in zip(TORCH_LIKE, itertools.cycle(["first", "last"]))
+    if case.batch
+]
+
+
+@pytest.mark.parametrize(("case", "layout"), UNBATCHED)
 def test_unbatched(case, layout):
     """Without a batch axis: the first sample's value, and its gradients."""
     space = SPATIAL[case.rank]
@@ -331,6 +349,18 @@ def jacobian_product(function, operand, cotangent):
     return gradient
 
 
+def assert_gradient(actual, function, operand, other, g):
+    oracles.assert_close(
+        actual,
+        jacobian_product(lambda u: function(u, other), operand, g),
+        magnitude=jacobian_product(
+            lambda u: function(u, np.abs(other)), operand, np.abs(g)
+        ),
+        terms=other.size * g.size,
+        dtype=np.float32,
+    )
+
+
 @pytest.mark.parametrize("case", CIRCULAR, ids=str)
 def test_circular(case):
     options = {k: v for k, v in case.geometry.items() if k != "crop"}
@@ -343,20 +373,10 @@ def test_circular(case):
     g = np.random.default_rng(1).normal(size=expected.value.shape).astype(np.float32)
     value, (dx, dw, db) = value_and_gradients(function, g, x, w, b)
     oracles.assert_expected(value, expected, np.float32)
-    for actual, operand, wrapped, terms in (
-        (dx, x, lambda x, w: oracles.circular(x, w, **options), w.size),
-        (dw, w, lambda w, x: oracles.circular(x, w, **options), x.size),
-    ):
-        other = w if operand is x else x
-        oracles.assert_close(
-            actual,
-            jacobian_product(lambda u: wrapped(u, other), operand, g),
-            magnitude=jacobian_product(
-                lambda u: wrapped(u, np.abs(other)), operand, np.abs(g)
-            ),
-            terms=terms,
-            dtype=np.float32,
-        )
+    by_input = partial(oracles.circular, **options)
+    by_weight = lambda w, x: oracles.circular(x, w, **options)  # noqa: E731
+    assert_gradient(dx, by_input, x, w, g)
+    assert_gradient(dw, by_weight, w, x, g)
     oracles.assert_close(
         db,
         oracles.gradient_of_bias(g),
@@ -369,15 +389,15 @@ def test_circular(case):
 @pytest.mark.parametrize("k", [1, 2, 3, 9])
 @pytest.mark.parametrize("n", [1, 8, 16])
 def test_circular_constant(n, k):
-    """Ones under ones: every output is the number of taps and channels (Flax's test)."""
+    """Ones under ones: every output counts taps and channels (Flax's test)."""
     y = jconvt.conv_transpose(np.ones((3, n)), np.ones((3, 2, k)), padding="CIRCULAR")
     np.testing.assert_array_equal(y, np.full((2, n), 3 * k))
 
 
-# Linearity in what the arguments are ---------------------------------------------------
+# Ways to call -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", TORCH_LIKE, ids=str)
+@pytest.mark.parametrize("case", TORCH_LIKE[::4], ids=str)
 def test_eager_is_jitted(case):
     x, w, b, _ = case.arrays()
     np.testing.assert_array_equal(

@@ -1,0 +1,163 @@
+"""The public surface: names, signatures, docstrings, version, and what is imported."""
+
+import importlib.metadata
+import inspect
+import json
+import subprocess
+import sys
+from inspect import Parameter
+
+import pytest
+
+import jconvt
+
+POSITIONAL, KEYWORD = Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY
+REQUIRED = Parameter.empty
+
+NUMBERS = {
+    "stride": 1,
+    "padding": 0,
+    "output_padding": 0,
+}
+HOW = {"precision": None, "preferred_element_type": None, "lowering": "auto"}
+GENERAL = {
+    **NUMBERS,
+    "output_size": None,
+    "groups": 1,
+    "dilation": 1,
+    "dimension_numbers": None,
+}
+ARRAYS = {"input": REQUIRED, "weight": REQUIRED, "bias": None}
+SHAPES = {"input_shape": REQUIRED, "weight_shape": REQUIRED}
+SEED = {**ARRAYS, **NUMBERS, "groups": 1, "dilation": 1}
+
+
+def fixed(data_format):
+    return SEED, {"output_size": None, "data_format": data_format, **HOW}
+
+
+# Function -> what may be positional, and what is keyword-only, with the defaults.
+SIGNATURES = {
+    "conv_transpose1d": fixed("NCW"),
+    "conv_transpose2d": fixed("NCHW"),
+    "conv_transpose3d": fixed("NCDHW"),
+    "conv_transpose": (ARRAYS, {**GENERAL, **HOW}),
+    "output_shape": (SHAPES, {**GENERAL, "data_format": None, **HOW}),
+}
+NAMES = ["__version__", "Candidate", "Explanation", "explain", *SIGNATURES]
+FUNCTIONS = [*SIGNATURES, "explain"]
+
+
+def test_all_is_what_is_public():
+    assert sorted(jconvt.__all__) == sorted(NAMES)
+    modules = {n for n, v in vars(jconvt).items() if inspect.ismodule(v)}
+    # Submodules are attributes once something imports them; `version` makes one name.
+    visible = {n for n in vars(jconvt) if not n.startswith("_")} - modules - {"version"}
+    assert visible == set(NAMES) - {"__version__"}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signature(name):
+    positional, keyword = SIGNATURES[name]
+    parameters = inspect.signature(getattr(jconvt, name)).parameters
+    found = [(p.name, p.kind, p.default) for p in parameters.values()]
+    assert found == [
+        *((n, POSITIONAL, default) for n, default in positional.items()),
+        *((n, KEYWORD, default) for n, default in keyword.items()),
+    ]
+
+
+def test_explain_takes_the_options_of_output_shape():
+    options = dict(inspect.signature(jconvt.explain).parameters)
+    assert options.pop("dtype").kind is KEYWORD
+    assert options.pop("platform").kind is KEYWORD
+    shape = inspect.signature(jconvt.output_shape).parameters
+    assert [(p.name, p.kind, p.default) for p in options.values()] == [
+        (p.name, p.kind, p.default) for p in shape.values()
+    ]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_parameter_is_annotated(name):
+    signature = inspect.signature(getattr(jconvt, name))
+    assert signature.return_annotation is not REQUIRED
+    assert all(p.annotation is not REQUIRED for p in signature.parameters.values())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstring(name):
+    """Sections in this order, an entry for each parameter, a doctest, narrow lines."""
+    function = getattr(jconvt, name)
+    text = inspect.getdoc(function)
+    lines = text.splitlines()
+    sections = ["Args:", "Returns:", "Raises:", "Example:"]
+    places = [lines.index(section) for section in sections]
+    assert places == sorted(places)
+    args = lines[places[0] + 1 : places[1]]
+    entries = [
+        line.split(":")[0].strip()
+        for line in args
+        if line.startswith("  ") and not line.startswith("   ")
+    ]
+    assert entries == list(inspect.signature(function).parameters)
+    assert ">>> " in "\n".join(lines[places[3] :])
+    assert lines[0].endswith(".")
+
+
+@pytest.mark.parametrize("name", ["Candidate", "Explanation"])
+def test_docstring_of_a_class(name):
+    made = getattr(jconvt, name)
+    text = inspect.getdoc(made)
+    assert "Attributes:" in text
+    for field in made.__dataclass_fields__:
+        assert f"\n  {field}: " in text
+
+
+def test_version():
+    assert jconvt.__version__ == importlib.metadata.version("jconvt")
+    assert jconvt.__version__[0].isdigit()
+
+
+def test_typed():
+    """The annotations are for callers too."""
+    assert importlib.resources.files("jconvt").joinpath("py.typed").is_file()
+
+
+# Imports, each in a fresh interpreter -------------------------------------------------
+
+
+def imported_by(code):
+    """Top-level packages that the code imports."""
+    code += "\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert not done.stderr
+    return {name.split(".")[0] for name in json.loads(done.stdout)}
+
+
+OPTIONAL = {
+    *("flax", "torch", "keras", "tensorflow", "haiku", "equinox", "onnx"),
+    *("onnxruntime", "mindspore", "matplotlib", "optax", "rich", "skimage"),
+    *("hypothesis", "pytest"),
+}
+
+
+def test_import_brings_no_framework():
+    assert not imported_by("import jconvt") & OPTIONAL
+
+
+@pytest.mark.parametrize("flavour", ["linen", "nnx"])
+def test_layers_bring_flax(flavour):
+    """Canary of the test before."""
+    assert "flax" in imported_by(f"import jconvt.{flavour}")
+
+
+def test_calls_bring_no_framework():
+    code = """
+import jax, jconvt, numpy as np
+x, w = np.ones((1, 2, 5), "f"), np.ones((2, 3, 4), "f")
+jax.grad(lambda w: jconvt.conv_transpose1d(x, w, stride=2).sum())(w)
+jconvt.explain(x.shape, w.shape, stride=2)
+"""
+    assert not imported_by(code) & OPTIONAL

@@ -1,0 +1,381 @@
+"""Integers alone: sizes, phases and crops against enumerations of the scatter.
+
+Nothing here shares a formula with `jconvt._geometry` or `jconvt._dialects`: an output
+is what some pair (input element, tap) reaches, and pairs are enumerated.
+"""
+
+import dataclasses
+import itertools
+import math
+import subprocess
+import sys
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from jconvt._dialects import DIALECTS, PERIODIC
+from jconvt._geometry import Axis, Geometry
+
+quick = settings(deadline=None, max_examples=300)
+
+SIZES = range(1, 5)
+AXES = [
+    Axis(k, s, d, low, high)
+    for k, s, d in itertools.product((1, 2, 3, 4, 7), (1, 2, 3, 4, 6), (1, 2, 3, 4))
+    for low, high in ((0, 0), (1, 1), (3, 0), (0, 2), (-2, 1), (1, -3), (-7, -8))
+]
+
+axes = st.builds(
+    Axis,
+    kernel_size=st.integers(1, 12),
+    stride=st.integers(1, 12),
+    dilation=st.integers(1, 12),
+    low=st.integers(-30, 30),
+    high=st.integers(-30, 30),
+)
+
+
+def pairs_by_full_position(n, axis):
+    """Position of the full output -> the (input element, tap) pairs that reach it."""
+    reached = {}
+    for i in range(n):
+        for t in range(axis.kernel_size):
+            position = i * axis.stride + t * axis.dilation
+            reached.setdefault(position, set()).add((i, t))
+    return reached
+
+
+def pairs_by_output(n, axis):
+    """Every output element in order, each with the pairs that reach it."""
+    reached = pairs_by_full_position(n, axis)
+    end = max(reached) + 1 - axis.high
+    return [reached.get(p, set()) for p in range(axis.low, end)]
+
+
+# Sizes --------------------------------------------------------------------------------
+
+
+def check_size(n, axis):
+    full = max(pairs_by_full_position(n, axis)) + 1
+    assert axis.output_size(n) == full - axis.low - axis.high
+    if axis.output_size(n) >= 0:
+        assert axis.output_size(n) == len(pairs_by_output(n, axis))
+
+
+def test_extent_is_what_one_element_reaches():
+    for axis in AXES:
+        assert axis.extent == max(pairs_by_full_position(1, axis)) + 1
+
+
+def test_output_size_is_what_the_scatter_reaches():
+    for n, axis in itertools.product(SIZES, AXES):
+        check_size(n, axis)
+
+
+@quick
+@given(st.integers(1, 20), axes)
+def test_output_size_of_any_axis(n, axis):
+    check_size(n, axis)
+
+
+def test_output_size_of_an_empty_input():
+    """Of no input the formula leaves the kernel's reach past the stride."""
+    assert Axis(4, 2, 1, 0, 0).output_size(0) == 2
+    assert Axis(4, 2, 1, 1, 1).output_size(0) == 0
+    assert Axis(3, 5, 1, 0, 0).output_size(0) == -2
+
+
+@quick
+@given(st.integers(0, 20), axes)
+def test_extra_blocks_is_the_same_for_every_size(n, axis):
+    assert axis.extra_blocks == math.ceil(axis.output_size(n) / axis.stride) - n
+
+
+# Phases -------------------------------------------------------------------------------
+
+
+def pairs_by_phase(n, axis):
+    """Output element -> pairs, read off the phases as a convolution would use them.
+
+    A phase pads the input and correlates it with its flipped taps: its output q reads
+    padded elements q, q + dilation, ..., with the last tap first.
+    """
+    outputs = {}
+    for residue, phase in enumerate(axis.phases()):
+        low, high = phase.pad
+        taps = [phase.first_tap + m * phase.tap_step for m in range(phase.taps)]
+        if taps:
+            blocks = n + low + high - phase.dilation * (phase.taps - 1)
+        else:
+            blocks = n + axis.extra_blocks
+        for q in range(blocks):
+            reads = [q + m * phase.dilation - low for m in range(phase.taps)]
+            o = axis.stride * q + residue
+            assert o not in outputs
+            read = zip(reads, reversed(taps), strict=True)
+            outputs[o] = {(i, t) for i, t in read if 0 <= i < n}
+    return outputs
+
+
+def check_phases(n, axis):
+    expected = pairs_by_output(n, axis)
+    outputs = pairs_by_phase(n, axis)
+    # Whole blocks: what is past the end is less than a stride, and is cut.
+    assert len(outputs) == axis.stride * math.ceil(len(expected) / axis.stride)
+    assert [outputs[o] for o in range(len(expected))] == expected
+
+
+def test_phases_cover_each_output_once_with_its_own_pairs():
+    for n, axis in itertools.product(SIZES, AXES):
+        if axis.output_size(n) > 0:
+            check_phases(n, axis)
+
+
+@quick
+@example(5, Axis(4, 2, 1, 1, 1))  # the upsampling layer of every decoder
+@example(5, Axis(3, 6, 4, 5, -5))  # phases without taps between phases with some
+@example(1, Axis(1, 9, 7, -9, -9))
+@given(st.integers(1, 20), axes)
+def test_phases_of_any_axis(n, axis):
+    if axis.output_size(n) > 0:
+        check_phases(n, axis)
+
+
+def test_phases_are_one_for_each_residue():
+    for axis in AXES:
+        assert len(axis.phases()) == axis.stride
+
+
+def test_taps_of_the_phases_are_the_kernel():
+    """Each tap is in exactly one phase, so no phase does another's work."""
+    for axis in AXES:
+        taps = [
+            p.first_tap + m * p.tap_step for p in axis.phases() for m in range(p.taps)
+        ]
+        assert sorted(taps) == list(range(axis.kernel_size))
+
+
+# Dialects -----------------------------------------------------------------------------
+
+kernels = st.tuples(st.integers(1, 9), st.integers(1, 6), st.integers(1, 4))
+KERNELS = list(itertools.product(range(1, 8), range(1, 6), range(1, 4)))
+
+
+def axis_of(dialect, k, s, d):
+    extent = d * (k - 1) + 1
+    crop = DIALECTS[dialect](extent, s)
+    return Axis(k, s, d, crop.low, crop.high), crop.wrap
+
+
+def test_names():
+    assert list(DIALECTS) == [
+        "VALID",
+        "SAME",
+        "SAME_LOWER",
+        "CAUSAL",
+        "CIRCULAR",
+        "CIRCULAR_LOWER",
+    ]
+    assert set(DIALECTS) >= PERIODIC
+
+
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "VALID"])
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+def test_size_is_input_times_stride(dialect, n):
+    for k, s, d in KERNELS:
+        axis, (before, after) = axis_of(dialect, k, s, d)
+        assert axis.output_size(before + n + after) == n * s
+
+
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name not in PERIODIC])
+def test_only_periodic_dialects_wrap(dialect):
+    for kernel in KERNELS:
+        assert axis_of(dialect, *kernel)[1] == (0, 0)
+
+
+def test_valid_is_the_longest_signal_a_valid_convolution_takes_to_n():
+    """Where the kernel is over the stride, the shortest: Keras and lax pick that."""
+    for n, (k, s, d) in itertools.product(SIZES, KERNELS):
+        axis, _ = axis_of("VALID", k, s, d)
+        extent = d * (k - 1) + 1
+        lengths = [m for m in range(100) if len(range(0, m - extent + 1, s)) == n]
+        expected = lengths[0] if extent >= s else lengths[s - extent]
+        assert axis.low == 0
+        assert axis.output_size(n) == expected
+        assert axis.output_size(n) >= expected
+
+
+def forward_same_padding(size, k, s, d):
+    """TensorFlow's SAME of a forward convolution, from its documentation."""
+    extent = d * (k - 1) + 1
+    out = -(-size // s)
+    total = max((out - 1) * s + extent - size, 0)
+    return out, total // 2
+
+
+def test_same_is_the_adjoint_of_tensorflows_same():
+    for n, (k, s, d) in itertools.product(SIZES, KERNELS):
+        axis, _ = axis_of("SAME", k, s, d)
+        out, low = forward_same_padding(n * s, k, s, d)
+        assert out == n
+        assert axis.low == low
+
+
+def lax_low_level_padding(k, s, padding):
+    """The zeros around the dilated input that `jax.lax.conv_transpose` documents."""
+    if padding == "SAME":
+        total = k + s - 2
+        low = k - 1 if s > k - 1 else math.ceil(total / 2)
+    else:
+        total = k + s - 2 + max(k - s, 0)
+        low = k - 1
+    return low, total - low
+
+
+@pytest.mark.parametrize("dialect", ["SAME", "VALID"])
+def test_same_and_valid_are_the_padding_of_lax(dialect):
+    for k, s, d in KERNELS:
+        axis, _ = axis_of(dialect, k, s, d)
+        geometry = Geometry(
+            kernel_size=(k,), stride=(s,), dilation=(d,), crop=((axis.low, axis.high),)
+        )
+        extent = d * (k - 1) + 1
+        expected = lax_low_level_padding(extent, s, dialect)
+        assert geometry.dilated_pads == (expected,)
+
+
+def test_same_lower_is_the_formula_of_onnx():
+    """ONNX: total = s*(n-1) + e - n*s, and the larger half is the begin's."""
+    for n, (k, s, d) in itertools.product(SIZES, KERNELS):
+        axis, _ = axis_of("SAME_LOWER", k, s, d)
+        total = s * (n - 1) + (k - 1) * d + 1 - n * s
+        if total >= 0:  # ONNX's pads are not negative
+            assert axis.low == total - total // 2
+            assert axis.high == total // 2
+        else:
+            assert axis.low == 0
+
+
+def test_causal_sees_no_later_input():
+    """Output o belongs to input element o // s, and to none after it."""
+    for n, (k, s, d) in itertools.product(SIZES, KERNELS):
+        axis, _ = axis_of("CAUSAL", k, s, d)
+        for o, pairs in enumerate(pairs_by_output(n, axis)):
+            assert all(i <= o // s for i, _ in pairs)
+        # and it is the earliest such alignment: tap 0 of element i is at i*s
+        assert (n - 1, 0) in pairs_by_output(n, axis)[(n - 1) * s]
+
+
+def check_circular(dialect, n, k, s, d):
+    """The full output summed modulo n*s, begun at the crop of the plain dialect."""
+    same, _ = axis_of(
+        dialect.replace("CIRCULAR", "SAME").replace("SAME_SAME", "SAME"), k, s, d
+    )
+    expected = [[] for _ in range(n * s)]
+    for i, t in itertools.product(range(n), range(k)):
+        expected[(i * s + t * d - same.low) % (n * s)].append((i, t))
+    axis, (before, after) = axis_of(dialect, k, s, d)
+    assert before >= 0
+    assert after >= 0
+    outputs = pairs_by_output(before + n + after, axis)
+    found = [sorted(((i - before) % n, t) for i, t in pairs) for pairs in outputs]
+    assert found == [sorted(pairs) for pairs in expected]
+
+
+@pytest.mark.parametrize("dialect", sorted(PERIODIC))
+@pytest.mark.parametrize("n", SIZES)  # most of them smaller than the wrap
+def test_circular_is_the_full_output_modulo_its_size(dialect, n):
+    for kernel in KERNELS:
+        check_circular(dialect, n, *kernel)
+
+
+@quick
+@given(st.sampled_from(sorted(PERIODIC)), st.integers(1, 9), kernels)
+def test_circular_of_any_kernel(dialect, n, kernel):
+    check_circular(dialect, n, *kernel)
+
+
+def test_circular_wraps_no_more_than_it_must():
+    """The outermost elements of the continued input reach an output each."""
+    for dialect, (k, s, d) in itertools.product(sorted(PERIODIC), KERNELS):
+        axis, (before, after) = axis_of(dialect, k, s, d)
+        if d == 1:  # with dilation an element within the reach may fall between taps
+            n = before + 4 + after
+            used = {i for pairs in pairs_by_output(n, axis) for i, _ in pairs}
+            assert not before or 0 in used
+            assert not after or n - 1 in used or k < s
+
+
+# The dataclasses ----------------------------------------------------------------------
+
+GEOMETRY = Geometry(
+    kernel_size=(4, 3), stride=(2, 3), dilation=(1, 2), crop=((1, 1), (-2, 5)), groups=2
+)
+
+
+def test_geometry_of_several_axes_is_each_axis():
+    assert GEOMETRY.rank == 2
+    assert GEOMETRY.axes == (Axis(4, 2, 1, 1, 1), Axis(3, 3, 2, -2, 5))
+    assert GEOMETRY.extent == (4, 5)
+    assert GEOMETRY.output_size((5, 6)) == (10, 17)
+    assert GEOMETRY.dilated_pads == ((2, 2), (6, -1))
+
+
+def test_geometry_of_no_axes():
+    scalar = Geometry(kernel_size=(), stride=(), dilation=(), crop=())
+    assert (scalar.rank, scalar.axes, scalar.output_size(())) == (0, (), ())
+
+
+def test_equal_geometries_are_one_key():
+    again = dataclasses.replace(GEOMETRY)
+    assert again is not GEOMETRY
+    assert again == GEOMETRY
+    assert len({again, GEOMETRY}) == 1
+    assert dataclasses.replace(GEOMETRY, groups=1) != GEOMETRY
+    assert len({Axis(1, 2, 3, 4, 5), Axis(1, 2, 3, 4, 5)}) == 1
+
+
+@pytest.mark.parametrize(
+    "value", [GEOMETRY, GEOMETRY.axes[0]], ids=["geometry", "axis"]
+)
+def test_frozen(value):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        value.stride = 1
+    assert not hasattr(value, "__dict__")
+
+
+def test_geometry_is_keyword_only():
+    with pytest.raises(TypeError, match="positional"):
+        Geometry((4,), (2,), (1,), ((0, 0),))
+
+
+def test_sizes_of_another_rank_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        GEOMETRY.output_size((5,))
+
+
+# Nothing but integers -----------------------------------------------------------------
+
+WITHOUT_JAX = """
+import importlib, importlib.util, sys, types
+for blocked in ("jax", "jaxlib", "flax"):
+    sys.modules[blocked] = None  # importing it is an ImportError
+package = types.ModuleType("jconvt")  # the package's own __init__ imports JAX
+package.__path__ = importlib.util.find_spec("jconvt").submodule_search_locations
+sys.modules["jconvt"] = package
+for name in ("_geometry", "_dialects", "_arguments"):
+    importlib.import_module(f"jconvt.{name}")
+"""
+
+
+def test_arithmetic_loads_without_jax():
+    subprocess.run([sys.executable, "-c", WITHOUT_JAX], check=True)
+
+
+def test_the_block_blocks():
+    """Canary of the test before: a module that does need JAX does not load."""
+    code = WITHOUT_JAX.replace('"_geometry"', '"_layout"')
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "import of jax halted" in done.stderr
