@@ -9,7 +9,7 @@ runs forward in reverse mode. (`jax.custom_vjp` would give up forward mode.) The
 are plain JAX code, so every higher derivative follows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -19,7 +19,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jconvt._choice import AUTO, PLATFORMS, Slot, choose
 from jconvt._geometry import Geometry
-from jconvt._layout import Layout, wrap_axis
+from jconvt._layout import Layout, pad_axis, wrap_axis
 from jconvt._lowerings import LOWERINGS
 from jconvt._numerics import Numerics
 
@@ -74,6 +74,9 @@ def _term(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
     backward pass; no barrier is needed, since nothing else computes the same.
     """
     formulate = partial(_formulate, slot, plan=plan)
+    # A wider `preferred_element_type` is the cotangent's dtype too, and the transpose
+    # of a convolution wants one dtype (before jax 0.10 it refuses others).
+    x, w = x.astype(plan.numerics.result), w.astype(plan.numerics.result)
     return jax.checkpoint(formulate, prevent_cse=False)(x, w)
 
 
@@ -97,8 +100,29 @@ class _Formulation:
 
 
 def _formulate(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
-    for axis, (before, after) in zip(plan.layout.input[2:], plan.wrap, strict=True):
+    """Continue and trim the input, run a lowering, append to the output.
+
+    After trimming, no lowering and no transpose of one pads a convolution by less than
+    nothing, where XLA:CPU before jaxlib 0.12 reads out of bounds.
+    """
+    layout = plan.layout
+    for axis, (before, after) in zip(layout.input[2:], plan.wrap, strict=True):
         x = wrap_axis(x, axis, before, after)
+    size = plan.geometry.output_size(layout.spatial(x.shape, batched=True))
+    geometry, trims = plan.geometry.trim()
+    for axis, trim in zip(layout.input[2:], trims, strict=True):
+        x = pad_axis(x, axis, -trim.drop[0], -trim.drop[1])
+    if 0 in x.shape:
+        channels = w.shape[layout.weight[1]] * geometry.groups
+        shape = layout.output_shape(x.shape[layout.input[0]], channels, size)
+        return jnp.zeros(shape, plan.numerics.result)
+    y = _lower(slot, x, w, replace(plan, geometry=geometry))
+    for axis, trim in zip(layout.output[2:], trims, strict=True):
+        y = pad_axis(y, axis, *trim.pad)
+    return y
+
+
+def _lower(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
     if plan.lowering != AUTO:
         return _Formulation(plan.lowering, plan, plan.layout)(x, w)
     static = plan.layout.is_static(x.shape)

@@ -80,7 +80,9 @@ def _run(
     if not recipe.batched:
         channel -= channel > layout.output[0]
     around = [axis for axis in range(y.ndim) if axis != channel]
-    return y + jnp.expand_dims(b.astype(promoted).astype(numerics.result), around)
+    # In the accumulation dtype, so that the bias gradient is summed in it too.
+    terms = (y, jnp.expand_dims(b.astype(promoted), around))
+    return sum(t.astype(numerics.accumulation) for t in terms).astype(numerics.result)
 
 
 def _has_zero(sizes: tuple[Size, ...]) -> bool:

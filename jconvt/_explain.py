@@ -165,8 +165,9 @@ def explain(
     operand = _check_dtype(function, dtype)
     shape, weight = tuple(input_shape), tuple(weight_shape)
     static = all(is_int(n) for n in recipe.layout.spatial(shape, recipe.batched))
+    geometry, _ = recipe.geometry.trim()
     picks = {
-        slot: choose(slot, platform, recipe.geometry, operand, static)
+        slot: choose(slot, platform, geometry, operand, static)
         if lowering == AUTO
         else lowering
         for slot in Slot

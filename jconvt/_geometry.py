@@ -26,7 +26,7 @@ of blocks q is ``ceil(out(n)/s)``, that is n plus a constant.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 Size = Any
@@ -71,6 +71,23 @@ class Axis:
         surplus = self.extent - self.stride - self.low - self.high
         return -(-surplus // self.stride)
 
+    def trim(self) -> "Trim":
+        """The same outputs with both crops between 0 and extent - 1.
+
+        An element is wholly cropped where its last position i*stride + extent - 1 is
+        below `low`, and so from the other end; a negative crop is zeros appended.
+        """
+        (drop_low, low, pad_low), (drop_high, high, pad_high) = map(
+            self._trim_end, (self.low, self.high)
+        )
+        axis = Axis(self.kernel_size, self.stride, self.dilation, low, high)
+        return Trim((drop_low, drop_high), axis, (pad_low, pad_high))
+
+    def _trim_end(self, crop: int) -> tuple[int, int, int]:
+        drop = max(0, -(-(crop - self.extent + 1) // self.stride))
+        rest = crop - drop * self.stride
+        return drop, max(rest, 0), max(-rest, 0)
+
     def phases(self) -> tuple[Phase, ...]:
         """One `Phase` for each residue 0, ..., stride - 1, in that order."""
         return tuple(self._phase(residue) for residue in range(self.stride))
@@ -91,6 +108,14 @@ class Axis:
         low_pad = (taps - 1) * spacing - reach
         high_pad = self.extra_blocks + reach
         return Phase(first_tap, tap_step, taps, spacing, (low_pad, high_pad))
+
+
+class Trim(NamedTuple):
+    """One axis as: drop input elements, apply `axis`, append zeros to the output."""
+
+    drop: tuple[int, int]
+    axis: Axis
+    pad: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +156,12 @@ class Geometry:
     def extent(self) -> tuple[int, ...]:
         """`Axis.extent` of every axis."""
         return tuple(axis.extent for axis in self.axes)
+
+    def trim(self) -> tuple["Geometry", tuple[Trim, ...]]:
+        """`Axis.trim` of every axis, and the geometry of what remains."""
+        trims = tuple(axis.trim() for axis in self.axes)
+        crop = tuple((trim.axis.low, trim.axis.high) for trim in trims)
+        return replace(self, crop=crop), trims
 
     def output_size(self, size: tuple[Size, ...]) -> tuple[Size, ...]:
         """Output elements per axis for `size` input elements per axis."""

@@ -170,3 +170,15 @@ def wrap_axis(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
     whole = lax.concatenate([x] * (1 + -(-before // n) + -(-after // n)), axis)
     start = -before % n
     return lax.slice_in_dim(whole, start, start + n + before + after, axis=axis)
+
+
+def pad_axis(x: jax.Array, axis: int, low: int, high: int) -> jax.Array:
+    """Append zeros along an axis; negative: remove elements, to nothing at most."""
+    if not (low or high):
+        return x
+    n = x.shape[axis]
+    if isinstance(n, int) and n + min(low, 0) + min(high, 0) <= 0:
+        return lax.slice_in_dim(x, 0, 0, axis=axis)
+    pads = [(0, 0, 0)] * x.ndim
+    pads[axis] = (low, high, 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), pads)

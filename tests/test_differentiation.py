@@ -127,13 +127,14 @@ def second_order(f, x, w, dx, dw):
     return jax.jvp(jax.grad(curved(f), (0, 1)), (x, w), (dx, dw))[1]
 
 
+# Without optimization of the machine code: compiling is nearly all of the time.
+quick_jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
 def derivatives(f, *arrays):
-    # Without optimization of the machine code: compiling is nearly all of the time.
-    quick = {"xla_backend_optimization_level": 0}
-    run = jax.jit(
-        lambda *a: (first_order(f, *a), second_order(f, *a)), compiler_options=quick
-    )
-    return run(*arrays)
+    return quick_jit(lambda *a: (first_order(f, *a), second_order(f, *a)))(*arrays)
 
 
 @functools.cache
@@ -206,7 +207,7 @@ def test_second_order_by_every_route(name):
         return [jax.grad(f, (0, 1))(x, w) for f in (along_gradient, along_tangent)]
 
     with jax.enable_x64(True):
-        for product in jax.jit(products)(*operands(case)):
+        for product in quick_jit(products)(*operands(case)):
             assert_close(product, expected(case)[1])
 
 
@@ -222,11 +223,11 @@ def test_jacobians_and_hessian():
     with jax.enable_x64(True):
         x, w = operands(case)[:2]
         f, loss, by_lax = ours(case), curved(ours(case)), reference(case)
-        jacobian = jax.jit(jax.jacrev(by_lax, (0, 1)))(x, w)
+        jacobian = quick_jit(jax.jacrev(by_lax, (0, 1)))(x, w)
         for jac in (jax.jacfwd, jax.jacrev):
-            assert_close(jax.jit(jac(f, (0, 1)))(x, w), jacobian)
-        hessian = jax.jit(jax.hessian(curved(by_lax), (0, 1)))(x, w)
-        assert_close(jax.jit(jax.hessian(loss, (0, 1)))(x, w), hessian)
+            assert_close(quick_jit(jac(f, (0, 1)))(x, w), jacobian)
+        hessian = quick_jit(jax.hessian(curved(by_lax), (0, 1)))(x, w)
+        assert_close(quick_jit(jax.hessian(loss, (0, 1)))(x, w), hessian)
 
 
 @pytest.mark.parametrize("lowering", ["auto", *LOWERINGS])
@@ -257,7 +258,7 @@ def test_complex(lowering):
             jax.grad(lambda *a: jnp.sum(abs(f(*a)) ** 2), (0, 1))(x, w),
         )
 
-    run = jax.jit(gradients, static_argnums=0)
+    run = quick_jit(gradients, static_argnums=0)
     assert_close(run(ours(case, lowering), x, w), run(reference(case), x, w), 1e-4)
 
 

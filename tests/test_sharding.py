@@ -57,9 +57,15 @@ def training(layer, lowering="auto", wrap=lambda f: f):
     return run
 
 
+# Without optimization of the machine code: compiling is nearly all of the time.
+quick_jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
 @functools.cache
 def unsharded(layer):
-    return jax.jit(training(layer))(*operands(layer))
+    return quick_jit(training(layer))(*operands(layer))
 
 
 def make_mesh(kind):
@@ -90,7 +96,7 @@ def test_shard_map_over_the_batch(lowering, layer):
     wrap = functools.partial(
         jax.shard_map, mesh=mesh, in_specs=BATCH, out_specs=P("rows"), check_vma=True
     )
-    run = jax.jit(training(layer, lowering, wrap))
+    run = quick_jit(training(layer, lowering, wrap))
     assert_equal(run(*operands(layer)), unsharded(layer))
 
 
@@ -102,7 +108,7 @@ def test_explicit_sharding_over_the_batch(lowering, layer):
     mesh = make_mesh(AxisType.Explicit)
     with jax.set_mesh(mesh):
         arrays = place(mesh, operands(layer), BATCH)
-        y, (dx, dw, db) = jax.jit(training(layer, lowering))(*arrays)
+        y, (dx, dw, db) = quick_jit(training(layer, lowering))(*arrays)
     assert_equal((y, (dx, dw, db)), unsharded(layer))
     assert jax.typeof(y).sharding.spec[0] == jax.typeof(dx).sharding.spec[0] == "rows"
     assert dw.sharding.is_fully_replicated
@@ -131,7 +137,7 @@ AUTOMATIC = {
 def test_automatic_sharding(layer, specs):
     mesh = make_mesh(AxisType.Auto)
     shardings = tuple(NamedSharding(mesh, spec) for spec in specs)
-    run = jax.jit(training(layer), in_shardings=shardings)
+    run = quick_jit(training(layer), in_shardings=shardings)
     assert_equal(run(*operands(layer)), unsharded(layer))
 
 
@@ -140,7 +146,7 @@ def test_automatic_sharding_over_the_batch_gathers_nothing(layer):
     """Each device works on its rows; only the gradients' sums travel."""
     mesh = make_mesh(AxisType.Auto)
     rows, whole = (NamedSharding(mesh, P(*p)) for p in (("rows",), ()))
-    run = jax.jit(
+    run = quick_jit(
         training(layer),
         in_shardings=(rows, whole, whole),
         out_shardings=(rows, (rows, whole, whole)),

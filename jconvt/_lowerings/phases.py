@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jconvt._geometry import Axis, Geometry, Phase, Size
-from jconvt._layout import Layout
+from jconvt._layout import Layout, pad_axis
 from jconvt._lowerings._common import (
     Lowering,
     crop_space,
@@ -34,16 +34,18 @@ def lower(
     w = grouped_weight(layout.weight_channels_first(w), geometry.groups)
     axes, size = geometry.axes, x.shape[1:-1]
     blocks = [n + axis.extra_blocks for n, axis in zip(size, axes, strict=True)]
-    phases = list(itertools.product(*(axis.phases() for axis in axes)))
-    made = {
-        p: _phase(x, w, p, geometry.groups, numerics)
-        for p in phases
-        if all(phase.taps for phase in p)
-    }
-    # A phase without taps holds nothing. Zeros made from another phase share its
-    # sharding, which explicit sharding asks of arrays that are stacked.
-    empty = jnp.zeros_like(next(iter(made.values())))
-    parts = [made.get(p, empty) for p in phases]
+    made = [
+        _phase(x, w, phases, geometry.groups, numerics)
+        for phases in itertools.product(*(axis.phases() for axis in axes))
+    ]
+    some = next((part for part in made if part is not None), None)
+    if some is None:  # all that is kept lies between the taps
+        space = geometry.output_size(size)
+        zeros = jnp.zeros((x.shape[0], *space, w.shape[1]), numerics.result)
+        return layout.output_from_channels_last(zeros)
+    # Zeros made from a phase share its sharding, which explicit sharding asks of
+    # arrays that are stacked.
+    parts = [jnp.zeros_like(some) if part is None else part for part in made]
     y = _interleave(parts, geometry)
     y = crop_space(
         y, [_tail(axis, n, b) for axis, n, b in zip(axes, size, blocks, strict=True)]
@@ -61,26 +63,45 @@ def _phase(
     phases: tuple[Phase, ...],
     groups: int,
     numerics: Numerics,
-) -> jax.Array:
-    """The outputs of one residue per axis: (N, *blocks, C_out)."""
+) -> jax.Array | None:
+    """The outputs of one residue per axis: (N, *blocks, C_out); None: all zero."""
+    if any(not p.taps for p in phases):
+        return None
     taps = tuple(
         slice(p.first_tap, p.first_tap + (p.taps - 1) * p.tap_step + 1, p.tap_step)
         for p in phases
     )
     kernel = lax.rev(w[(slice(None), slice(None), *taps)], range(2, w.ndim))
-    return lax.conv_general_dilated(
-        x.astype(w.dtype),
+    # What the window cannot see is cut off the input or appended to the output, so that
+    # the convolution and its transposes pad by nothing negative.
+    reach = [(p.taps - 1) * p.dilation for p in phases]
+    inner = [
+        (min(max(low, 0), r), min(max(high, 0), r))
+        for (low, high), r in zip((p.pad for p in phases), reach, strict=True)
+    ]
+    x = x.astype(w.dtype)
+    for axis, phase in enumerate(phases, start=1):
+        low, high = phase.pad
+        x = pad_axis(x, axis, min(low, 0), min(high, 0))
+    if 0 in x.shape:
+        return None
+    y = lax.conv_general_dilated(
+        x,
         # Channels last throughout: inside scan and while bodies XLA:CPU only takes
         # its fast path for these dimension numbers (jax issue 12868).
         jnp.moveaxis(kernel, (0, 1), (-2, -1)),
         window_strides=(1,) * len(phases),
-        padding=[p.pad for p in phases],
+        padding=inner,
         rhs_dilation=[p.dilation for p in phases],
         dimension_numbers=channels_last_numbers(len(phases)),
         feature_group_count=groups,
         precision=numerics.precision,
         preferred_element_type=numerics.result,
     )
+    for axis, (phase, r) in enumerate(zip(phases, reach, strict=True), start=1):
+        low, high = phase.pad
+        y = pad_axis(y, axis, max(low - r, 0), max(high - r, 0))
+    return y
 
 
 def channels_last_numbers(rank: int) -> lax.ConvDimensionNumbers:

@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec
 
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
-from jconvt._lowerings._common import Lowering, merge_axes, serves_all
+from jconvt._lowerings._common import Lowering, merge_axes, pad, serves_all
 from jconvt._numerics import Numerics
 
 
@@ -84,15 +84,26 @@ def _convolve(
         (x_n - 1) * s
         for x_n, s in zip((x.shape[a] for a in space), geometry.stride, strict=True)
     ]
+    padding = [
+        (r - low, r - high) for r, (low, high) in zip(reach, geometry.crop, strict=True)
+    ]
+    dilation = geometry.dilation
+    if any(min(pad) < 0 for pad in padding):
+        # Taps that the crop hides from every element; `Geometry.trim` tells why no
+        # convolution may pad by less than nothing.
+        pads = [(0, 0, 0)] * w.ndim
+        for axis, (low, high), d in zip(
+            numbers.lhs_spec[2:], padding, dilation, strict=True
+        ):
+            pads[axis] = (low, high, d - 1)
+        w = pad(w, pads)
+        padding, dilation = [(0, 0)] * geometry.rank, (1,) * geometry.rank
     return lax.conv_general_dilated(
         w,
         lax.rev(x, space),
         window_strides=(1,) * geometry.rank,
-        padding=[
-            (r - low, r - high)
-            for r, (low, high) in zip(reach, geometry.crop, strict=True)
-        ],
-        lhs_dilation=geometry.dilation,
+        padding=padding,
+        lhs_dilation=dilation,
         rhs_dilation=geometry.stride,
         dimension_numbers=numbers,
         feature_group_count=geometry.groups,
