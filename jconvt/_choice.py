@@ -19,6 +19,7 @@ The platform is known only when a program is lowered, so a choice is made for ea
 platform and `jax.lax.platform_dependent` picks: never `jax.default_backend()`.
 """
 
+import math
 from enum import StrEnum
 from typing import Any
 
@@ -27,6 +28,7 @@ import numpy as np
 
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings.overlap_add import blocks_per_element
 
 AUTO = "auto"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -70,11 +72,28 @@ def choose(
     `static` says that the spatial sizes are ints, not symbolic.
     """
     preferred = _PREFERENCES[platform == "cpu", _is_plain(platform, geometry, dtype)]
-    return next(
+    serving = [
         name
-        for name in preferred[slot]
+        for name in (*preferred[slot], "lhs_dilation")
         if LOWERINGS[name].refuses(geometry, static) is None
-    )
+    ]
+    return next((n for n in serving if _is_compact(n, geometry)), "lhs_dilation")
+
+
+def _is_compact(name: str, geometry: Geometry) -> bool:
+    """Whether a lowering's program and its temporaries stay in proportion.
+
+    `phases` writes out a convolution for each residue. `overlap_add` adds as many
+    blocks as an element's extent spans, zeros of the dilation among them.
+    """
+    if name == "phases":
+        return math.prod(geometry.stride) <= _MOST_PHASES
+    if name == "overlap_add":
+        return all(
+            axis.dilation == 1 or blocks_per_element(axis) <= axis.kernel_size
+            for axis in geometry.axes
+        )
+    return True
 
 
 def _is_plain(platform: str, geometry: Geometry, dtype: np.dtype[Any]) -> bool:
@@ -90,17 +109,20 @@ def _is_plain(platform: str, geometry: Geometry, dtype: np.dtype[Any]) -> bool:
     return geometry.groups == 1 and all(d == 1 for d in geometry.dilation)
 
 
-# (on a CPU, plain) -> slot -> lowerings in order of preference; the last serves all.
+_MOST_PHASES = 64
+"""More convolutions than this take longer to compile than they save."""
+
+# (on a CPU, plain) -> slot -> lowerings in order of preference; then `lhs_dilation`.
 _PREFERENCES: dict[tuple[bool, bool], dict[Slot, tuple[str, ...]]] = {
     (True, True): {
-        Slot.FORWARD: ("matmul", "fused_phases", "phases"),
+        Slot.FORWARD: ("matmul", "fused_phases", "phases", "overlap_add"),
         Slot.INPUT_GRADIENT: ("matmul", "lhs_dilation"),
-        Slot.WEIGHT_GRADIENT: ("matmul", "overlap_add"),
+        Slot.WEIGHT_GRADIENT: ("matmul", "overlap_add", "phases"),
     },
     (True, False): {
-        Slot.FORWARD: ("matmul", "overlap_add"),
-        Slot.INPUT_GRADIENT: ("matmul", "overlap_add"),
-        Slot.WEIGHT_GRADIENT: ("matmul", "overlap_add"),
+        Slot.FORWARD: ("matmul", "overlap_add", "phases"),
+        Slot.INPUT_GRADIENT: ("matmul", "overlap_add", "phases"),
+        Slot.WEIGHT_GRADIENT: ("matmul", "overlap_add", "phases"),
     },
     (False, True): {
         Slot.FORWARD: ("lhs_dilation",),

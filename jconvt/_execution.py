@@ -40,7 +40,7 @@ def execute(
     )
     types = [dtype] if dtype is not None else [a for a in (x, w, b) if a is not None]
     promoted, numerics = settle(function, types, precision, preferred_element_type)
-    static = all(isinstance(n, int) for n in x.shape)
+    static = recipe.is_static(x.shape)
     lowering = check_lowering(function, lowering, recipe.geometry, static)
     return _run(x, w, b, recipe, promoted, numerics, lowering)
 
@@ -80,9 +80,10 @@ def _run(
     if not recipe.batched:
         channel -= channel > layout.output[0]
     around = [axis for axis in range(y.ndim) if axis != channel]
+    b = jnp.expand_dims(b.astype(promoted), around)
     # In the accumulation dtype, so that the bias gradient is summed in it too.
-    terms = (y, jnp.expand_dims(b.astype(promoted), around))
-    return sum(t.astype(numerics.accumulation) for t in terms).astype(numerics.result)
+    wide = numerics.accumulation
+    return (y.astype(wide) + b.astype(wide)).astype(numerics.result)
 
 
 def _has_zero(sizes: tuple[Size, ...]) -> bool:

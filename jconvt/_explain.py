@@ -145,7 +145,7 @@ def explain(
       ...
     """
     function = "explain"
-    recipe = recipe_of_shapes(
+    recipe, shape, weight = recipe_of_shapes(
         function,
         input_shape,
         weight_shape,
@@ -163,8 +163,7 @@ def explain(
     del preferred_element_type
     platform = _check_platform(function, platform)
     operand = _check_dtype(function, dtype)
-    shape, weight = tuple(input_shape), tuple(weight_shape)
-    static = all(is_int(n) for n in recipe.layout.spatial(shape, recipe.batched))
+    static = recipe.is_static(shape)
     geometry, _ = recipe.geometry.trim()
     picks = {
         slot: choose(slot, platform, geometry, operand, static)
@@ -210,9 +209,10 @@ def _check_platform(function: str, platform: object) -> str:
     return platform
 
 
-def _check_dtype(function: str, dtype: DTypeLike) -> "np.dtype[np.generic]":
+def _check_dtype(function: str, dtype: object) -> "np.dtype[np.generic]":
     try:
-        found = np.dtype(dtype)
+        # NumPy would read None as float64.
+        found = np.dtype("" if dtype is None else dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
     except TypeError:
         raise TypeError(
             f"{function}: `dtype` must be a dtype; got {dtype!r}."

@@ -76,7 +76,8 @@ def conv_transpose(
 
     Returns:
       ``(N, C_out, *O)``, or ``(C_out, *O)`` of an unbatched input, of the dtype to
-      which the operands promote by JAX's rules. 16-bit floats accumulate in float32.
+      which the operands promote by JAX's rules. 16-bit floats accumulate in float32;
+      the bias is added to the rounded sum.
 
     Raises:
       TypeError: an option or array of the wrong kind. Bools and floats are not ints.

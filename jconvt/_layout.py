@@ -135,6 +135,11 @@ def normalize_layout(function: str, dimension_numbers: object, rank: int) -> Lay
 
 def _from_axes(function: str, numbers: lax.ConvDimensionNumbers, rank: int) -> Layout:
     for spec in numbers:
+        if not isinstance(spec, tuple | list) or {*map(type, spec)} != {int}:
+            raise TypeError(
+                f"{function}: `dimension_numbers` must hold tuples of ints; got "
+                f"{spec!r} in {numbers!r}."
+            )
         if sorted(spec) != list(range(rank + 2)):
             raise ValueError(
                 f"{function}: `dimension_numbers` must name each of {rank + 2} axes "

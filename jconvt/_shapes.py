@@ -7,7 +7,6 @@ from jconvt._arguments import (
     Padding,
     Shape,
     check_shape,
-    is_int,
     spatial_rank,
 )
 from jconvt._choice import check_lowering
@@ -75,7 +74,7 @@ def output_shape(
     """
     del preferred_element_type
     function = "output_shape"
-    recipe = recipe_of_shapes(
+    recipe, shape, weight = recipe_of_shapes(
         function,
         input_shape,
         weight_shape,
@@ -90,7 +89,7 @@ def output_shape(
         lowering=lowering,
     )
     check_precision(function, precision)
-    return recipe.output_shape(tuple(input_shape), tuple(weight_shape))
+    return recipe.output_shape(shape, weight)
 
 
 def recipe_of_shapes(
@@ -107,8 +106,8 @@ def recipe_of_shapes(
     dimension_numbers: DimensionNumbers | None,
     data_format: str | None,
     lowering: str,
-) -> Recipe:
-    """The recipe for these shapes, or the error."""
+) -> tuple[Recipe, tuple[Size, ...], tuple[Size, ...]]:
+    """The recipe, and the shapes as plain ints (or symbolic); or the error."""
     shape = check_shape(function, "input_shape", input_shape)
     weight = check_shape(function, "weight_shape", weight_shape)
     rank = spatial_rank(function, weight)
@@ -130,6 +129,6 @@ def recipe_of_shapes(
         dimension_numbers=dimension_numbers,
     )
     recipe = make_recipe(options, shape, weight, None, output_size)
-    static = all(is_int(n) for n in shape)
+    static = recipe.is_static(shape)
     check_lowering(function, lowering, recipe.geometry, static)
-    return recipe
+    return recipe, shape, weight

@@ -128,6 +128,8 @@ class _ConvTranspose(nnx.Module):
     def __repr__(self) -> str:
         return repr(self.config)
 
+    __str__ = __repr__
+
     @property
     def in_channels(self) -> int:
         """Channels of the input."""

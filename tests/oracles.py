@@ -311,13 +311,22 @@ def _sum_error(terms, dtype):
     return roundings / (1 - roundings)
 
 
-def assert_close(actual, desired, *, magnitude=None, terms=1, dtype, accumulate=None):
+def assert_close(
+    actual,
+    desired,
+    *,
+    magnitude=None,
+    terms=1,
+    dtype,
+    accumulate=None,
+    biased=False,
+):
     """Equal shape and type, and each element as near as its own sum can promise.
 
     The bound is that of `terms` products summed in `accumulate` (by default what the
     library promises for `dtype`) with magnitudes that sum to `magnitude`, the same for
-    the oracle's own float64 sum, and one rounding to `dtype`. Integers: equal modulo
-    2**bits.
+    the oracle's own float64 sum, and one rounding to `dtype`; with `biased` one more,
+    of the sum before a bias is added to it. Integers: equal modulo 2**bits.
     """
     actual, desired = np.asarray(actual), np.asarray(desired)
     dtype = np.dtype(dtype)
@@ -333,6 +342,8 @@ def assert_close(actual, desired, *, magnitude=None, terms=1, dtype, accumulate=
     error = (error + _sum_error(terms, np.float64)) * magnitude
     info = jnp.finfo(dtype)
     rounding = float(info.eps) / 2 * (np.abs(desired) + error) + float(info.tiny)
+    if biased:
+        rounding += float(info.eps) / 2 * magnitude
     difference = np.abs(widen(actual) - desired)
     far = ~(difference <= error + rounding)  # a NaN is far from everything
     if far.any():
@@ -353,6 +364,7 @@ def assert_expected(actual, expected, dtype, accumulate=None):
         terms=expected.terms,
         dtype=dtype,
         accumulate=accumulate,
+        biased=np.dtype(dtype).itemsize == 2,
     )
 
 

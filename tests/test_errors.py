@@ -995,7 +995,7 @@ def shapes_that_fit(draw, rank=None):
 
 fuzz = settings(
     deadline=None,
-    max_examples=200,
+    max_examples=120,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

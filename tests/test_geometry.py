@@ -156,6 +156,39 @@ def test_taps_of_the_phases_are_the_kernel():
         assert sorted(taps) == list(range(axis.kernel_size))
 
 
+# Trims --------------------------------------------------------------------------------
+
+
+def check_trim(n, axis):
+    """Drop, the trimmed axis, and appended zeros are the axis; no crop is left over."""
+    (drop_low, drop_high), trimmed, (pad_low, pad_high) = axis.trim()
+    assert 0 <= trimmed.low < axis.extent
+    assert 0 <= trimmed.high < axis.extent
+    assert min(drop_low, drop_high, pad_low, pad_high) >= 0
+    left = n - drop_low - drop_high
+    if left <= 0:  # everything is dropped: zeros alone
+        assert not any(pairs_by_output(n, axis))
+        return
+    found = [
+        {(i + drop_low, t) for i, t in pairs}
+        for pairs in pairs_by_output(left, trimmed)
+    ]
+    assert [*[set()] * pad_low, *found, *[set()] * pad_high] == pairs_by_output(n, axis)
+
+
+def test_trim_changes_no_output():
+    for n, axis in itertools.product(SIZES, AXES):
+        if axis.output_size(n) > 0:
+            check_trim(n, axis)
+
+
+@quick
+@given(st.integers(1, 20), axes)
+def test_trim_of_any_axis(n, axis):
+    if axis.output_size(n) > 0:
+        check_trim(n, axis)
+
+
 # Dialects -----------------------------------------------------------------------------
 
 kernels = st.tuples(st.integers(1, 9), st.integers(1, 6), st.integers(1, 4))

@@ -38,6 +38,10 @@ class Lowering:
         return self.unsupported(geometry)
 
 
+MOST_PARTS = 4096
+"""No lowering is asked for more convolutions or additions than this in one program."""
+
+
 def serves_all(geometry: Geometry) -> None:
     """`Lowering.unsupported` of a lowering that serves every geometry."""
     del geometry

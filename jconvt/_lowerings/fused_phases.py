@@ -55,9 +55,13 @@ def lower(
         preferred_element_type=numerics.result,
     )
     # The features are (groups, *stride, O).
-    y = y.reshape(*y.shape[:-1], groups, *geometry.stride, w.shape[1])
-    y = jnp.moveaxis(y, 1 + rank, -2)
-    y = merge_axes(depth_to_space(y, rank), 1 + rank)
+    split = (groups,) if groups > 1 else ()
+    y = y.reshape(*y.shape[:-1], *split, *geometry.stride, w.shape[1])
+    if groups > 1:
+        y = jnp.moveaxis(y, 1 + rank, -2)
+    y = depth_to_space(y, rank)
+    if groups > 1:
+        y = merge_axes(y, 1 + rank)
     y = crop_space(y, [_tails(axis) for axis in axes])
     return layout.output_from_channels_last(y)
 

@@ -13,14 +13,29 @@ from jax import lax
 from jconvt._geometry import Axis, Geometry
 from jconvt._layout import Layout
 from jconvt._lowerings._common import (
+    MOST_PARTS,
     Lowering,
     crop_space,
     merge_axes,
     pad,
-    serves_all,
 )
 from jconvt._lowerings._products import merge_groups, tap_products
 from jconvt._numerics import Numerics
+
+
+def blocks_per_element(axis: Axis) -> int:
+    """Blocks of `stride` outputs that an element's extent spans."""
+    return -(-axis.extent // axis.stride)
+
+
+def unsupported(geometry: Geometry) -> str | None:
+    """The additions are written out one by one."""
+    if any(blocks_per_element(axis) > MOST_PARTS for axis in geometry.axes):
+        return (
+            f"it needs an extent, dilation*(kernel_size - 1) + 1, of at most "
+            f"{MOST_PARTS} strides on every axis"
+        )
+    return None
 
 
 def lower(
@@ -39,7 +54,7 @@ def lower(
 
 def _add_axis(y: jax.Array, axis: Axis, at: int) -> jax.Array:
     """(..., n, taps, ...) -> (..., out(n), ...)."""
-    blocks = -(-axis.extent // axis.stride)
+    blocks = blocks_per_element(axis)
     pads = [(0, 0, 0)] * y.ndim
     pads[at + 1] = (0, blocks * axis.stride - axis.extent, axis.dilation - 1)
     y = pad(y, pads)
@@ -67,5 +82,5 @@ LOWERING = Lowering(
     name="overlap_add",
     summary="one GEMM of elements with taps, then shifted block additions",
     lower=lower,
-    unsupported=serves_all,
+    unsupported=unsupported,
 )

@@ -15,13 +15,20 @@ from jax import lax
 from jconvt._geometry import Axis, Geometry, Phase, Size
 from jconvt._layout import Layout, pad_axis
 from jconvt._lowerings._common import (
+    MOST_PARTS,
     Lowering,
     crop_space,
     depth_to_space,
     grouped_weight,
-    serves_all,
 )
 from jconvt._numerics import Numerics
+
+
+def unsupported(geometry: Geometry) -> str | None:
+    """The phases are written out one by one."""
+    if math.prod(geometry.stride) > MOST_PARTS:
+        return f"it needs at most {MOST_PARTS} output residues, the product of strides"
+    return None
 
 
 def lower(
@@ -124,5 +131,5 @@ LOWERING = Lowering(
     name="phases",
     summary="one stride-1 convolution for each output residue",
     lower=lower,
-    unsupported=serves_all,
+    unsupported=unsupported,
 )
