@@ -28,7 +28,6 @@ import numpy as np
 
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
-from jconvt._lowerings.overlap_add import blocks_per_element
 
 AUTO = "auto"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -83,16 +82,13 @@ def choose(
 def _is_compact(name: str, geometry: Geometry) -> bool:
     """Whether a lowering's program and its temporaries stay in proportion.
 
-    `phases` writes out a convolution for each residue. `overlap_add` adds as many
-    blocks as an element's extent spans, zeros of the dilation among them.
+    `phases` writes out a convolution for each residue. `overlap_add` adds all that an
+    element's extent spans, zeros of the dilation among them.
     """
     if name == "phases":
         return math.prod(geometry.stride) <= _MOST_PHASES
     if name == "overlap_add":
-        return all(
-            axis.dilation == 1 or blocks_per_element(axis) <= axis.kernel_size
-            for axis in geometry.axes
-        )
+        return all(a.extent <= _MOST_ZEROS * a.kernel_size for a in geometry.axes)
     return True
 
 
@@ -111,6 +107,9 @@ def _is_plain(platform: str, geometry: Geometry, dtype: np.dtype[Any]) -> bool:
 
 _MOST_PHASES = 64
 """More convolutions than this take longer to compile than they save."""
+
+_MOST_ZEROS = 4
+"""Extent over kernel size: a dilation's zeros are padded, kept and added."""
 
 # (on a CPU, plain) -> slot -> lowerings in order of preference; then `lhs_dilation`.
 _PREFERENCES: dict[tuple[bool, bool], dict[Slot, tuple[str, ...]]] = {

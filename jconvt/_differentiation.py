@@ -40,6 +40,10 @@ def bilinear(x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
 
     Both of one dtype; no size and no output size is zero.
     """
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        # JAX makes a complex convolution of real ones, whose operands are sums of real
+        # and imaginary parts: in the operands' dtype, whatever the result's.
+        x, w = x.astype(plan.numerics.result), w.astype(plan.numerics.result)
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         return _formulate(Slot.FORWARD, x, w, plan)
     return _differentiable(x, w, plan)
