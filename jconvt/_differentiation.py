@@ -129,7 +129,7 @@ def _formulate(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
 def _lower(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
     if plan.lowering != AUTO:
         return _Formulation(plan.lowering, plan, plan.layout)(x, w)
-    static = plan.layout.is_static(x.shape)
+    static = plan.layout.is_static(x.shape, batched=True)
     branches = {
         platform: _Formulation(
             choose(slot, platform, plan.geometry, x.dtype, static),

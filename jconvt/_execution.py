@@ -40,7 +40,7 @@ def execute(
     )
     types = [dtype] if dtype is not None else [a for a in (x, w, b) if a is not None]
     promoted, numerics = settle(function, types, precision, preferred_element_type)
-    static = recipe.is_static(x.shape)
+    static = recipe.layout.is_static(x.shape, recipe.batched)
     lowering = check_lowering(function, lowering, recipe.geometry, static)
     return _run(x, w, b, recipe, promoted, numerics, lowering)
 

@@ -163,7 +163,7 @@ def explain(
     del preferred_element_type
     platform = _check_platform(function, platform)
     operand = _check_dtype(function, dtype)
-    static = recipe.is_static(shape)
+    static = recipe.layout.is_static(shape, recipe.batched)
     geometry, _ = recipe.geometry.trim()
     picks = {
         slot: choose(slot, platform, geometry, operand, static)

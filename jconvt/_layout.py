@@ -48,9 +48,9 @@ class Layout:
             input_shape = (*input_shape[:batch], 1, *input_shape[batch:])
         return tuple(input_shape[axis] for axis in self.input[2:])
 
-    def is_static(self, input_shape: tuple[Size, ...]) -> bool:
-        """Whether a batched input's spatial sizes are ints, not symbolic."""
-        return all(isinstance(input_shape[axis], int) for axis in self.input[2:])
+    def is_static(self, input_shape: tuple[Size, ...], batched: bool) -> bool:
+        """Whether the spatial sizes are ints, not symbolic."""
+        return all(isinstance(n, int) for n in self.spatial(input_shape, batched))
 
     def kernel_size(self, weight_shape: tuple[Size, ...]) -> tuple[Size, ...]:
         """The taps per spatial axis, in the order of the options."""

@@ -63,11 +63,6 @@ class Recipe:
     layout: Layout
     batched: bool
 
-    def is_static(self, input_shape: tuple[Size, ...]) -> bool:
-        """Whether the spatial sizes are ints, not symbolic."""
-        space = self.layout.spatial(input_shape, self.batched)
-        return all(arguments.is_int(n) for n in space)
-
     def output_shape(
         self, input_shape: tuple[Size, ...], weight_shape: tuple[Size, ...]
     ) -> tuple[Size, ...]:

@@ -129,6 +129,6 @@ def recipe_of_shapes(
         dimension_numbers=dimension_numbers,
     )
     recipe = make_recipe(options, shape, weight, None, output_size)
-    static = recipe.is_static(shape)
+    static = recipe.layout.is_static(shape, recipe.batched)
     check_lowering(function, lowering, recipe.geometry, static)
     return recipe, shape, weight
