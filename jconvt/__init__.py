@@ -6,7 +6,7 @@ imported on their own, so that `import jconvt` imports no Flax.
 
 from importlib.metadata import version
 
-from jconvt._explain import Candidate, Explanation, explain
+from jconvt._explain import Candidate, Estimate, Explanation, explain
 from jconvt._functional import (
     conv_transpose,
     conv_transpose1d,
@@ -19,6 +19,7 @@ __version__ = version("jconvt")
 
 __all__ = [
     "Candidate",
+    "Estimate",
     "Explanation",
     "__version__",
     "conv_transpose",

@@ -1,4 +1,4 @@
-"""Which lowering ``lowering="auto"`` uses, for each of the three maps of a layer.
+"""Which formulation ``lowering="auto"`` uses, for each of the three maps of a layer.
 
 A layer in training runs three bilinear maps: the output, the input gradient and the
 weight gradient. Reverse mode obtains the gradients by transposing a lowering in its
@@ -12,33 +12,38 @@ lowering           transposed in the input           transposed in the weight
 ``role_swapped``   a convolution, roles exchanged    cuDNN's backward-filter
 ``phases``         strided slices, convolutions      the same
 ``matmul``         one GEMM                          one GEMM
-``overlap_add``    gathered blocks, one GEMM         gathered blocks, one GEMM
+``gather``         GEMMs, patches added up           GEMMs of patches and cotangent
+``winograd``       the same, with filters            the same, with filters
+``overlap_add``    gathered cotangent, one GEMM      gathered cotangent, one GEMM
 ================== ================================= ===============================
 
-The platform is known only when a program is lowered, so a choice is made for each
-platform and `jax.lax.platform_dependent` picks: never `jax.default_backend()`.
+On a CPU the estimate of `jconvt._cost` decides between the GEMM formulations and the
+convolutions; elsewhere a table of preferences does. The platform is known only when a
+program is lowered, so a choice is made for each platform and
+`jax.lax.platform_dependent` picks: never `jax.default_backend()`.
 """
 
 import math
-from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from jconvt._cost import fits, seconds, shared_seconds
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._problem import PLAIN, Problem, Slot, Variant, Work
 
 AUTO = "auto"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 
-class Slot(StrEnum):
-    """One of the three maps of a layer."""
+class Formulation(NamedTuple):
+    """A lowering and what it does with its freedom."""
 
-    FORWARD = "forward"
-    INPUT_GRADIENT = "input gradient"
-    WEIGHT_GRADIENT = "weight gradient"
+    lowering: str
+    variant: Variant = PLAIN
 
 
 def check_lowering(
@@ -64,72 +69,152 @@ def check_lowering(
 
 
 def choose(
-    slot: Slot, platform: str, geometry: Geometry, dtype: np.dtype[Any], static: bool
-) -> str:
-    """The name of the lowering for a slot on a platform.
+    slot: Slot, platform: str, problem: Problem, dtype: np.dtype[Any], static: bool
+) -> Formulation:
+    """The formulation of a slot on a platform.
 
     `static` says that the spatial sizes are ints, not symbolic.
     """
-    preferred = _PREFERENCES[platform == "cpu", _is_plain(platform, geometry, dtype)]
-    serving = [
-        name
-        for name in (*preferred[slot], "lhs_dilation")
-        if LOWERINGS[name].refuses(geometry, static) is None
-    ]
-    return next((n for n in serving if _is_compact(n, geometry)), "lhs_dilation")
+    if platform == "cpu" and static:
+        return _cheapest(slot, problem, dtype)
+    return Formulation(_preferred(slot, platform, problem.geometry, static))
 
 
-def _is_compact(name: str, geometry: Geometry) -> bool:
-    """Whether a lowering's program and its temporaries stay in proportion.
+def estimate(slot: Slot, problem: Problem, work: Work, dtype: np.dtype[Any]) -> float:
+    """Seconds on a CPU, by the model of `jconvt._cost`."""
+    fast = has_fast_convolutions(slot, problem.geometry, dtype)
+    return seconds(slot, problem, work, fast)
 
-    `phases` writes out a convolution for each residue. `overlap_add` adds all that an
-    element's extent spans, zeros of the dilation among them.
+
+def reason_for(platform: str, geometry: Geometry) -> str:
+    """Why a platform's choice is what it is."""
+    if platform == "cpu":
+        return "least estimated time, both gradients together"
+    if _is_plain(geometry):
+        return "one group and no dilation: what cuDNN's own convolutions are matched by"
+    return "groups or dilation: nothing that pads zeros into the input"
+
+
+def best_variant(slot: Slot, lowering: str, problem: Problem) -> Formulation:
+    """A lowering that the caller has named, with the variant that costs least."""
+    row = LOWERINGS[lowering]
+    variants = row.variants(problem)
+    if len(variants) == 1:
+        return Formulation(lowering, variants[0])
+    costs = [seconds(slot, problem, row.work(problem, v, slot), True) for v in variants]
+    return Formulation(lowering, variants[costs.index(min(costs))])
+
+
+def candidates(
+    slot: Slot, problem: Problem, dtype: np.dtype[Any]
+) -> dict[Formulation, Work]:
+    """What a CPU can choose from, with the work of each."""
+    found = {
+        Formulation(name, variant): LOWERINGS[name].work(problem, variant, slot)
+        for name in _CPU
+        if LOWERINGS[name].refuses(problem.geometry, static=True) is None
+        and _may_serve(name, slot, problem.geometry, dtype)
+        for variant in LOWERINGS[name].variants(problem)
+    }
+    return {f: work for f, work in found.items() if fits(problem, work)}
+
+
+@lru_cache(maxsize=1024)
+def _cheapest(slot: Slot, problem: Problem, dtype: np.dtype[Any]) -> Formulation:
+    """By the estimate of `jconvt._cost`; the two gradients are chosen as a pair."""
+    if slot == Slot.FORWARD:
+        works = candidates(slot, problem, dtype)
+        return min(works, key=lambda f: estimate(slot, problem, works[f], dtype))
+    inputs = candidates(Slot.INPUT_GRADIENT, problem, dtype)
+    weights = candidates(Slot.WEIGHT_GRADIENT, problem, dtype)
+    first = {
+        f: estimate(Slot.INPUT_GRADIENT, problem, work, dtype)
+        for f, work in inputs.items()
+    }
+    second = {
+        f: estimate(Slot.WEIGHT_GRADIENT, problem, work, dtype)
+        for f, work in weights.items()
+    }
+    pair = min(
+        ((i, w) for i in inputs for w in weights),
+        key=lambda p: (
+            first[p[0]]
+            + second[p[1]]
+            - (shared_seconds(problem, weights[p[1]]) if p[0] == p[1] else 0)
+        ),
+    )
+    return pair[slot == Slot.WEIGHT_GRADIENT]
+
+
+def _may_serve(name: str, slot: Slot, geometry: Geometry, dtype: np.dtype[Any]) -> bool:
+    """Whether a lowering keeps its promises on a CPU in this slot.
+
+    Filters' sums lose bits that 16-bit floats and integers do not have. Convolutions
+    are for what XLA:CPU sends to Eigen or YNNPACK.
     """
+    if name == "winograd":
+        return dtype in (np.dtype(np.float32), np.dtype(np.float64))
     if name == "phases":
-        return math.prod(geometry.stride) <= _MOST_PHASES
-    if name == "overlap_add":
-        return all(a.extent <= _MOST_ZEROS * a.kernel_size for a in geometry.axes)
+        fast = has_fast_convolutions(slot, geometry, dtype)
+        return slot == Slot.FORWARD and fast and _is_compact(geometry)
     return True
 
 
-def _is_plain(platform: str, geometry: Geometry, dtype: np.dtype[Any]) -> bool:
-    """Whether the platform's own convolutions are fast for this geometry.
+def _preferred(slot: Slot, platform: str, geometry: Geometry, static: bool) -> str:
+    kind = "plain" if _is_plain(geometry) else "groups or dilation"
+    kind = "symbolic on cpu" if platform == "cpu" else kind
+    serving = (
+        name
+        for name in _PREFERENCES[kind][slot]
+        if LOWERINGS[name].refuses(geometry, static) is None
+        and (name != "phases" or _is_compact(geometry))
+    )
+    return next(serving, "lhs_dilation")
 
-    XLA:CPU sends 1-d and 2-d convolutions of float32 (and of 16-bit floats, widened)
-    to Eigen or YNNPACK; grouped, 3-d, float64, complex and integer ones run in plain
-    loops. cuDNN's backward-data is matched for one group and no dilation.
+
+def _is_compact(geometry: Geometry) -> bool:
+    """Whether `phases`, a convolution for each residue, stays in proportion."""
+    return math.prod(geometry.stride) <= _MOST_PHASES
+
+
+def has_fast_convolutions(slot: Slot, geometry: Geometry, dtype: np.dtype[Any]) -> bool:
+    """Whether XLA:CPU sends the convolutions to Eigen or YNNPACK.
+
+    It does so with 1-d and 2-d ones of float32 (and of 16-bit floats, widened);
+    grouped, 3-d, float64, complex and integer ones run in plain loops, and so does a
+    weight gradient, whose kernel is the cotangent.
     """
-    if platform == "cpu":
-        narrow = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize <= 4
-        return geometry.groups == 1 and geometry.rank <= 2 and narrow
+    if slot == Slot.WEIGHT_GRADIENT:
+        return False
+    narrow = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize <= 4
+    return geometry.groups == 1 and geometry.rank <= 2 and narrow
+
+
+def _is_plain(geometry: Geometry) -> bool:
+    """Whether cuDNN's backward-data is matched: one group and no dilation."""
     return geometry.groups == 1 and all(d == 1 for d in geometry.dilation)
 
+
+_CPU = ("gather", "winograd", "overlap_add", "phases", "lhs_dilation")
 
 _MOST_PHASES = 64
 """More convolutions than this take longer to compile than they save."""
 
-_MOST_ZEROS = 4
-"""Extent over kernel size: a dilation's zeros are padded, kept and added."""
-
-# (on a CPU, plain) -> slot -> lowerings in order of preference; then `lhs_dilation`.
-_PREFERENCES: dict[tuple[bool, bool], dict[Slot, tuple[str, ...]]] = {
-    (True, True): {
-        Slot.FORWARD: ("matmul", "fused_phases", "phases", "overlap_add"),
-        Slot.INPUT_GRADIENT: ("matmul", "lhs_dilation"),
-        Slot.WEIGHT_GRADIENT: ("matmul", "overlap_add", "phases"),
-    },
-    (True, False): {
-        Slot.FORWARD: ("matmul", "overlap_add", "phases"),
-        Slot.INPUT_GRADIENT: ("matmul", "overlap_add", "phases"),
-        Slot.WEIGHT_GRADIENT: ("matmul", "overlap_add", "phases"),
-    },
-    (False, True): {
+# Kind of problem -> slot -> lowerings in order of preference; then `lhs_dilation`.
+# On a CPU it is for symbolic sizes alone, which GEMMs of merged axes cannot have.
+_PREFERENCES: dict[str, dict[Slot, tuple[str, ...]]] = {
+    "plain": {
         Slot.FORWARD: ("lhs_dilation",),
         Slot.INPUT_GRADIENT: ("lhs_dilation",),
         Slot.WEIGHT_GRADIENT: ("role_swapped", "phases"),
     },
-    (False, False): {
+    "groups or dilation": {
         Slot.FORWARD: ("matmul", "phases"),
+        Slot.INPUT_GRADIENT: ("matmul", "phases"),
+        Slot.WEIGHT_GRADIENT: ("matmul", "phases"),
+    },
+    "symbolic on cpu": {
+        Slot.FORWARD: ("matmul", "fused_phases", "phases"),
         Slot.INPUT_GRADIENT: ("matmul", "phases"),
         Slot.WEIGHT_GRADIENT: ("matmul", "phases"),
     },

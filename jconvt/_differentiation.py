@@ -17,11 +17,13 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from jconvt._choice import AUTO, PLATFORMS, Slot, choose
+from jconvt._choice import AUTO, PLATFORMS, Formulation, best_variant, choose
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout, pad_axis, wrap_axis
 from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._problem import Slot
 from jconvt._numerics import Numerics
+from jconvt._problem_of import problem_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,22 +87,25 @@ def _term(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
 
 
 @dataclass(frozen=True)  # without slots: JAX caches traces by weak reference
-class _Formulation:
-    """A lowering ready to run; equal ones are one branch of the program."""
+class _Branch:
+    """A formulation ready to run; equal ones are one branch of the program."""
 
-    lowering: str
+    formulation: Formulation
+    slot: Slot
     plan: Plan
     layout: Layout
     """The layout it runs in: the caller's, or channels-last on a CPU."""
 
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        lower = LOWERINGS[self.lowering].lower
+        name, variant = self.formulation
         given, geometry = self.plan.layout, self.plan.geometry
-        if self.layout == given:
-            return lower(x, w, geometry, given, self.plan.numerics)
-        x, w = given.input_channels_last(x), given.weight_channels_first(w)
-        y = lower(x, w, geometry, self.layout, self.plan.numerics)
-        return given.output_from_channels_last(y)
+        if self.layout != given:
+            x, w = given.input_channels_last(x), given.weight_channels_first(w)
+        forward = self.slot == Slot.FORWARD
+        y = LOWERINGS[name].lower(
+            x, w, geometry, self.layout, self.plan.numerics, variant, forward
+        )
+        return y if self.layout == given else given.output_from_channels_last(y)
 
 
 def _formulate(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
@@ -127,17 +132,18 @@ def _formulate(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
 
 
 def _lower(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
+    layout, geometry = plan.layout, plan.geometry
+    size = layout.spatial(x.shape, batched=True)
+    problem = problem_of(
+        x.shape[layout.input[0]], size, w.shape, geometry, layout, x.dtype
+    )
     if plan.lowering != AUTO:
-        return _Formulation(plan.lowering, plan, plan.layout)(x, w)
-    static = plan.layout.is_static(x.shape, batched=True)
+        formulation = best_variant(slot, plan.lowering, problem)
+        return _Branch(formulation, slot, plan, layout)(x, w)
+    static = layout.is_static(x.shape, batched=True)
     branches = {
-        platform: _Formulation(
-            choose(slot, platform, plan.geometry, x.dtype, static),
-            plan,
-            # XLA:CPU is fast in channels-last alone inside scan and while bodies.
-            Layout.channels_last(plan.geometry.rank)
-            if platform == "cpu"
-            else plan.layout,
+        platform: _branch(
+            choose(slot, platform, problem, x.dtype, static), slot, plan, platform
         )
         for platform in PLATFORMS
     }
@@ -146,3 +152,11 @@ def _lower(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
     if not others:
         return default(x, w)
     return lax.platform_dependent(x, w, default=default, **others)
+
+
+def _branch(formulation: Formulation, slot: Slot, plan: Plan, platform: str) -> _Branch:
+    # XLA:CPU's convolutions are fast in channels-last alone inside scan and while
+    # bodies.
+    last = platform == "cpu" and not LOWERINGS[formulation.lowering].own_layout
+    layout = Layout.channels_last(plan.geometry.rank) if last else plan.layout
+    return _Branch(formulation, slot, plan, layout)

@@ -1,6 +1,5 @@
 """What will run, and why: the choice of `jconvt._choice` as data and as text."""
 
-import math
 from dataclasses import dataclass
 
 import jax
@@ -9,13 +8,47 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jconvt._arguments import IntOrInts, Padding, Shape, is_int
-from jconvt._choice import AUTO, PLATFORMS, Slot, choose
-from jconvt._geometry import Axis, Size
+from jconvt._choice import (
+    AUTO,
+    PLATFORMS,
+    Formulation,
+    best_variant,
+    choose,
+    estimate,
+    reason_for,
+)
+from jconvt._geometry import Geometry, Size
 from jconvt._layout import DimensionNumbers
 from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._problem import Problem, Slot
 from jconvt._numerics import Precision, check_dtype, check_precision
+from jconvt._problem_of import problem_of
 from jconvt._recipe import Recipe
 from jconvt._shapes import recipe_of_shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one lowering does for one of the three maps.
+
+    Attributes:
+      slot: "forward", "input gradient" or "weight gradient". A gradient is made by
+        transposing the lowering.
+      variant: what it does with its freedom: the order of the features, the grid of
+        its blocks, the order of the weight. Empty where it has none.
+      multiply_adds: executed, useful or not.
+      bytes: read and written, each time that an array passes.
+      milliseconds: what the model of `jconvt._cost` says for a CPU of two cores;
+        a relative measure, not a promise. None on other platforms.
+      picked: whether it is chosen.
+    """
+
+    slot: str
+    variant: str
+    multiply_adds: int
+    bytes: int
+    milliseconds: float | None
+    picked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +60,16 @@ class Candidate:
       summary: what it does, in a line.
       refusal: why it cannot serve here; None where it can.
       picked_for: the maps it was chosen for, of "forward", "input gradient" and
-        "weight gradient". A gradient is made by transposing the lowering.
+        "weight gradient".
+      estimates: one for each map, with the variant that is best there; none where the
+        lowering cannot serve or a size is zero.
     """
 
     lowering: str
     summary: str
     refusal: str | None
     picked_for: tuple[str, ...]
+    estimates: tuple[Estimate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +85,7 @@ class Explanation:
       forward: the lowering that computes the output.
       input_gradient: the lowering whose transpose computes the input gradient.
       weight_gradient: the lowering whose transpose computes the weight gradient.
+      reason: why these.
       useful_multiply_adds: products of an input element and a tap that reach an
         output element, for each of the three maps; None with symbolic sizes.
       candidates: every lowering of the table.
@@ -62,6 +99,7 @@ class Explanation:
     forward: str
     input_gradient: str
     weight_gradient: str
+    reason: str
     useful_multiply_adds: int | None
     candidates: tuple[Candidate, ...]
 
@@ -71,16 +109,26 @@ class Explanation:
             f"{self.input_shape} with weight {self.weight_shape} -> "
             f"{self.output_shape}, {self.dtype} on {self.platform}",
             f"useful multiply-adds: {'symbolic' if work is None else f'{work:,}'}",
-            "",
+            f"chosen: {self.reason}",
         ]
         width = max(len(c.lowering) for c in self.candidates)
         for c in self.candidates:
-            lines.append(f"{c.lowering:{width}}  {c.summary}")
+            lines += ["", f"{c.lowering:{width}}  {c.summary}"]
             if c.refusal is not None:
                 lines.append(f"{'':{width}}  cannot serve: {c.refusal}")
-            elif c.picked_for:
-                lines.append(f"{'':{width}}  -> {', '.join(c.picked_for)}")
+            lines += [f"{_mark(e):>{width}}  {_line(e)}" for e in c.estimates]
         return "\n".join(lines)
+
+
+def _mark(estimate: Estimate) -> str:
+    return "->" if estimate.picked else ""
+
+
+def _line(e: Estimate) -> str:
+    time = "" if e.milliseconds is None else f"  {e.milliseconds:9.3f} ms"
+    variant = f"  {e.variant}" if e.variant else ""
+    amounts = f"{e.multiply_adds:>15,} multiply-adds  {e.bytes / 2**20:9.2f} MiB moved"
+    return f"{e.slot:15}{amounts}{time}{variant}"
 
 
 def explain(
@@ -136,7 +184,7 @@ def explain(
       >>> found = jconvt.explain((1, 256, 64, 64), (256, 64, 2, 2), stride=2,
       ...                        platform="cpu")
       >>> found.forward
-      'matmul'
+      'gather'
       >>> found.useful_multiply_adds
       268435456
       >>> print(found)  # doctest: +ELLIPSIS
@@ -164,11 +212,11 @@ def explain(
     platform = _check_platform(function, platform)
     operand = _check_dtype(function, dtype)
     static = recipe.layout.is_static(shape, recipe.batched)
-    geometry, _ = recipe.geometry.trim()
+    problem = _problem(recipe, shape, weight, operand)
+    geometry = problem.geometry
+    empty = 0 in (problem.inputs, problem.weights, problem.outputs)
     picks = {
-        slot: choose(slot, platform, geometry, operand, static)
-        if lowering == AUTO
-        else lowering
+        slot: _pick(slot, lowering, platform, problem, operand, static, empty)
         for slot in Slot
     }
     return Explanation(
@@ -177,21 +225,93 @@ def explain(
         output_shape=recipe.output_shape(shape, weight),
         dtype=operand.name,
         platform=platform,
-        forward=picks[Slot.FORWARD],
-        input_gradient=picks[Slot.INPUT_GRADIENT],
-        weight_gradient=picks[Slot.WEIGHT_GRADIENT],
-        useful_multiply_adds=_useful_multiply_adds(recipe, shape, weight),
+        forward=picks[Slot.FORWARD].lowering,
+        input_gradient=picks[Slot.INPUT_GRADIENT].lowering,
+        weight_gradient=picks[Slot.WEIGHT_GRADIENT].lowering,
+        reason=_reason(lowering, platform, geometry, empty),
+        useful_multiply_adds=problem.useful if all(map(is_int, shape)) else None,
         candidates=tuple(
             Candidate(
                 lowering=row.name,
                 summary=row.summary,
-                refusal=row.refuses(recipe.geometry, static),
+                refusal=row.refuses(geometry, static),
                 picked_for=tuple(
-                    str(s) for s, name in picks.items() if name == row.name
+                    str(s) for s, pick in picks.items() if pick.lowering == row.name
+                ),
+                estimates=()
+                if empty or row.refuses(geometry, static) is not None
+                else tuple(
+                    _estimate(slot, row.name, platform, problem, operand, picks[slot])
+                    for slot in Slot
                 ),
             )
             for row in LOWERINGS.values()
         ),
+    )
+
+
+def _problem(
+    recipe: Recipe,
+    shape: tuple[Size, ...],
+    weight: tuple[Size, ...],
+    dtype: "np.dtype[np.generic]",
+) -> Problem:
+    """What a lowering is given: the input wrapped and trimmed."""
+    layout = recipe.layout
+    geometry, trims = recipe.geometry.trim()
+    size = tuple(
+        n + before + after - sum(trim.drop)
+        for n, (before, after), trim in zip(
+            layout.spatial(shape, recipe.batched), recipe.wrap, trims, strict=True
+        )
+    )
+    batch = shape[layout.input[0]] if recipe.batched else 1
+    return problem_of(batch, size, weight, geometry, layout, dtype)
+
+
+def _pick(
+    slot: Slot,
+    lowering: str,
+    platform: str,
+    problem: Problem,
+    dtype: "np.dtype[np.generic]",
+    static: bool,
+    empty: bool,
+) -> Formulation:
+    if empty:
+        return Formulation("lhs_dilation" if lowering == AUTO else lowering)
+    if lowering != AUTO:
+        return best_variant(slot, lowering, problem)
+    return choose(slot, platform, problem, dtype, static)
+
+
+def _reason(lowering: str, platform: str, geometry: Geometry, empty: bool) -> str:
+    if empty:
+        return "nothing to compute"
+    if lowering != AUTO:
+        return f"lowering={lowering!r}"
+    return reason_for(platform, geometry)
+
+
+def _estimate(
+    slot: Slot,
+    name: str,
+    platform: str,
+    problem: Problem,
+    dtype: "np.dtype[np.generic]",
+    pick: Formulation,
+) -> Estimate:
+    row = LOWERINGS[name]
+    chosen = pick if pick.lowering == name else best_variant(slot, name, problem)
+    work = row.work(problem, chosen.variant, slot)
+    time = estimate(slot, problem, work, dtype) if platform == "cpu" else None
+    return Estimate(
+        slot=str(slot),
+        variant=str(chosen.variant) if len(row.variants(problem)) > 1 else "",
+        multiply_adds=work.executed,
+        bytes=work.moved * problem.itemsize,
+        milliseconds=None if time is None else 1e3 * time,
+        picked=chosen == pick,
     )
 
 
@@ -219,36 +339,3 @@ def _check_dtype(function: str, dtype: object) -> "np.dtype[np.generic]":
         ) from None
     check_dtype(function, "dtype", found)
     return found
-
-
-def _useful_multiply_adds(
-    recipe: Recipe, input_shape: tuple[Size, ...], weight_shape: tuple[Size, ...]
-) -> int | None:
-    layout = recipe.layout
-    space = [
-        n + before + after
-        for n, (before, after) in zip(
-            layout.spatial(input_shape, recipe.batched), recipe.wrap, strict=True
-        )
-    ]
-    if not all(is_int(n) for n in input_shape):
-        return None
-    pairs = [
-        _pairs(axis, n) for axis, n in zip(recipe.geometry.axes, space, strict=True)
-    ]
-    batch = input_shape[layout.input[0]] if recipe.batched else 1
-    channels = weight_shape[layout.weight[0]] * weight_shape[layout.weight[1]]
-    return batch * channels * math.prod(pairs)
-
-
-def _pairs(axis: Axis, n: int) -> int:
-    """Pairs of an element and a tap of one axis whose position is not cropped."""
-    out, s = axis.output_size(n), axis.stride
-    total = 0
-    for tap in range(axis.kernel_size):
-        # 0 <= s*i + offset < out for 0 <= i < n
-        offset = tap * axis.dilation - axis.low
-        first = max(0, -(offset // s))
-        last = min(n - 1, (out - 1 - offset) // s)
-        total += max(0, last - first + 1)
-    return total

@@ -368,6 +368,21 @@ def assert_expected(actual, expected, dtype, accumulate=None):
     )
 
 
+def filtered(expected, rank, *operands):
+    """The same value with the bound that minimal filtering keeps.
+
+    A filter's products mix neighbouring elements, so an element's bound is by the
+    largest magnitudes, not by its own sum. Per axis the absolute values of split,
+    prepare and join multiply to 4 (2 taps) or 8 (3 taps) for an output and to 8 at most
+    for a gradient: to at most 4 times the taps.
+    """
+    largest = math.prod(float(np.max(_one_norm(a))) for a in operands)
+    magnitude = np.full(
+        expected.value.shape, 4**rank * expected.terms * largest, np.float64
+    )
+    return Expected(expected.value, magnitude, 2 * expected.terms)
+
+
 def permute(array, source, target):
     """The array with its axes, named by the letters of `source`, in another order."""
     return np.transpose(array, [source.index(letter) for letter in target])

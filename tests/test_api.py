@@ -44,7 +44,8 @@ SIGNATURES = {
     "conv_transpose": (ARRAYS, {**GENERAL, **HOW}),
     "output_shape": (SHAPES, {**GENERAL, "data_format": None, **HOW}),
 }
-NAMES = ["__version__", "Candidate", "Explanation", "explain", *SIGNATURES]
+RECORDS = ["Candidate", "Estimate", "Explanation"]
+NAMES = ["__version__", *RECORDS, "explain", *SIGNATURES]
 FUNCTIONS = [*SIGNATURES, "explain"]
 
 
@@ -104,7 +105,7 @@ def test_docstring(name):
     assert lines[0].endswith(".")
 
 
-@pytest.mark.parametrize("name", ["Candidate", "Explanation"])
+@pytest.mark.parametrize("name", RECORDS)
 def test_docstring_of_a_class(name):
     made = getattr(jconvt, name)
     text = inspect.getdoc(made)

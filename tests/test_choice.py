@@ -9,9 +9,11 @@ import pytest
 from jax import lax
 
 import jconvt
-from jconvt._choice import PLATFORMS, Slot, choose
+from jconvt._choice import PLATFORMS, candidates, choose
+from jconvt._cost import fits
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._problem import Problem, Slot, useful_pairs
 
 
 def geometry(k, s, d=1, groups=1, rank=1):
@@ -25,6 +27,18 @@ def geometry(k, s, d=1, groups=1, rank=1):
     )
 
 
+def problem(geometry, n=8, batch=2, channels=(16, 16), first=True):
+    return Problem(
+        geometry=geometry.trim()[0],
+        batch=batch,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        size=(n,) * geometry.rank,
+        itemsize=4,
+        features_first=first,
+    )
+
+
 EVERYWHERE = list(
     itertools.product(Slot, PLATFORMS, (True, False), (np.float32, np.float64))
 )
@@ -33,25 +47,63 @@ EVERYWHERE = list(
 @pytest.mark.parametrize(
     ("g", "never"),
     [
-        pytest.param(geometry(3, 2, 64, groups=4), "overlap_add", id="wide_dilation"),
-        pytest.param(geometry(3, 1, 10**6), "overlap_add", id="absurd_dilation"),
+        pytest.param(geometry(3, 1, 10**6), "matmul", id="absurd_dilation"),
         pytest.param(geometry(40, 9, rank=2), "phases", id="81_residues"),
         pytest.param(geometry(5 * 10**8, 10**9, 7), "phases", id="absurd_stride"),
         pytest.param(geometry(4, 2), "matmul", id="overlap"),
+        pytest.param(geometry(64, 1, rank=2), "gather", id="4096_slices"),
+        pytest.param(geometry(3, 2, groups=4), "lhs_dilation", id="groups"),
     ],
 )
 def test_auto_takes_what_serves_and_stays_in_proportion(g, never):
     for slot, platform, static, dtype in EVERYWHERE:
-        name = choose(slot, platform, g, np.dtype(dtype), static)
+        name, variant = choose(slot, platform, problem(g), np.dtype(dtype), static)
         assert name != never
         assert LOWERINGS[name].refuses(g, static) is None
+        assert variant in LOWERINGS[name].variants(problem(g))
+
+
+def test_sixteen_bits_and_integers_take_no_filter():
+    layer = problem(geometry(3, 1, rank=2), n=64, channels=(128, 128))
+    for slot in Slot:
+        offered = candidates(slot, layer, np.dtype(np.float32))
+        assert "winograd" in {f.lowering for f in offered}
+        for dtype in (jnp.bfloat16, np.float16, np.int8, np.int32, np.complex64):
+            offered = candidates(slot, layer, np.dtype(dtype))
+            assert "winograd" not in {f.lowering for f in offered}
+
+
+def test_nothing_is_chosen_that_outgrows_the_memory_budget():
+    """Every tap's products at once would be 27 times the input."""
+    layer = problem(geometry(3, 2, rank=3), n=64, batch=1, channels=(64, 64))
+    for slot in Slot:
+        found = choose(slot, "cpu", layer, np.dtype(np.float32), True)
+        work = LOWERINGS[found.lowering].work(layer, found.variant, slot)
+        assert fits(layer, work)
+        assert found.lowering != "overlap_add"
+
+
+@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize(("k", "s", "d"), [(4, 2, 1), (3, 2, 1), (3, 1, 1), (2, 2, 1)])
+def test_no_candidate_executes_less_than_its_algorithm_needs(k, s, d, slot):
+    """On each axis a filter leaves 3/4 (2 taps) or 2/3 (3 taps) of the products."""
+    layer = problem(geometry(k, s, d, rank=2), n=16)
+    pairs = useful_pairs(layer.geometry.axes[0], 16)
+    assert layer.useful == 2 * 16 * 16 * pairs**2
+    works = candidates(slot, layer, np.dtype(np.float32))
+    for (name, _), work in works.items():
+        least = layer.useful * ((4 / 9) if name == "winograd" else 1)
+        assert work.executed >= least
+        assert work.moved > layer.inputs
 
 
 @pytest.mark.parametrize(
     ("lowering", "options", "reason"),
     [
         ("phases", {"stride": 10**9}, "at most 4096 output residues"),
-        ("overlap_add", {"dilation": 10**6}, "of at most 4096 strides"),
+        ("gather", {"stride": 10**9}, "strides and kernel sizes of at most 1024"),
+        ("overlap_add", {"stride": 10**9}, "strides and kernel sizes of at most 1024"),
+        ("winograd", {"stride": 4}, "an axis whose output residues have 2 or 3"),
     ],
 )
 def test_absurd_options_are_refused_by_a_pinned_lowering(lowering, options, reason):
@@ -63,7 +115,14 @@ def test_outputs_between_the_taps_are_zero_in_every_lowering():
     """Full positions 3 to 5 of taps at 0 and 9: no phase has an element to read."""
     x, w = jnp.ones((1, 1, 1)), jnp.ones((1, 1, 2))
     options = {"stride": 2, "dilation": 9, "padding": [(3, 4)]}
-    for name in ("auto", "lhs_dilation", "phases", "overlap_add", "role_swapped"):
+    for name in (
+        "auto",
+        "lhs_dilation",
+        "phases",
+        "gather",
+        "overlap_add",
+        "role_swapped",
+    ):
         y, pull = jax.vjp(
             lambda x, name=name: jconvt.conv_transpose(x, w, lowering=name, **options),
             x,

@@ -251,7 +251,9 @@ def test_gradients_accumulate_in_float32(dtype):
         oracles.assert_expected(actual, desired, dtype)
 
 
-@pytest.mark.parametrize("lowering", ["lhs_dilation", "phases", "overlap_add"])
+@pytest.mark.parametrize(
+    "lowering", ["lhs_dilation", "phases", "gather", "overlap_add"]
+)
 @pytest.mark.parametrize("dtype", NARROW_FLOATS, ids=name)
 def test_every_lowering_rounds_once(dtype, lowering):
     case = Case("overlap", (16,), (12,), stride=2, channels=(8, 4), bias=False)

@@ -153,7 +153,15 @@ def test_bias_reaches_its_channel():
 
 
 # `role_swapped`, which multiplies inputs by zeros, is for weight gradients alone.
-LOWERINGS = ["lhs_dilation", "phases", "fused_phases", "overlap_add", "matmul"]
+LOWERINGS = [
+    "lhs_dilation",
+    "phases",
+    "fused_phases",
+    "gather",
+    "winograd",
+    "overlap_add",
+    "matmul",
+]
 EACH = ("k5_s3", "k4_s2", "k3_s3_blocks", "k3_s2_d3", "2d_k3_s2", "2d_block_by_overlap")
 
 

@@ -7,11 +7,13 @@ enter the row here, and it is tested by being listed. `jconvt._choice` decides w
 
 from jconvt._lowerings import (
     fused_phases,
+    gather,
     lhs_dilation,
     matmul,
     overlap_add,
     phases,
     role_swapped,
+    winograd,
 )
 from jconvt._lowerings._common import Lowering
 
@@ -22,6 +24,8 @@ LOWERINGS: dict[str, Lowering] = {
         phases.LOWERING,
         fused_phases.LOWERING,
         matmul.LOWERING,
+        gather.LOWERING,
+        winograd.LOWERING,
         overlap_add.LOWERING,
         role_swapped.LOWERING,
     )

@@ -6,17 +6,48 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from jconvt._geometry import Geometry, Size
 from jconvt._layout import Layout
+from jconvt._lowerings._problem import PLAIN, Problem, Slot, Variant, Work
 from jconvt._numerics import Numerics
 
-Lower = Callable[[jax.Array, jax.Array, Geometry, Layout, Numerics], jax.Array]
-"""(input, weight, geometry, layout, numerics) -> output.
+Lower = Callable[
+    [jax.Array, jax.Array, Geometry, Layout, Numerics, Variant, bool], jax.Array
+]
+"""(input, weight, geometry, layout, numerics, variant, forward) -> output.
 
 Bilinear in input and weight, both of one dtype; the output has ``numerics.result``.
 No size is zero, and the output size is positive: the front door has seen to that.
+`forward` says that the result is wanted, and not a transpose.
 """
+
+
+PlainLower = Callable[[jax.Array, jax.Array, Geometry, Layout, Numerics], jax.Array]
+
+
+def without_variants(lower: PlainLower) -> Lower:
+    """`Lower` of a lowering that leaves no freedom."""
+
+    def call(
+        x: jax.Array,
+        w: jax.Array,
+        geometry: Geometry,
+        layout: Layout,
+        numerics: Numerics,
+        variant: Variant,
+        forward: bool,
+    ) -> jax.Array:
+        del variant, forward
+        return lower(x, w, geometry, layout, numerics)
+
+    return call
+
+
+def _only_one(problem: Problem) -> tuple[Variant, ...]:
+    del problem
+    return (PLAIN,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +59,12 @@ class Lowering:
     lower: Lower
     unsupported: Callable[[Geometry], str | None]
     """Why it cannot serve a geometry, or None where it can."""
+    work: Callable[[Problem, Variant, Slot], Work]
+    """What one of the three maps takes."""
+    variants: Callable[[Problem], tuple[Variant, ...]] = _only_one
+    """The freedom it leaves."""
+    own_layout: bool = False
+    """Whether it orders its features by itself, whatever the layout."""
     static_space: bool = False
     """Whether it needs spatial sizes that are ints, not symbolic."""
 
@@ -63,7 +100,29 @@ def merge_axes(y: jax.Array, axis: int) -> jax.Array:
     One pair at a time: with explicit sharding JAX refuses a reshape that merges more.
     """
     shape = y.shape
-    return y.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+    merged = (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+    return lax.reshape(y, merged)
+
+
+def split_axis(y: jax.Array, axis: int, sizes: Sequence[Size]) -> jax.Array:
+    """The inverse of merging: `axis` as several, the first of them sharded as it was.
+
+    With explicit sharding JAX asks where the sharding goes.
+    """
+    shape = (*y.shape[:axis], *sizes, *y.shape[axis + 1 :])
+    spec = jax.typeof(y).sharding.spec
+    if all(along is None for along in spec):
+        return lax.reshape(y, shape)
+    rest = [None] * (len(sizes) - 1)
+    to = PartitionSpec(*spec[: axis + 1], *rest, *spec[axis + 1 :])
+    return lax.reshape(y, shape, out_sharding=to)
+
+
+def move_axis(y: jax.Array, axis: int, to: int) -> jax.Array:
+    """`jnp.moveaxis` for axes counted from 0, at a fraction of its tracing time."""
+    order = [i for i in range(y.ndim) if i != axis]
+    order.insert(to, axis)
+    return y if order == list(range(y.ndim)) else lax.transpose(y, order)
 
 
 def depth_to_space(y: jax.Array, rank: int, first: int = 1) -> jax.Array:

@@ -20,8 +20,10 @@ from jconvt._lowerings._common import (
     crop_space,
     depth_to_space,
     merge_axes,
+    without_variants,
 )
-from jconvt._lowerings.phases import channels_last_numbers
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work
+from jconvt._lowerings.phases import channels_last_numbers, work_of_phases
 from jconvt._numerics import Numerics
 
 
@@ -107,9 +109,16 @@ def _kernel(w: jax.Array, geometry: Geometry) -> jax.Array:
     return w
 
 
+def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+    """As `gather` with early blocks, without gathering."""
+    del variant, slot
+    return work_of_phases(problem, early=True)
+
+
 LOWERING = Lowering(
     name="fused_phases",
     summary="all output residues in one convolution, then depth-to-space",
-    lower=lower,
+    lower=without_variants(lower),
     unsupported=unsupported,
+    work=work,
 )

@@ -10,7 +10,13 @@ from jax import lax
 
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
-from jconvt._lowerings._common import Lowering, grouped_weight, serves_all
+from jconvt._lowerings._common import (
+    Lowering,
+    grouped_weight,
+    serves_all,
+    without_variants,
+)
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
 from jconvt._numerics import Numerics
 
 
@@ -39,9 +45,35 @@ def lower(
     )
 
 
+def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+    """A convolution over outputs multiplies the zeros between the input elements.
+
+    Backends go over inputs where they can: for the input gradient, and forward for one
+    group of one or two axes without dilation.
+    """
+    del variant
+    geometry = problem.geometry
+    plain = geometry.groups == 1 and geometry.rank <= 2
+    plain = plain and all(d == 1 for d in geometry.dilation)
+    positions = problem.outputs // problem.out_channels
+    if slot == Slot.INPUT_GRADIENT or (slot == Slot.FORWARD and plain):
+        positions = problem.inputs // problem.in_channels
+    channels = problem.out_channels // geometry.groups
+    if slot == Slot.INPUT_GRADIENT:
+        channels = problem.in_channels // geometry.groups
+    return Work(
+        convolved=positions * problem.weights,
+        lanes=positions * problem.weights * filled(channels) // channels,
+        transposed=problem.features_first * (problem.inputs + problem.outputs),
+        prepared=problem.weights,
+        calls=1,
+    )
+
+
 LOWERING = Lowering(
     name="lhs_dilation",
     summary="one convolution of the stride-dilated input (canonical)",
-    lower=lower,
+    lower=without_variants(lower),
     unsupported=serves_all,
+    work=work,
 )

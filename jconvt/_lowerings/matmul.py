@@ -10,7 +10,14 @@ import jax.numpy as jnp
 
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
-from jconvt._lowerings._common import Lowering, crop_space, depth_to_space, pad
+from jconvt._lowerings._common import (
+    Lowering,
+    crop_space,
+    depth_to_space,
+    pad,
+    without_variants,
+)
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work
 from jconvt._lowerings._products import merge_groups, tap_products
 from jconvt._numerics import Numerics
 
@@ -53,9 +60,27 @@ def _spread(y: jax.Array, geometry: Geometry) -> jax.Array:
     return pad(y, pads)
 
 
+def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+    """One GEMM and the products moved once."""
+    del variant, slot
+    positions = problem.inputs // problem.in_channels
+    made = problem.outputs
+    return Work(
+        multiply_adds=positions * problem.weights,
+        lanes=positions * problem.weights,
+        operands=problem.inputs + problem.weights + made,
+        joined=2 * made,
+        transposed=problem.features_first * (problem.inputs + problem.outputs),
+        prepared=problem.weights,
+        calls=1,
+        temporary=made,
+    )
+
+
 LOWERING = Lowering(
     name="matmul",
     summary="one GEMM and depth-to-space (no overlap)",
-    lower=lower,
+    lower=without_variants(lower),
     unsupported=unsupported,
+    work=work,
 )

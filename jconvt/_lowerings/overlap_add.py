@@ -1,86 +1,222 @@
-"""One GEMM of every element with every tap, then shifted block additions.
+"""One GEMM of every element with every tap, then shifted additions.
 
-An element's products span its extent: ``ceil(extent/stride)`` blocks of `stride`
-outputs. Block j of element q is added to output block q + j, axis by axis. The products
-of all taps exist at once (``prod(kernel_size) * C_out/C_in`` times the input), and they
-are padded with zeros, never the weight.
+An element's products with the taps of one output residue are added, block by block, to
+what its neighbours bring there: the `blocks` of `gather`, with the GEMM before the
+gathering. The products of all taps exist at once (``prod(kernel_size) * C_out/C_in``
+times the input); nothing is padded but they. Taps that reach no output are left out.
+
+Where there are fewer positions than input channels the weight is the larger operand. It
+then enters the GEMM in its own order, without a transpose, and the products are
+reordered in its place.
 """
+
+import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconvt._geometry import Axis, Geometry
+from jconvt._geometry import Axis, Geometry, Size
 from jconvt._layout import Layout
-from jconvt._lowerings._common import (
-    MOST_PARTS,
-    Lowering,
-    crop_space,
-    merge_axes,
-    pad,
+from jconvt._lowerings._blocks import Blocks, ResidueClass, blocks, too_many_slices
+from jconvt._lowerings._common import Lowering, merge_axes, move_axis, pad
+from jconvt._lowerings._fence import fenced
+from jconvt._lowerings._patches import (
+    Cut,
+    concatenate,
+    interleave,
+    take_taps,
+    zeros_like_residues,
 )
-from jconvt._lowerings._products import merge_groups, tap_products
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
+from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
 from jconvt._numerics import Numerics
 
 
-def blocks_per_element(axis: Axis) -> int:
-    """Blocks of `stride` outputs that an element's extent spans."""
-    return -(-axis.extent // axis.stride)
-
-
 def unsupported(geometry: Geometry) -> str | None:
-    """The additions are written out one by one."""
-    if any(blocks_per_element(axis) > MOST_PARTS for axis in geometry.axes):
-        return (
-            f"it needs an extent, dilation*(kernel_size - 1) + 1, of at most "
-            f"{MOST_PARTS} strides on every axis"
+    """The additions are written out one by one, axis after axis."""
+    for axis in geometry.axes:
+        alone = Geometry(
+            kernel_size=(axis.kernel_size,),
+            stride=(axis.stride,),
+            dilation=(axis.dilation,),
+            crop=((axis.low, axis.high),),
         )
+        reason = too_many_slices(alone)
+        if reason is not None:
+            return f"on every axis {reason}"
     return None
 
 
 def lower(
-    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+    x: jax.Array,
+    w: jax.Array,
+    geometry: Geometry,
+    layout: Layout,
+    numerics: Numerics,
+    variant: Variant,
+    forward: bool,
 ) -> jax.Array:
     """One `lax.dot_general`, then `_add_axis` for each spatial axis."""
-    rank = geometry.rank
-    y = tap_products(x, w, geometry, layout, numerics.summed())
-    y = jnp.moveaxis(y, 1 + rank, 1)  # (N, groups, *space, *taps, O)
-    for i, axis in enumerate(geometry.axes):
-        # (N, groups, *done, space i, *space to do, taps i, *taps to do, O)
-        y = jnp.moveaxis(y, 2 + rank, 3 + i)
-        y = _add_axis(y, axis, at=2 + i)
-    return merge_groups(y.astype(numerics.result), layout)
-
-
-def _add_axis(y: jax.Array, axis: Axis, at: int) -> jax.Array:
-    """(..., n, taps, ...) -> (..., out(n), ...)."""
-    blocks = blocks_per_element(axis)
-    pads = [(0, 0, 0)] * y.ndim
-    pads[at + 1] = (0, blocks * axis.stride - axis.extent, axis.dilation - 1)
-    y = pad(y, pads)
-    parts = [
-        _shifted(
-            lax.slice_in_dim(y, j * axis.stride, (j + 1) * axis.stride, axis=at + 1),
-            (j, blocks - 1 - j),
-            at,
-        )
-        for j in range(blocks)
+    first, as_given = variant.first, variant.as_given
+    rank, groups = geometry.rank, geometry.groups
+    sheet = Sheet(first, rank, groups)
+    x = sheet.array(x, layout)
+    size = x.shape[sheet.space : sheet.space + rank]
+    batch = x.shape[1] if first else x.shape[0]
+    kept, axes = keep_taps(geometry.axes, size)
+    cuts = [
+        Cut(blocks(axis, n, 0), paired=False)
+        for axis, n in zip(axes, size, strict=True)
     ]
-    total = merge_axes(sum(parts[1:], start=parts[0]), at)
-    # The blocks hold (n + blocks - 1)*stride elements, the full output fewer.
-    spare = blocks * axis.stride - axis.extent
-    return crop_space(total, [(axis.low, axis.high + spare)], first=at)
+    w = layout.weight_channels_first(w)
+    for i, (start, stop) in enumerate(kept):
+        if (start, stop) != (0, w.shape[2 + i]):
+            w = lax.slice_in_dim(w, start, stop, axis=2 + i)
+    out, *taps = w.shape[1:]
+    u = _kernel(grouped_taps(w, groups), rank, as_given)
+    m = sheet.product(sheet.matrix(x), u, numerics.summed(), as_given=as_given)
+
+    def join(m: jax.Array) -> jax.Array:
+        if as_given:
+            m = lax.reshape(m, (*m.shape[:-1], out, math.prod(taps)))
+            m = move_axis(m, m.ndim - 1, m.ndim - 2)
+            m = merge_axes(m, m.ndim - 2)
+        y = sheet.split(m, taps, (batch, *size))
+        space, tap = (rank + 2, 0) if first else (1, 1 + rank)
+        for i, cut in enumerate(cuts):
+            y = _add_axis(y, cut.blocks, space + i, tap + i)
+        return interleave(y, cuts, sheet).astype(numerics.result)
+
+    direct = forward and first == is_features_first(layout)
+    y = join(m) if direct else fenced(join, m)
+    return sheet.result(y, layout)
 
 
-def _shifted(y: jax.Array, by: tuple[int, int], at: int) -> jax.Array:
+def keep_taps(
+    axes: Sequence[Axis], size: Sequence[Size]
+) -> tuple[list[tuple[int, int]], list[Axis]]:
+    """The taps, from and to, that reach an output, and the axes without the others."""
+    kept = [_kept(axis, n) for axis, n in zip(axes, size, strict=True)]
+    return kept, [
+        Axis(
+            stop - start,
+            axis.stride,
+            axis.dilation,
+            axis.low - start * axis.dilation,
+            axis.high - (axis.kernel_size - stop) * axis.dilation,
+        )
+        for axis, (start, stop) in zip(axes, kept, strict=True)
+    ]
+
+
+def _kept(axis: Axis, n: Size) -> tuple[int, int]:
+    if not isinstance(n, int):
+        return 0, axis.kernel_size
+    # Tap t reaches positions from t*d - low to (n - 1)*s + t*d - low.
+    out, s, d = axis.output_size(n), axis.stride, axis.dilation
+    taps = [
+        t
+        for t in range(axis.kernel_size)
+        if (n - 1) * s + t * d >= axis.low and t * d - axis.low < out
+    ]
+    return (taps[0], taps[-1] + 1) if taps else (0, 1)
+
+
+def _kernel(u: jax.Array, rank: int, as_given: bool) -> jax.Array:
+    """(G, I, O, *taps) -> (G, taps*O, I), or as given (G, I, O*taps)."""
+    lead = u.ndim - rank - 2
+    if as_given:
+        for _ in range(rank):
+            u = merge_axes(u, lead + 1)
+        return u
+    u = lax.transpose(u, (*range(lead), *range(lead + 2, u.ndim), lead + 1, lead))
+    for _ in range(rank):
+        u = merge_axes(u, lead)
+    return u
+
+
+def _add_axis(y: jax.Array, cut: Blocks, space: int, tap: int) -> jax.Array:
+    """Elements and taps of one axis -> blocks and residues."""
     pads = [(0, 0, 0)] * y.ndim
-    pads[at] = (*by, 0)
-    return pad(y, pads)
+    pads[space] = (*cut.pad, 0)
+    y = pad(y, pads) if cut.pad != (0, 0) else y
+    parts = [
+        (length, _residues(y, cut, cut.classes[i], slice(at, at + length), space, tap))
+        for i, at, length in cut.runs
+    ]
+    some = next((part for _, part in parts if part is not None), None)
+    if some is None:
+        shape = list(y.shape)
+        shape[space], shape[tap] = cut.count, cut.stride
+        return jnp.zeros(shape, y.dtype)
+    return concatenate(
+        [
+            zeros_like_residues(some, (length,), tap) if part is None else part
+            for length, part in parts
+        ],
+        tap,
+    )
+
+
+def _residues(
+    y: jax.Array, cut: Blocks, of: ResidueClass, chosen: slice, space: int, tap: int
+) -> jax.Array | None:
+    """Some residues of a class: for each element its taps, at its blocks; added up."""
+    total: jax.Array | None = None
+    for m in range(of.taps):
+        later = (of.taps - 1 - m) * of.tap_step
+        taps = [first + later for first in of.first_taps[chosen]]
+        start = of.start + m * of.spacing
+        term = take_taps(y, taps, tap)
+        term = lax.slice_in_dim(term, start, start + cut.count, axis=space)
+        total = term if total is None else total + term
+    return total
+
+
+def variants(problem: Problem) -> tuple[Variant, ...]:
+    """Both orders of features, and the weight as given."""
+    del problem
+    return (Variant(first=True), Variant(), Variant(as_given=True))
+
+
+def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+    """What each of the three maps takes."""
+    del slot
+    _, axes = keep_taps(problem.geometry.axes, problem.size)
+    taps = math.prod(axis.kernel_size for axis in axes)
+    positions = problem.batch * math.prod(problem.size)
+    weights = problem.weights // math.prod(problem.geometry.kernel_size) * taps
+    made = positions * problem.out_channels * taps
+    joined = made + problem.outputs
+    groups = problem.geometry.groups
+    zipped = problem.geometry.stride[-1:] > (1,) if variant.first else groups > 1
+    moved = problem.inputs + problem.outputs
+    features = problem.out_channels // groups * taps
+    wide = positions * filled(features)
+    if variant.first:
+        wide = filled(positions) * features
+    return Work(
+        multiply_adds=positions * weights,
+        lanes=problem.in_channels * wide,
+        operands=problem.inputs + weights + made,
+        joined=joined,
+        strided=joined * (zipped + variant.as_given),
+        transposed=0 if variant.first == problem.features_first else moved,
+        prepared=0 if variant.as_given and weights == problem.weights else weights,
+        calls=1,
+        temporary=made + problem.outputs,
+    )
 
 
 LOWERING = Lowering(
     name="overlap_add",
-    summary="one GEMM of elements with taps, then shifted block additions",
+    summary="one GEMM of elements with taps, then shifted additions",
     lower=lower,
     unsupported=unsupported,
+    variants=variants,
+    work=work,
+    own_layout=True,
+    static_space=True,
 )

@@ -7,6 +7,7 @@ stay where they belong.
 
 import itertools
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,10 @@ from jconvt._lowerings._common import (
     crop_space,
     depth_to_space,
     grouped_weight,
+    without_variants,
 )
+from jconvt._lowerings._patches import work_of_patches
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work
 from jconvt._numerics import Numerics
 
 
@@ -87,9 +91,15 @@ def _phase(
         for (low, high), r in zip((p.pad for p in phases), reach, strict=True)
     ]
     x = x.astype(w.dtype)
+    late: list[tuple[int, int]] = []
     for axis, phase in enumerate(phases, start=1):
-        low, high = phase.pad
-        x = pad_axis(x, axis, min(low, 0), min(high, 0))
+        unseen = (min(phase.pad[0], 0), min(phase.pad[1], 0))
+        # A symbolic size may be 1, and no convolution may have a window of 0. There the
+        # window sees all, and its first and last positions are dropped.
+        is_static = isinstance(x.shape[axis], int)
+        late.append((0, 0) if is_static else unseen)
+        if is_static:
+            x = pad_axis(x, axis, *unseen)
     if 0 in x.shape:
         return None
     y = lax.conv_general_dilated(
@@ -107,6 +117,7 @@ def _phase(
     )
     for axis, (phase, r) in enumerate(zip(phases, reach, strict=True), start=1):
         low, high = phase.pad
+        y = pad_axis(y, axis, *late[axis - 1])
         y = pad_axis(y, axis, max(low - r, 0), max(high - r, 0))
     return y
 
@@ -127,9 +138,26 @@ def _interleave(parts: list[jax.Array], geometry: Geometry) -> jax.Array:
     return depth_to_space(y, rank)
 
 
+def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+    """As `gather` without gathering: convolutions in place of GEMMs."""
+    del variant, slot
+    return work_of_phases(problem, early=False)
+
+
+def work_of_phases(problem: Problem, early: bool) -> Work:
+    """A convolution for every combination of classes of residues."""
+    plain = (False,) * problem.geometry.rank
+    found = work_of_patches(problem, Variant(early=early), plain)
+    return replace(
+        found, multiply_adds=0, convolved=found.multiply_adds, operands=0, gathered=0,
+        calls=1 if early else math.prod(problem.geometry.stride),
+    )  # fmt: skip
+
+
 LOWERING = Lowering(
     name="phases",
     summary="one stride-1 convolution for each output residue",
-    lower=lower,
+    lower=without_variants(lower),
     unsupported=unsupported,
+    work=work,
 )

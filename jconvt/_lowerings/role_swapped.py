@@ -19,7 +19,14 @@ from jax.sharding import PartitionSpec
 
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
-from jconvt._lowerings._common import Lowering, merge_axes, pad, serves_all
+from jconvt._lowerings._common import (
+    Lowering,
+    merge_axes,
+    pad,
+    serves_all,
+    without_variants,
+)
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work
 from jconvt._numerics import Numerics
 
 
@@ -130,10 +137,26 @@ def _out_sharding(
     return PartitionSpec(*out)
 
 
+def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+    """The zeros of both dilations are multiplied, but not in the weight gradient."""
+    del variant
+    positions = problem.inputs // problem.in_channels
+    if slot != Slot.WEIGHT_GRADIENT:
+        positions = problem.outputs // problem.out_channels
+    return Work(
+        convolved=positions * problem.weights,
+        lanes=positions * problem.weights,
+        transposed=problem.inputs + problem.outputs,
+        prepared=problem.weights,
+        calls=1,
+    )
+
+
 LOWERING = Lowering(
     name="role_swapped",
     summary="the weight convolved with the input as kernel",
-    lower=lower,
+    lower=without_variants(lower),
     unsupported=serves_all,
+    work=work,
     static_space=True,  # its padding is the input's extent, and lax wants ints there
 )

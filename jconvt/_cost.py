@@ -1,0 +1,100 @@
+"""What a formulation costs on a CPU: a linear model of its work.
+
+Seconds are a sum of rates times the counts of `Work`, with rates of their own for each
+of the three maps. The rates were fitted by `python -m benchmarks.fit` to times of
+random layers (none of them in the benchmark's zoo) in float32 on two cores; only their
+ratios matter to the choice, and wider elements scale all terms alike. No jax import.
+"""
+
+from jconvt._lowerings._problem import Problem, Slot, Work
+
+FEATURES = (
+    "multiply_adds",
+    "convolved",
+    "looped",
+    "operands",
+    "gathered",
+    "joined",
+    "strided",
+    "transposed",
+    "prepared",
+    "calls",
+    "batches",
+    "pressure",
+    "fixed",
+)
+"""The terms of the model, in the order of the rates.
+
+The multiply-adds are those of whole vectors. ``looped`` is convolved work where XLA:CPU
+has plain loops, which go over groups as over channels; ``batches`` the GEMMs of single
+groups; ``pressure`` the elements of temporaries beyond what a process keeps
+between runs: an allocation that is handed back to the system costs a page fault for
+every 4 KiB when it is made anew. ``fixed`` is 1 for what is more than a convolution.
+"""
+
+RATES: dict[Slot, tuple[float, ...]] = {
+    Slot.FORWARD: (
+        0.0098, 0.028, 2, 0.83, 0.053, 0.12, 0.076, 0.93, 1.4, 5700, 76, 2.1, 41_000,
+    ),
+    Slot.INPUT_GRADIENT: (
+        0.0106, 0.047, 2, 0.42, 0.025, 0.81, 0.77, 0.97, 2.9, 8900, 84, 3.2, 21_000,
+    ),
+    Slot.WEIGHT_GRADIENT: (
+        0.0095, 0.018, 2, 0.95, 0.10, 0.84, 0.62, 0.90, 0.66, 4900, 69, 0.49, 34_000,
+    ),
+}  # fmt: skip
+"""Nanoseconds for each feature. Plain loops vary too much to be fitted; theirs is held
+at what keeps them to layers of a few thousand multiply-adds."""
+
+_KEPT_BYTES = 24 * 2**20
+
+
+def features(problem: Problem, work: Work, fast: bool) -> tuple[float, ...]:
+    """The counts of a map; `fast` says that convolutions have a fast path."""
+    kept = _KEPT_BYTES // problem.itemsize
+    groups = problem.geometry.groups
+    convolved = work.lanes if work.convolved else 0
+    return (
+        0 if work.convolved else work.lanes,
+        convolved if fast else 0,
+        0 if fast else convolved * groups,
+        work.operands,
+        work.gathered,
+        work.joined,
+        work.strided,
+        work.transposed,
+        work.prepared,
+        work.calls,
+        work.calls * groups if groups > 1 else 0,
+        max(0, work.temporary - kept),
+        0 if work.convolved else 1,
+    )
+
+
+def seconds(slot: Slot, problem: Problem, work: Work, fast: bool) -> float:
+    """The estimate for one map alone."""
+    counts = features(problem, work, fast)
+    return 1e-9 * sum(r * c for r, c in zip(RATES[slot], counts, strict=True))
+
+
+def shared_seconds(problem: Problem, work: Work) -> float:
+    """What both gradients by one formulation save: the cotangent is unjoined once."""
+    shared = Work(joined=work.joined, strided=work.strided, convolved=work.convolved)
+    if shared.convolved:
+        return 0.0
+    alone = seconds(Slot.WEIGHT_GRADIENT, problem, shared, True)
+    return alone - 1e-9 * RATES[Slot.WEIGHT_GRADIENT][-1]
+
+
+def fits(problem: Problem, work: Work) -> bool:
+    """Whether temporaries stay within twice the larger of input and output.
+
+    Small ones, which stay in the caches, always do.
+    """
+    allowed = 2 * max(problem.inputs, problem.outputs)
+    return work.temporary * problem.itemsize <= max(
+        allowed * problem.itemsize, _SMALL_BYTES
+    )
+
+
+_SMALL_BYTES = 64 * 2**20

@@ -1,0 +1,47 @@
+"""Minimal filtering: two neighbouring outputs of a short filter with fewer products.
+
+Two outputs of a filter of r taps take r + 1 products in place of 2r (Winograd,
+"Arithmetic Complexity of Computations", 1980; for r = 2 it is Karatsuba's identity)::
+
+    y0 = d0*g0 + ... + d(r-1)*g(r-1)        y1 = d1*g0 + ... + dr*g(r-1)
+
+Elements d1, ..., d(r-1) reach both outputs and the two outer ones reach one each. In
+these forms d0 enters y0 alone and dr enters y1 alone, so a non-finite element reaches
+exactly the outputs whose sums contain it. (Of four or more outputs at once this is not
+true: there elements cancel that the sum does not contain.)
+"""
+
+from typing import NamedTuple
+
+Rows = tuple[tuple[float, ...], ...]
+
+
+class Filter(NamedTuple):
+    """``outputs = join @ ((split @ elements) * (prepare @ taps))``, row by row."""
+
+    split: Rows
+    """products x (taps + 1) elements."""
+    prepare: Rows
+    """products x taps."""
+    join: Rows
+    """2 outputs x products."""
+
+
+PAIRS: dict[int, Filter] = {
+    1: Filter(
+        split=((1, 0), (0, 1)),
+        prepare=((1,), (1,)),
+        join=((1, 0), (0, 1)),
+    ),
+    2: Filter(
+        split=((1, -1, 0), (0, 1, 0), (0, -1, 1)),
+        prepare=((1, 0), (1, 1), (0, 1)),
+        join=((1, 1, 0), (0, 1, 1)),
+    ),
+    3: Filter(
+        split=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
+        prepare=((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)),
+        join=((1, 1, 1, 0), (0, 1, -1, -1)),
+    ),
+}
+"""Taps -> the filter that makes two neighbouring outputs."""

@@ -1,0 +1,150 @@
+"""What a lowering is asked to do, as integers, and what it takes. No jax import."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from jconvt._geometry import Axis, Geometry
+
+
+class Slot(StrEnum):
+    """One of the three maps of a layer."""
+
+    FORWARD = "forward"
+    INPUT_GRADIENT = "input gradient"
+    WEIGHT_GRADIENT = "weight gradient"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A geometry with its sizes.
+
+    Attributes:
+      geometry: trimmed.
+      batch: images.
+      in_channels: of the input.
+      out_channels: of the output.
+      size: input elements per axis.
+      itemsize: bytes of an element.
+      features_first: whether the caller's channels stand before space.
+    """
+
+    geometry: Geometry
+    batch: int
+    in_channels: int
+    out_channels: int
+    size: tuple[int, ...]
+    itemsize: int
+    features_first: bool
+
+    @property
+    def inputs(self) -> int:
+        """Elements of the input."""
+        return self.batch * self.in_channels * math.prod(self.size)
+
+    @property
+    def outputs(self) -> int:
+        """Elements of the output."""
+        space = math.prod(self.geometry.output_size(self.size))
+        return self.batch * self.out_channels * space
+
+    @property
+    def weights(self) -> int:
+        """Elements of the weight."""
+        taps = math.prod(self.geometry.kernel_size)
+        return self.in_channels * self.out_channels // self.geometry.groups * taps
+
+    @property
+    def useful(self) -> int:
+        """Products of an element and a tap that reach an output: multiply-adds."""
+        channels = self.in_channels * self.out_channels // self.geometry.groups
+        pairs = zip(self.geometry.axes, self.size, strict=True)
+        return self.batch * channels * math.prod(useful_pairs(a, n) for a, n in pairs)
+
+
+def useful_pairs(axis: Axis, n: int) -> int:
+    """Pairs of an element and a tap of one axis whose position is not cropped."""
+    out, s = axis.output_size(n), axis.stride
+    total = 0
+    for tap in range(axis.kernel_size):
+        # 0 <= s*i + offset < out for 0 <= i < n
+        offset = tap * axis.dilation - axis.low
+        first = max(0, -(offset // s))
+        last = min(n - 1, (out - 1 - offset) // s)
+        total += max(0, last - first + 1)
+    return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a formulation does for one of the three maps.
+
+    Attributes:
+      multiply_adds: executed in GEMMs, useful or not.
+      convolved: executed in convolutions; zeros of a dilated input are multiplied.
+      lanes: both of them with the vectorised axis filled up to whole vectors.
+      operands: elements of the GEMMs' operands and results.
+      gathered: elements of input patches written, or gradients of them added up.
+      joined: elements of products read to make the output, or written from it.
+      strided: of those two, elements whose neighbours in memory are not neighbours.
+      transposed: elements moved between features first and features last.
+      prepared: elements of kernels written.
+      calls: GEMMs and convolutions.
+      temporary: elements alive at once beside input, weight and output.
+    """
+
+    multiply_adds: int = 0
+    convolved: int = 0
+    lanes: int = 0
+    operands: int = 0
+    gathered: int = 0
+    joined: int = 0
+    strided: int = 0
+    transposed: int = 0
+    prepared: int = 0
+    calls: int = 0
+    temporary: int = 0
+
+    @property
+    def executed(self) -> int:
+        """Multiply-adds in all."""
+        return self.multiply_adds + self.convolved
+
+    @property
+    def moved(self) -> int:
+        """Elements read or written, each time that they are."""
+        passes = (self.gathered, self.joined, self.transposed, self.prepared)
+        return self.operands + 2 * sum(passes)
+
+
+def filled(n: int) -> int:
+    """`n` lanes as whole vectors: of 16 floats, in registers of 512 bits."""
+    return -(-n // 16) * 16
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The freedom that a lowering leaves; each lowering lists those it has.
+
+    Attributes:
+      first: matrices with features first, not last.
+      early: blocks begin where the uncropped output has a multiple of the stride, not
+        at the first output.
+      as_given: the weight enters a GEMM in its own order.
+    """
+
+    first: bool = False
+    early: bool = False
+    as_given: bool = False
+
+    def __str__(self) -> str:
+        return ", ".join(
+            [
+                "features first" if self.first else "features last",
+                *(["blocks early"] if self.early else []),
+                *(["weight as given"] if self.as_given else []),
+            ]
+        )
+
+
+PLAIN = Variant()

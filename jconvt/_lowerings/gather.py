@@ -1,0 +1,61 @@
+"""Low-resolution patches and one GEMM for each class of output residues.
+
+The patches of the *undilated* input hold what one block of outputs reads; the GEMM's
+features are the residues of the block. See `jconvt._lowerings._patches`. Nothing that
+is cropped is computed but the rest of a block, no zero is multiplied but the border's.
+"""
+
+import jax
+
+from jconvt._geometry import Geometry
+from jconvt._layout import Layout
+from jconvt._lowerings._blocks import too_many_slices
+from jconvt._lowerings._common import Lowering
+from jconvt._lowerings._patches import lower_patches, work_of_patches
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work
+from jconvt._numerics import Numerics
+
+
+def lower(
+    x: jax.Array,
+    w: jax.Array,
+    geometry: Geometry,
+    layout: Layout,
+    numerics: Numerics,
+    variant: Variant,
+    forward: bool,
+) -> jax.Array:
+    """Patches on every axis, no pairs."""
+    paired = (False,) * geometry.rank
+    return lower_patches(x, w, geometry, layout, numerics, variant, forward, paired)
+
+
+def variants(problem: Problem) -> tuple[Variant, ...]:
+    """Both orders of features, and both grids of blocks where they differ."""
+    grids = grids_of(problem.geometry)
+    return tuple(
+        Variant(first=first, early=early) for first in (True, False) for early in grids
+    )
+
+
+def grids_of(geometry: Geometry) -> tuple[bool, ...]:
+    """The values of `Variant.early` that make a difference."""
+    return (False, True) if any(a.low % a.stride for a in geometry.axes) else (False,)
+
+
+def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+    """What each of the three maps takes."""
+    del slot
+    return work_of_patches(problem, variant, (False,) * problem.geometry.rank)
+
+
+LOWERING = Lowering(
+    name="gather",
+    summary="patches of the input, one GEMM for each class of output residues",
+    lower=lower,
+    unsupported=too_many_slices,
+    variants=variants,
+    work=work,
+    own_layout=True,
+    static_space=True,
+)
