@@ -23,6 +23,7 @@ program is lowered, so a choice is made for each platform and
 `jax.lax.platform_dependent` picks: never `jax.default_backend()`.
 """
 
+import itertools
 import math
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -121,29 +122,39 @@ def candidates(
 
 @lru_cache(maxsize=1024)
 def _cheapest(slot: Slot, problem: Problem, dtype: np.dtype[Any]) -> Formulation:
-    """By the estimate of `jconvt._cost`; the two gradients are chosen as a pair."""
+    """By the estimate of `jconvt._cost`; the two gradients are chosen as a pair.
+
+    XLA does once what two maps of one formulation have in common: the patches of the
+    input (output and weight gradient), the prepared kernels (output and input
+    gradient), the parts of the cotangent (both gradients).
+    """
+    works = candidates(slot, problem, dtype)
     if slot == Slot.FORWARD:
-        works = candidates(slot, problem, dtype)
         return min(works, key=lambda f: estimate(slot, problem, works[f], dtype))
-    inputs = candidates(Slot.INPUT_GRADIENT, problem, dtype)
-    weights = candidates(Slot.WEIGHT_GRADIENT, problem, dtype)
-    first = {
-        f: estimate(Slot.INPUT_GRADIENT, problem, work, dtype)
-        for f, work in inputs.items()
-    }
-    second = {
-        f: estimate(Slot.WEIGHT_GRADIENT, problem, work, dtype)
-        for f, work in weights.items()
-    }
-    pair = min(
-        ((i, w) for i in inputs for w in weights),
-        key=lambda p: (
-            first[p[0]]
-            + second[p[1]]
-            - (shared_seconds(problem, weights[p[1]]) if p[0] == p[1] else 0)
-        ),
-    )
+    forward = _cheapest(Slot.FORWARD, problem, dtype)
+    inputs = _estimates(Slot.INPUT_GRADIENT, problem, dtype)
+    weights = _estimates(Slot.WEIGHT_GRADIENT, problem, dtype)
+
+    def cost(pair: tuple[Formulation, Formulation]) -> float:
+        total = inputs[pair[0]] + weights[pair[1]]
+        for maps, shared_slot, names in (
+            ((pair[0], pair[1]), Slot.WEIGHT_GRADIENT, ("joined", "strided")),
+            ((forward, pair[1]), Slot.WEIGHT_GRADIENT, ("gathered",)),
+            ((forward, pair[0]), Slot.INPUT_GRADIENT, ("prepared",)),
+        ):
+            if maps[0] == maps[1] and maps[1] in works:
+                total -= shared_seconds(shared_slot, works[maps[1]], *names)
+        return total
+
+    pair = min(itertools.product(inputs, weights), key=cost)
     return pair[slot == Slot.WEIGHT_GRADIENT]
+
+
+def _estimates(
+    slot: Slot, problem: Problem, dtype: np.dtype[Any]
+) -> dict[Formulation, float]:
+    works = candidates(slot, problem, dtype)
+    return {f: estimate(slot, problem, work, dtype) for f, work in works.items()}
 
 
 def _may_serve(name: str, slot: Slot, geometry: Geometry, dtype: np.dtype[Any]) -> bool:

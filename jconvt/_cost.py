@@ -34,13 +34,13 @@ every 4 KiB when it is made anew. ``fixed`` is 1 for what is more than a convolu
 
 RATES: dict[Slot, tuple[float, ...]] = {
     Slot.FORWARD: (
-        0.0098, 0.028, 2, 0.83, 0.053, 0.12, 0.076, 0.93, 1.4, 5700, 76, 2.1, 41_000,
+        0.0085, 0.022, 2, 0.9, 0.05, 0.12, 0.14, 1.1, 1.6, 6000, 75, 1.5, 36_000,
     ),
     Slot.INPUT_GRADIENT: (
-        0.0106, 0.047, 2, 0.42, 0.025, 0.81, 0.77, 0.97, 2.9, 8900, 84, 3.2, 21_000,
+        0.0108, 0.032, 2, 0.42, 0.02, 0.85, 0.5, 0.95, 2.8, 7000, 90, 2.6, 20_000,
     ),
     Slot.WEIGHT_GRADIENT: (
-        0.0095, 0.018, 2, 0.95, 0.10, 0.84, 0.62, 0.90, 0.66, 4900, 69, 0.49, 34_000,
+        0.0105, 0.018, 2, 1.0, 0.05, 0.85, 0.5, 1.2, 0.66, 5000, 69, 1.5, 30_000,
     ),
 }  # fmt: skip
 """Nanoseconds for each feature. Plain loops vary too much to be fitted; theirs is held
@@ -77,13 +77,10 @@ def seconds(slot: Slot, problem: Problem, work: Work, fast: bool) -> float:
     return 1e-9 * sum(r * c for r, c in zip(RATES[slot], counts, strict=True))
 
 
-def shared_seconds(problem: Problem, work: Work) -> float:
-    """What both gradients by one formulation save: the cotangent is unjoined once."""
-    shared = Work(joined=work.joined, strided=work.strided, convolved=work.convolved)
-    if shared.convolved:
-        return 0.0
-    alone = seconds(Slot.WEIGHT_GRADIENT, problem, shared, True)
-    return alone - 1e-9 * RATES[Slot.WEIGHT_GRADIENT][-1]
+def shared_seconds(slot: Slot, work: Work, *names: str) -> float:
+    """The part of an estimate that these counts make: done once, it serves two maps."""
+    rates = dict(zip(FEATURES, RATES[slot], strict=True))
+    return 1e-9 * sum(rates[name] * getattr(work, name) for name in names)
 
 
 def fits(problem: Problem, work: Work) -> bool:

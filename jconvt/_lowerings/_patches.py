@@ -22,10 +22,10 @@ from jax import lax
 from jconvt._geometry import Geometry, Size
 from jconvt._layout import Layout
 from jconvt._lowerings._blocks import Blocks, ResidueClass, blocks
-from jconvt._lowerings._common import merge_axes, move_axis, pad
+from jconvt._lowerings._common import merge_axes, move_axis, pad, split_axis
 from jconvt._lowerings._fence import fenced
 from jconvt._lowerings._filters import PAIRS
-from jconvt._lowerings._problem import Problem, Variant, Work, filled
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
 from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
 from jconvt._numerics import Numerics
 
@@ -43,10 +43,10 @@ class Cut(NamedTuple):
 
     @property
     def pad(self) -> tuple[int, int, int]:
-        """The padding of the input, which also fills the last pair."""
+        """The padding of the input, which also fills the last pair and one more."""
         low, high = self.blocks.pad
         if self.paired:
-            high += 2 * self.tiles - self.blocks.count
+            high += 2 * self.tiles - self.blocks.count + 2
         return low, high, 0
 
     def products(self, residues: ResidueClass) -> int:
@@ -199,12 +199,21 @@ def _view(
 def _pair_elements(
     v: jax.Array, cut: Cut, residues: ResidueClass, axis: int
 ) -> list[jax.Array]:
-    """What each pair of blocks reads, element by element."""
-    starts = [residues.start + i for i in range(residues.taps + 1)]
-    return [
-        lax.slice_in_dim(v, start, start + 2 * cut.tiles - 1, 2, axis=axis)
-        for start in starts
-    ]
+    """What each pair of blocks reads, element by element.
+
+    Out of an axis of pairs, not by strided slices: the transpose of these would pad
+    between elements.
+    """
+    pairs = cut.tiles + 1
+    v = lax.slice_in_dim(v, residues.start, residues.start + 2 * pairs, axis=axis)
+    v = split_axis(v, axis, (pairs, 2))
+    found: list[jax.Array] = []
+    for i in range(residues.taps + 1):
+        later, place = divmod(i, 2)
+        one = lax.slice_in_dim(v, later, later + cut.tiles, axis=axis)
+        one = lax.slice_in_dim(one, place, place + 1, axis=axis + 1)
+        found.append(lax.squeeze(one, (axis + 1,)))
+    return found
 
 
 def _stack(views: list[jax.Array], sheet: Sheet) -> jax.Array:
@@ -421,7 +430,7 @@ def interleave(y: jax.Array, cuts: Sequence[Cut], sheet: Sheet) -> jax.Array:
 
 
 def work_of_patches(
-    problem: Problem, variant: Variant, paired: tuple[bool, ...]
+    problem: Problem, variant: Variant, paired: tuple[bool, ...], slot: Slot
 ) -> Work:
     """What `lower_patches` does."""
     geometry = problem.geometry
@@ -451,7 +460,9 @@ def work_of_patches(
     strided = 0
     if variant.first and geometry.rank:
         strided += joined if geometry.stride[-1] > 1 else 0
-        strided += gathered if paired[-1] else 0
+        if paired[-1] and slot == Slot.FORWARD:
+            # Pairs lie along the vectorised axis, and many readers pick them apart.
+            strided += 6 * gathered + 2 * joined
     elif groups > 1:  # their channels lie between those of other groups
         strided += gathered + made
     return Work(

@@ -111,8 +111,8 @@ def _kernel(w: jax.Array, geometry: Geometry) -> jax.Array:
 
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """As `gather` with early blocks, without gathering."""
-    del variant, slot
-    return work_of_phases(problem, early=True)
+    del variant
+    return work_of_phases(problem, slot, early=True)
 
 
 LOWERING = Lowering(

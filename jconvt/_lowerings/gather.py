@@ -45,8 +45,7 @@ def grids_of(geometry: Geometry) -> tuple[bool, ...]:
 
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """What each of the three maps takes."""
-    del slot
-    return work_of_patches(problem, variant, (False,) * problem.geometry.rank)
+    return work_of_patches(problem, variant, (False,) * problem.geometry.rank, slot)
 
 
 LOWERING = Lowering(

@@ -204,7 +204,7 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         joined=joined,
         strided=joined * (zipped + variant.as_given),
         transposed=0 if variant.first == problem.features_first else moved,
-        prepared=0 if variant.as_given and weights == problem.weights else weights,
+        prepared=0 if variant.as_given else weights,
         calls=1,
         temporary=made + problem.outputs,
     )

@@ -140,14 +140,14 @@ def _interleave(parts: list[jax.Array], geometry: Geometry) -> jax.Array:
 
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """As `gather` without gathering: convolutions in place of GEMMs."""
-    del variant, slot
-    return work_of_phases(problem, early=False)
+    del variant
+    return work_of_phases(problem, slot, early=False)
 
 
-def work_of_phases(problem: Problem, early: bool) -> Work:
+def work_of_phases(problem: Problem, slot: Slot, early: bool) -> Work:
     """A convolution for every combination of classes of residues."""
     plain = (False,) * problem.geometry.rank
-    found = work_of_patches(problem, Variant(early=early), plain)
+    found = work_of_patches(problem, Variant(early=early), plain, slot)
     return replace(
         found, multiply_adds=0, convolved=found.multiply_adds, operands=0, gathered=0,
         calls=1 if early else math.prod(problem.geometry.stride),

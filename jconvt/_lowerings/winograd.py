@@ -64,9 +64,8 @@ def variants(problem: Problem) -> tuple[Variant, ...]:
 
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """What each of the three maps takes."""
-    del slot
     paired = tuple(map(is_paired, problem.geometry.axes))
-    return work_of_patches(problem, variant, paired)
+    return work_of_patches(problem, variant, paired, slot)
 
 
 LOWERING = Lowering(
