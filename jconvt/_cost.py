@@ -27,9 +27,10 @@ FEATURES = (
 
 The multiply-adds are those of whole vectors. ``looped`` is convolved work where XLA:CPU
 has plain loops, which go over groups as over channels; ``batches`` the GEMMs of single
-groups; ``pressure`` the elements of temporaries beyond what a process keeps
-between runs: an allocation that is handed back to the system costs a page fault for
-every 4 KiB when it is made anew. ``fixed`` is 1 for what is more than a convolution.
+groups; ``pressure`` is the elements of temporaries where they are more than a process keeps
+between runs: an allocation of 32 MiB and more is handed back to the system by glibc and
+costs a page fault for every 4 KiB when it is made anew. ``fixed`` is 1 for what is more
+than a convolution.
 """
 
 RATES: dict[Slot, tuple[float, ...]] = {
@@ -37,7 +38,7 @@ RATES: dict[Slot, tuple[float, ...]] = {
         0.0085, 0.022, 2, 0.9, 0.05, 0.12, 0.14, 1.1, 1.6, 6000, 75, 1.5, 36_000,
     ),
     Slot.INPUT_GRADIENT: (
-        0.0108, 0.032, 2, 0.42, 0.02, 0.85, 0.5, 0.95, 2.8, 7000, 90, 2.6, 20_000,
+        0.0108, 0.032, 2, 0.42, 0.02, 0.85, 0.5, 0.95, 2.8, 7000, 90, 1.5, 20_000,
     ),
     Slot.WEIGHT_GRADIENT: (
         0.0105, 0.018, 2, 1.0, 0.05, 0.85, 0.5, 1.2, 0.66, 5000, 69, 1.5, 30_000,
@@ -46,12 +47,17 @@ RATES: dict[Slot, tuple[float, ...]] = {
 """Nanoseconds for each feature. Plain loops vary too much to be fitted; theirs is held
 at what keeps them to layers of a few thousand multiply-adds."""
 
-_KEPT_BYTES = 24 * 2**20
+# The maps of a training step share an allocation.
+_KEPT_BYTES = {
+    Slot.FORWARD: 20 * 2**20,
+    Slot.INPUT_GRADIENT: 10 * 2**20,
+    Slot.WEIGHT_GRADIENT: 10 * 2**20,
+}
 
 
-def features(problem: Problem, work: Work, fast: bool) -> tuple[float, ...]:
+def features(slot: Slot, problem: Problem, work: Work, fast: bool) -> tuple[float, ...]:
     """The counts of a map; `fast` says that convolutions have a fast path."""
-    kept = _KEPT_BYTES // problem.itemsize
+    kept = _KEPT_BYTES[slot] // problem.itemsize
     groups = problem.geometry.groups
     convolved = work.lanes if work.convolved else 0
     return (
@@ -66,14 +72,14 @@ def features(problem: Problem, work: Work, fast: bool) -> tuple[float, ...]:
         work.prepared,
         work.calls,
         work.calls * groups if groups > 1 else 0,
-        max(0, work.temporary - kept),
+        work.temporary if work.temporary > kept else 0,
         0 if work.convolved else 1,
     )
 
 
 def seconds(slot: Slot, problem: Problem, work: Work, fast: bool) -> float:
     """The estimate for one map alone."""
-    counts = features(problem, work, fast)
+    counts = features(slot, problem, work, fast)
     return 1e-9 * sum(r * c for r, c in zip(RATES[slot], counts, strict=True))
 
 

@@ -438,6 +438,7 @@ def work_of_patches(
     positions = problem.batch * math.prod(cut.tiles for cut in cuts)
     groups = geometry.groups
     macs = lanes = operands = gathered = kernels = made = calls = 0
+    alive = 0
     for combination in combinations_of(cuts):
         pairs = list(zip(cuts, combination, strict=True))
         gemms = math.prod(cut.products(residues) for cut, residues in pairs)
@@ -449,7 +450,10 @@ def work_of_patches(
         wide = filled(positions) * f if variant.first else positions * filled(f)
         lanes += gemms * groups * k * wide
         operands += gemms * groups * (positions * (k + f) + k * f)
-        gathered += gemms * groups * positions * k
+        patches = gemms * groups * positions * k
+        gathered += patches
+        split = max(_PATCH_BYTES // problem.itemsize, patches // elements)
+        alive = max(alive, min(patches, split))
         kernels += gemms * groups * k * f
         made += gemms * groups * positions * f
         calls += gemms
@@ -475,7 +479,7 @@ def work_of_patches(
         transposed=0 if variant.first == problem.features_first else moved,
         prepared=kernels,
         calls=calls,
-        temporary=gathered + made + kernels,
+        temporary=alive + made + kernels,
     )
 
 
