@@ -19,7 +19,7 @@ LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,\
 PYTEST := -m pytest -n auto --maxprocesses=8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parity test-lowest bench lint format notebooks clean
+.PHONY: help setup demo test test-parity test-lowest bench bench-quick lint format notebooks clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ test-lowest: $(LOWEST_VENV)/.setup ## run the fast tests on the oldest JAX and F
 
 bench: $(VENV)/.bench ## race jconvt against PyTorch, ONNX Runtime, Flax, ... (ARGS="--help")
 	$(VENV)/bin/python -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/.bench ## the race over a few layers, in about two minutes
+	$(VENV)/bin/python -m benchmarks --quick $(ARGS)
 
 lint: $(VENV)/.lint ## check format, style and types
 	$(VENV)/bin/ruff format --check .

@@ -1,91 +1,192 @@
-"""``python -m benchmarks``: race the contenders over the zoo and write the results."""
+"""``python -m benchmarks``: make one of the tables and write it down."""
 
 import argparse
-import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-import jax.numpy as jnp
-import numpy as np
-from rich.console import Console
-from rich.progress import track
-
-from benchmarks import report
-from benchmarks.contenders import Contender, Unsupported, available
-from benchmarks.layers import Layer, zoo
-from benchmarks.timing import Run, race
+from benchmarks import (
+    compiling,
+    linearity,
+    memory,
+    networks,
+    overhead,
+    racing,
+    transforms,
+)
+from benchmarks.contenders import CONTENDERS, DTYPES, LOWERING_CONTENDERS
+from benchmarks.environment import environment
+from benchmarks.layers import zoo
+from benchmarks.networks.descriptions import networks as described
+from benchmarks.options import MODES, Options
+from benchmarks.report import Result
 
 RESULTS = Path(__file__).parent / "results"
 
-
-def main(argv: list[str] | None = None) -> None:
-    """Parse the command line, race, print and write."""
-    args = _parser().parse_args(argv)
-    layers = [row for row in zoo() if not args.rows or row.name in args.rows]
-    contenders = available(args.contenders or None)
-    missing = set(args.contenders or []) - set(contenders)
-    if missing:
-        sys.exit(f"not installed: {', '.join(sorted(missing))}")
-    console = Console()
-    for train in (False, True) if args.mode == "both" else (args.mode == "train",):
-        name = f"{'train' if train else 'forward'}-{args.dtype}"
-        times = {
-            layer.name: _race(layer, contenders, args.dtype, train, args.seconds)
-            for layer in track(layers, name, console=console)
-        }
-        title = f"{'Forward and all gradients' if train else 'Forward'}, {args.dtype}"
-        console.print(report.markdown(times, args.base), soft_wrap=True)
-        if not args.rows:
-            report.write(args.out, name, times, args.base, title)
-            console.print(f"written: {args.out / name}.md, .json, .svg")
-    listed = ", ".join(f"{k} {v}" for k, v in report.environment().items())
-    console.print(listed, soft_wrap=True)
+CHOICES = {name: (train,) for train, name in MODES.items()} | {"both": tuple(MODES)}
+"""What ``--mode`` can be."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", type=_names, default=[], help="layers, by comma")
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """What can be asked for.
+
+    Attributes:
+      help: one line.
+      results: does it.
+      takes: the options that have a meaning for it, beside ``--out``.
+      rows: the names of its rows, to choose from.
+      contenders: the names of its contenders, to choose from.
+    """
+
+    help: str
+    results: Callable[[Options], Iterator[Result]]
+    takes: frozenset[str]
+    rows: Callable[[], Sequence[str]] = lambda: [layer.name for layer in zoo()]
+    contenders: Sequence[str] = ()
+
+
+_RACE = frozenset(
+    {"rows", "contenders", "lowerings", "mode", "dtype", "base", "seconds"}
+)
+_EVERYONE = (*CONTENDERS, *LOWERING_CONTENDERS)
+
+TABLES = {
+    "race": Table(
+        help="all contenders over all layers (the default)",
+        results=racing.results,
+        takes=_RACE,
+        contenders=_EVERYONE,
+    ),
+    "quick": Table(
+        help="the race over a few layers, in about two minutes",
+        results=racing.quick,
+        takes=_RACE,
+        contenders=_EVERYONE,
+    ),
+    "networks": Table(
+        help="whole networks: jconvt in Flax, Flax alone and PyTorch",
+        results=networks.results,
+        takes=frozenset({"rows", "mode", "seconds"}),
+        rows=lambda: list(described()),
+    ),
+    "memory": Table(
+        help="peak memory, each number in a process of its own",
+        results=memory.results,
+        takes=frozenset({"rows", "contenders", "mode", "dtype"}),
+        contenders=memory.MEASURED,
+    ),
+    "compile": Table(
+        help="time to trace, lower and compile, over JAX's own form",
+        results=compiling.results,
+        takes=frozenset({"rows", "mode", "dtype"}),
+    ),
+    "overhead": Table(
+        help="what a tiny call costs, and the import",
+        results=overhead.results,
+        takes=frozenset({"seconds"}),
+    ),
+    "transforms": Table(
+        help="scan, vmap, grad of vmap and checkpoint over the same work",
+        results=transforms.results,
+        takes=frozenset({"rows", "seconds"}),
+    ),
+    "linearity": Table(
+        help="time per element as batch and image grow",
+        results=linearity.results,
+        takes=frozenset({"seconds"}),
+    ),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` and leave with status 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make a table, print it, and write it down if it is whole or has a place to go."""
+    parser = make_parser()
+    parsed = parser.parse_args(arguments)
+    options = _options(parser, parsed)
+    folder = parsed.out or (RESULTS if options.whole else None)
+    environment()  # now, for the commit may change during a long race
+    for result in TABLES[parsed.table].results(options):
+        print(result.text())
+        if folder is not None:
+            files = result.write(folder)
+            print(f"written: {', '.join(map(str, files))}\n")
+
+
+def make_parser() -> Parser:
+    """The command line."""
+    parser = Parser(prog="python -m benchmarks", description=__doc__)
+    tables = parser.add_mutually_exclusive_group()
+    for name, table in TABLES.items():
+        tables.add_argument(
+            f"--{name}",
+            dest="table",
+            action="store_const",
+            const=name,
+            help=table.help,
+        )
+    parser.set_defaults(table="race")
+    defaults = Options()
+    parser.add_argument("--rows", type=_names, default=(), help="by comma; default all")
     parser.add_argument(
-        "--contenders", type=_names, default=[], help="names, by comma; default all"
+        "--contenders", type=_names, default=(), help="by comma; default all"
     )
-    parser.add_argument("--mode", choices=("forward", "train", "both"), default="both")
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--base", default="torch", help="the contender to compare with")
-    parser.add_argument("--seconds", type=float, default=2.0, help="per row")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--lowerings", action="store_true", help="race jconvt's lowerings too"
+    )
+    parser.add_argument("--mode", choices=CHOICES, default="both")
+    parser.add_argument("--dtype", choices=DTYPES, default=defaults.dtype)
+    parser.add_argument(
+        "--base", default=defaults.base, help="whose time is 1; default torch"
+    )
+    parser.add_argument("--seconds", type=float, help="for each row, at least")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder to write to; default benchmarks/results, if no rows or contenders "
+        "are chosen",
+    )
     return parser
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
-def _race(
-    layer: Layer,
-    contenders: dict[str, Contender],
-    dtype: str,
-    train: bool,
-    seconds: float,
-) -> dict[str, float]:
-    runs: dict[str, Run] = {}
-    reference: np.ndarray | None = None
-    for name, contender in contenders.items():
-        try:
-            run, output = contender(layer, jnp.dtype(dtype), train)
-        except Unsupported:
-            continue
-        y = output()
-        reference = y if reference is None else reference
-        _check(layer, name, y, reference)
-        run()
-        runs[name] = run
-    return race(runs, seconds=seconds)
-
-
-def _check(layer: Layer, name: str, y: np.ndarray, reference: np.ndarray) -> None:
-    """Refuse to time a contender that computes something else."""
-    scale = float(np.abs(reference).max()) or 1.0
-    if y.shape != reference.shape or np.abs(y - reference).max() > 0.05 * scale:
-        raise AssertionError(f"{name} computes another {layer.name}")
+def _options(parser: Parser, parsed: argparse.Namespace) -> Options:
+    """What was parsed, if it has a meaning for the table; else an error."""
+    table = TABLES[parsed.table]
+    for name in sorted(_RACE - table.takes):
+        if getattr(parsed, name) != parser.get_default(name):
+            parser.error(f"--{name} has no meaning for --{parsed.table}")
+    checks = [
+        ("rows", parsed.rows, table.rows()),
+        ("contenders", parsed.contenders, table.contenders),
+    ]
+    if "base" in table.takes:
+        checks.append(("base", (parsed.base,), table.contenders))
+    for name, given, choices in checks:
+        for unknown in set(given) - set(choices):
+            listed = ", ".join(choices)
+            parser.error(f"--{name}: {unknown!r} is none of {listed}")
+    return Options(
+        rows=parsed.rows,
+        contenders=parsed.contenders,
+        lowerings=parsed.lowerings,
+        modes=CHOICES[parsed.mode],
+        dtype=parsed.dtype,
+        base=parsed.base,
+        seconds=parsed.seconds,
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The layers that are raced: geometry and sizes of real models, with random arrays."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,12 @@ class Layer:
         return (self.batch, self.out_channels, *self.output_spatial)
 
     @property
+    def terms(self) -> int:
+        """No sum in the output or in the input's gradient has more products."""
+        channels = max(self.in_channels, self.out_channels) // self.groups
+        return channels * math.prod(self.kernel_size)
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options of `jconvt.conv_transpose` and of PyTorch's functions."""
         return {
@@ -95,7 +102,9 @@ class Layer:
 def zoo() -> list[Layer]:
     """The layers of `zoo.json`: of published models, with their sources."""
     rows = json.loads(Path(__file__).with_name("zoo.json").read_text())
-    return [
-        Layer(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-        for row in rows
-    ]
+    return [Layer(**{k: _hashable(v) for k, v in row.items()}) for row in rows]
+
+
+def _hashable(value: Any) -> Any:
+    """JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value

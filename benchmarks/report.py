@@ -2,54 +2,69 @@
 
 import json
 import math
-import os
-import platform
-from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-Times = Mapping[str, Mapping[str, float]]
-"""Row -> contender -> seconds."""
+from benchmarks.environment import environment
 
-_PACKAGES = (
-    "jconvt", "jax", "jaxlib", "flax", "dm-haiku", "equinox", "keras",
-    "torch", "onnxruntime", "openvino",
-)  # fmt: skip
+Cells = Mapping[str, Mapping[str, float]]
+"""Row -> column -> number."""
 
-
-def environment() -> dict[str, str]:
-    """The versions and the device behind a result."""
-    found = {"cpu": _cpu(), "cores": str(os.cpu_count()), "python": _python()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+Texts = Mapping[str, Mapping[str, str]]
+"""Column -> row -> text."""
 
 
-def _python() -> str:
-    return platform.python_version()
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One table, ready to be printed and written.
+
+    Attributes:
+      name: of the files, without an ending.
+      title: the heading.
+      note: what the numbers say.
+      table: the Markdown.
+      data: the numbers themselves, for JSON.
+      chart: draws them into a file.
+    """
+
+    name: str
+    title: str
+    note: str
+    table: str
+    data: Mapping[str, Any]
+    chart: Callable[[Path], None] | None = None
+
+    def text(self) -> str:
+        """The Markdown file, which ends with what was measured where."""
+        listed = ", ".join(f"{name} {value}" for name, value in environment().items())
+        foot = f"Measured with: {listed}."
+        return f"# {self.title}\n\n{self.note}\n\n{self.table}\n\n{foot}\n"
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``name.md``, ``name.json`` and, with a chart, ``name.svg``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{self.name}{ending}" for ending in (".md", ".json", ".svg")]
+        files[0].write_text(self.text())
+        data = {"title": self.title, "environment": environment(), **self.data}
+        files[1].write_text(json.dumps(data, indent=1) + "\n")
+        if self.chart is None:
+            return files[:2]
+        self.chart(files[2])
+        return files
 
 
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor() or platform.machine()
-    lines = info.read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    best = next((f for f in ("avx512f", "avx2", "avx") if f" {f}" in flags), "")
-    return f"{names[0] if names else platform.machine()} {best}".strip()
-
-
-def ratios(times: Times, base: str) -> dict[str, dict[str, float]]:
-    """Row -> contender -> time over `base`'s in the same row."""
+def ratios(times: Cells, base: str) -> dict[str, dict[str, float]]:
+    """Row -> contender -> time over `base`'s in the same row, where `base` has one."""
     return {
-        row: {name: t / cells[base] for name, t in cells.items()}
+        row: {
+            name: seconds / cells[base]
+            for name, seconds in cells.items()
+            if name != base and base in cells
+        }
         for row, cells in times.items()
-        if base in cells
     }
 
 
@@ -60,68 +75,72 @@ def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
-def markdown(times: Times, base: str) -> str:
-    """A table of ratios over `base`, whose own column is in milliseconds."""
-    over = ratios(times, base)
-    names = [n for n in _names(times) if n != base]
-    head = ["layer", f"{base} (ms)", *names]
+SUMMARIES: dict[str, Callable[[Sequence[float]], float]] = {
+    "**geometric mean**": geometric_mean,
+    "lowest": min,
+    "highest": max,
+}
+"""The last rows of a table of ratios."""
+
+
+def race_table(times: Cells, base: str) -> str:
+    """Ratios over `base`, whose own column is in milliseconds."""
+    own = {row: milliseconds(cells.get(base)) for row, cells in times.items()}
+    return grid("layer", ratios(times, base), {f"{base} (ms)": own})
+
+
+def versus(times: Cells, name: str) -> str:
+    """One contender's time over each other's, in the rows that both have."""
+    pairs: dict[str, list[float]] = {}
+    for cells in times.values():
+        for other in cells:
+            if name in cells and other != name:
+                pairs.setdefault(other, []).append(cells[name] / cells[other])
     rows = [
-        [row, f"{times[row][base] * 1e3:.2f}"]
-        + [f"{cells[n]:.2f}" if n in cells else "" for n in names]
-        for row, cells in over.items()
+        [other, str(len(found)), *(number(f(found)) for f in SUMMARIES.values())]
+        for other, found in pairs.items()
     ]
-    columns = {n: [c[n] for c in over.values() if n in c] for n in names}
-    rows.append(
-        ["**geometric mean**", ""]
-        + [f"**{geometric_mean(columns[n]):.2f}**" for n in names]
-    )
-    rows.append(["worst row", ""] + [f"{max(columns[n]):.2f}" for n in names])
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return markdown([f"{name} over", "rows", *SUMMARIES], rows)
+
+
+def grid(
+    corner: str,
+    cells: Cells,
+    lead: Texts = MappingProxyType({}),
+    *,
+    summaries: bool = True,
+) -> str:
+    """A table of ratios, behind the columns of `lead` and above their summaries."""
+    names = columns(cells)
+    rows = [
+        [row, *(texts.get(row, "") for texts in lead.values())]
+        + [number(found.get(name)) for name in names]
+        for row, found in cells.items()
+    ]
+    for label, summary in SUMMARIES.items() if summaries else ():
+        found = ([c[name] for c in cells.values() if name in c] for name in names)
+        rows.append([label, *[""] * len(lead), *(number(summary(v)) for v in found)])
+    return markdown([corner, *lead, *names], rows)
+
+
+def columns(cells: Cells) -> list[str]:
+    """The names of all columns, in the order of their first use."""
+    return list(dict.fromkeys(name for found in cells.values() for name in found))
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose first column is text and whose others are numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _names(times: Times) -> list[str]:
-    names: dict[str, None] = {}
-    for cells in times.values():
-        names.update(dict.fromkeys(cells))
-    return list(names)
+def number(value: float | None) -> str:
+    """A ratio; an empty cell for none."""
+    if value is None:
+        return ""
+    return f"{value:.2f}" if value > 0.095 else f"{value:.3f}"
 
 
-def write(folder: Path, name: str, times: Times, base: str, title: str) -> None:
-    """Write ``name.md``, ``name.json`` and ``name.svg`` into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = environment()
-    listed = ", ".join(f"{k} {v}" for k, v in facts.items())
-    text = (
-        f"# {title}\n\nMedian times over {base}'s (its own in ms): below 1 is faster "
-        f"than {base}.\n\n{markdown(times, base)}\n\nMeasured with: {listed}.\n"
-    )
-    (folder / f"{name}.md").write_text(text)
-    data: dict[str, Any] = {"title": title, "environment": facts, "seconds": times}
-    (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
-    _chart(folder / f"{name}.svg", times, base, title)
-
-
-def _chart(path: Path, times: Times, base: str, title: str) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    over = ratios(times, base)
-    rows = list(over)
-    names = [n for n in _names(times) if n != base]
-    fig, ax = plt.subplots(figsize=(8, 0.3 * len(rows) + 1.5), layout="constrained")
-    for name in names:
-        found = [
-            (over[row][name], i) for i, row in enumerate(rows) if name in over[row]
-        ]
-        ax.plot(*zip(*found, strict=True), "o", ms=5, alpha=0.8, label=name)
-    ax.axvline(1, color="black", lw=1)
-    ax.set(xscale="log", xlabel=f"time over {base}'s", title=title)
-    ax.set_yticks(range(len(rows)), rows, fontsize=8)
-    ax.invert_yaxis()
-    ax.grid(axis="x", alpha=0.3)
-    ax.legend(fontsize=8)
-    fig.savefig(path, metadata={"Date": None})
-    plt.close(fig)
+def milliseconds(seconds: float | None) -> str:
+    """A time; an empty cell for none."""
+    return "" if seconds is None else f"{seconds * 1e3:.2f}"

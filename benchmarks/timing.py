@@ -8,6 +8,9 @@ import numpy as np
 Run = Callable[[], object]
 """Runs once and returns when the result is there."""
 
+TURN = 20e-3
+"""Seconds that a turn lasts, where runs are short."""
+
 
 def race(
     runs: Mapping[str, Run], *, seconds: float = 1.0, rounds: int = 5
@@ -15,28 +18,38 @@ def race(
     """Median seconds of each contender.
 
     Each has run once before (so it is compiled). A round gives every contender one
-    turn; a turn repeats short runs until it has lasted 2 ms. There are at least
+    turn; a turn repeats short runs until it has lasted `TURN`. There are at least
     `rounds` rounds, and more until `seconds` have been spent.
     """
-    repeats = {name: _repeats(run) for name, run in runs.items()}
+    plans = {name: _plan(run) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     start = time.perf_counter()
     done = 0
     while done < rounds or (time.perf_counter() - start < seconds and done < 200):
         for name, run in runs.items():
-            times[name].append(_turn(run, repeats[name]))
+            times[name].append(_turn(run, *plans[name]))
         done += 1
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def _repeats(run: Run) -> int:
-    run()
-    once = min(_turn(run, 1), _turn(run, 1))
-    return max(1, min(1000, int(2e-3 / max(once, 1e-7))))
+def _plan(run: Run) -> tuple[int, int]:
+    """How many runs of a turn are for nothing, and how many count.
+
+    For about 10 ms threads and caches are still those of the contender before, and a
+    short run takes up to twice its time; in a long run that is lost.
+    """
+    once = _turn(run, 0, 1)
+    if once > 10 * TURN:
+        return 0, 1
+    once = max(1e-7, min(once, _turn(run, 0, 1), _turn(run, 0, 1)))
+    counted = max(1, min(1000, int(TURN / once)))
+    return 1 + counted // 2, counted
 
 
-def _turn(run: Run, repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
+def _turn(run: Run, for_nothing: int, counted: int) -> float:
+    for _ in range(for_nothing):
         run()
-    return (time.perf_counter() - start) / repeats
+    start = time.perf_counter()
+    for _ in range(counted):
+        run()
+    return (time.perf_counter() - start) / counted

@@ -27,10 +27,10 @@ FEATURES = (
 
 The multiply-adds are those of whole vectors. ``looped`` is convolved work where XLA:CPU
 has plain loops, which go over groups as over channels; ``batches`` the GEMMs of single
-groups; ``pressure`` is the elements of temporaries where they are more than a process keeps
-between runs: an allocation of 32 MiB and more is handed back to the system by glibc and
-costs a page fault for every 4 KiB when it is made anew. ``fixed`` is 1 for what is more
-than a convolution.
+groups; ``pressure`` the elements of temporaries where they are more than a process
+keeps between runs: glibc hands an allocation of 32 MiB and more back to the system, and
+made anew it costs a page fault for every 4 KiB. ``fixed`` is 1 for what is more than a
+convolution.
 """
 
 RATES: dict[Slot, tuple[float, ...]] = {

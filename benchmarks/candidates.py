@@ -1,0 +1,189 @@
+"""Every candidate formulation of a CPU, timed by itself for each of the three maps."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.progress import track
+
+from benchmarks.layers import Layer
+from benchmarks.timing import race
+from jconvt._choice import Formulation, candidates, choose, has_fast_convolutions
+from jconvt._cost import features
+from jconvt._geometry import Geometry
+from jconvt._layout import Layout
+from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._problem import Problem, Slot
+from jconvt._numerics import Numerics
+
+MOST_USEFUL = 5e8
+"""Multiply-adds: larger layers take long to time and choose alike."""
+
+
+def draw(rng: np.random.Generator, least: float) -> Problem:
+    """A layer: sizes and channels log-uniform, geometry as models have it."""
+    while True:
+        rank = int(rng.choice([1, 2, 2, 2, 3]))
+        kernel, stride, dilation, crop = _axes(rng, rank)
+        size = tuple(_log(rng, 1, (4096, 96, 24)[rank - 1]) for _ in range(rank))
+        if rng.random() < 0.7:
+            size = size[:1] * rank
+        groups, channels = _channels(rng)
+        geometry = Geometry(
+            kernel_size=kernel, stride=stride, dilation=dilation, crop=crop,
+            groups=groups,
+        )  # fmt: skip
+        if min(geometry.output_size(size)) < 1:
+            continue
+        problem = Problem(
+            geometry=geometry.trim()[0],
+            batch=_log(rng, 1, 24),
+            in_channels=channels[0],
+            out_channels=channels[1],
+            size=size,
+            itemsize=4,
+            features_first=bool(rng.random() < 0.5),
+        )
+        moved = max(problem.inputs, problem.outputs, problem.weights)
+        if least < problem.useful < MOST_USEFUL and moved < 8e6:
+            return problem
+
+
+def _axes(rng: np.random.Generator, rank: int) -> tuple[Any, ...]:
+    k, s = ((2, 2), (3, 2), (4, 2), (5, 2), (6, 3), (3, 1), (5, 1), (4, 4), (8, 4),
+            (16, 8), (7, 3), (9, 4), (12, 6), (6, 2))[rng.integers(14)]  # fmt: skip
+    if rank == 3:
+        k, s = min(k, 4), min(s, 2)
+    d = 2 if rng.random() < 0.08 else 1
+    extent = d * (k - 1) + 1
+    low = int(rng.integers(0, max(1, (extent - s) // 2 + 1)))
+    high = max(0, low - int(rng.integers(0, s)))
+    return (k,) * rank, (s,) * rank, (d,) * rank, ((low, high),) * rank
+
+
+def _channels(rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
+    kind = rng.random()
+    if kind < 0.12:
+        channels = _log(rng, 8, 512)
+        return channels, (channels, channels)
+    if kind < 0.25:
+        groups = int(rng.choice([2, 4, 8]))
+        return groups, (groups * _log(rng, 4, 128), groups * _log(rng, 4, 64))
+    return 1, (_log(rng, 8, 1024), _log(rng, 1, 512))
+
+
+def _log(rng: np.random.Generator, low: int, high: int) -> int:
+    return round(math.exp(rng.uniform(math.log(low), math.log(high))))
+
+
+def measure(problem: Problem, slot: Slot, seconds: float) -> dict[Formulation, float]:
+    """Median seconds of every candidate."""
+    rng = np.random.default_rng(0)
+    geometry = problem.geometry
+    make = Layout.channels_first if problem.features_first else Layout.channels_last
+    layout = make(geometry.rank)
+    channels = (problem.in_channels, problem.out_channels // geometry.groups)
+    w = jnp.asarray(rng.standard_normal((*channels, *geometry.kernel_size), np.float32))
+    shapes = [
+        (problem.batch, channels, *size)
+        if problem.features_first
+        else (problem.batch, *size, channels)
+        for channels, size in (
+            (problem.in_channels, problem.size),
+            (problem.out_channels, geometry.output_size(problem.size)),
+        )
+    ]
+    x, y = (jnp.asarray(rng.standard_normal(s, np.float32)) for s in shapes)
+    runs: dict[Formulation, Callable[[], object]] = {}
+    for formulation in candidates(slot, problem, np.dtype(np.float32)):
+        run = _program(formulation, slot, geometry, layout)
+        runs[formulation] = lambda run=run: jax.block_until_ready(run(x, w, y))
+    once = race(runs, seconds=0, rounds=1)
+    # What is far behind (a plain loop) is not timed again.
+    close = {f: r for f, r in runs.items() if once[f] < 8 * min(once.values())}
+    return once | race(close, seconds=seconds * len(close), rounds=3)
+
+
+def _program(
+    formulation: Formulation, slot: Slot, geometry: Geometry, layout: Layout
+) -> Callable[..., jax.Array]:
+    name, variant = formulation
+    numerics = Numerics(None, np.dtype(np.float32))
+    inner = layout
+    if name in ("phases", "lhs_dilation"):
+        inner = Layout.channels_last(geometry.rank)
+
+    def lower(x: jax.Array, w: jax.Array) -> jax.Array:
+        if inner != layout:
+            x = layout.input_channels_last(x)
+        forward = slot == Slot.FORWARD
+        row = LOWERINGS[name]
+        y = row.lower(x, w, geometry, inner, numerics, variant, forward)
+        return y if inner == layout else layout.output_from_channels_last(y)
+
+    def run(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
+        if slot == Slot.FORWARD:
+            return lower(x, w)
+        if slot == Slot.INPUT_GRADIENT:
+            return jax.linear_transpose(lambda x: lower(x, w), x)(y)[0]
+        return jax.linear_transpose(lambda w: lower(x, w), w)(y)[0]
+
+    return jax.jit(run)
+
+
+def collect(
+    problems: Iterable[tuple[str, Problem]], seconds: float
+) -> Iterator[dict[str, Any]]:
+    """For each problem, map and candidate: its features, its time, the best time."""
+    for name, problem in track(list(problems), "timing"):
+        for slot in Slot:
+            fast = has_fast_convolutions(slot, problem.geometry, np.dtype(np.float32))
+            times = measure(problem, slot, seconds)
+            pick = choose(slot, "cpu", problem, np.dtype(np.float32), static=True)
+            for (lowering, variant), spent in times.items():
+                work = LOWERINGS[lowering].work(problem, variant, slot)
+                yield {
+                    "layer": name,
+                    "problem": repr(problem),
+                    "slot": str(slot),
+                    "formulation": f"{lowering} ({variant})",
+                    "picked": pick == (lowering, variant),
+                    "seconds": spent,
+                    "best": min(times.values()),
+                    "features": features(slot, problem, work, fast),
+                }
+
+
+def random_problems(
+    seed: int, count: int, least: float
+) -> Iterator[tuple[str, Problem]]:
+    """Layers drawn at random, of `least` useful multiply-adds and more."""
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        yield f"{seed}-{index}", draw(rng, least)
+
+
+def problem_of_layer(layer: Layer, features_first: bool) -> Problem:
+    """A layer of the zoo as the choice sees it."""
+    crop = tuple(
+        (p, p - a) for p, a in zip(layer.padding, layer.output_padding, strict=True)
+    )
+    geometry = Geometry(
+        kernel_size=layer.kernel_size,
+        stride=layer.stride,
+        dilation=layer.dilation,
+        crop=crop,
+        groups=layer.groups,
+    )
+    return Problem(
+        geometry=geometry.trim()[0],
+        batch=layer.batch,
+        in_channels=layer.in_channels,
+        out_channels=layer.out_channels,
+        size=layer.spatial,
+        itemsize=4,
+        features_first=features_first,
+    )

@@ -1,0 +1,70 @@
+"""The versions, the device and the commit behind a result."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import jax
+
+ROOT = Path(__file__).parent.parent
+
+_PACKAGES = (
+    "jconvt", "jax", "jaxlib", "flax", "dm-haiku", "equinox", "keras",
+    "torch", "onnxruntime", "openvino", "numpy",
+)  # fmt: skip
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Name -> value, as they were at the first call."""
+    facts = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": _commit(),
+        "device": jax.devices()[0].device_kind,
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        **{package: _version(package) for package in _PACKAGES},
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _commit() -> str:
+    """The commit, with "+" where files other than results differ from it."""
+    commit = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results")
+    return commit + "+" * bool(changed)
+
+
+def _git(*arguments: str) -> str:
+    """What git prints; nothing without git or outside a clone."""
+    try:
+        found = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    """The model, and the widest vectors it has."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor() or platform.machine()
+    lines = info.read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    widest = next((f for f in ("avx512f", "avx2", "avx") if f" {f}" in flags), "")
+    return f"{names[0] if names else platform.machine()} {widest}".strip()

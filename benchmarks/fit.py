@@ -1,0 +1,144 @@
+"""``python -m benchmarks.fit``: fit the rates of `jconvt._cost` to random layers.
+
+Every candidate formulation of every map is timed on layers drawn at random, none of
+them in the zoo; a fit of relative errors gives the rates. The regret of choosing by
+them, the time of the pick over the best time, is printed for a third of the layers left
+out of the fit, and with ``--zoo`` for the zoo.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from scipy.optimize import least_squares
+
+from benchmarks.candidates import collect, problem_of_layer, random_problems
+from benchmarks.environment import environment
+from benchmarks.layers import zoo
+from benchmarks.report import geometric_mean
+from jconvt._cost import FEATURES, RATES
+from jconvt._lowerings._problem import Slot
+
+Row = dict[str, Any]
+
+
+_START = (12e-3, 18e-3, 2, 0.1, 0.3, 0.3, 0.2, 0.6, 0.6, 6e3, 3e2, 1, 2e4)
+_HELD = FEATURES.index("looped")
+
+
+def solve(rows: list[Row]) -> list[float]:
+    """Rates in nanoseconds, by least squares on the logarithms of the times.
+
+    Errors are relative, candidates near the best of their layer weigh more, large
+    errors weigh less than their square, and a weak pull to a plausible start decides
+    what the data leave open.
+    """
+    matrix = np.array([row["features"] for row in rows], float)
+    times = 1e9 * np.array([row["seconds"] for row in rows])
+    weight = np.sqrt(1e9 * np.array([row["best"] for row in rows]) / times)
+    start = np.log(np.array(_START, float))
+    width = np.where(np.arange(len(start)) == _HELD, 1e-6, 4.0)
+
+    def errors(logs: np.ndarray) -> np.ndarray:
+        found = np.log(matrix @ np.exp(logs)) - np.log(times)
+        return np.concatenate([weight * found, 0.15 * (logs - start)])
+
+    fitted = least_squares(
+        errors,
+        start,
+        loss="soft_l1",
+        f_scale=0.3,
+        bounds=(start - width, start + width),
+    )
+    return [float(rate) for rate in np.exp(fitted.x)]
+
+
+def regrets(rows: list[Row], rates: list[float]) -> dict[str, float]:
+    """For each layer the time of the pick over the best time."""
+    layers: dict[str, list[Row]] = {}
+    for row in rows:
+        layers.setdefault(str(row["layer"]), []).append(row)
+    found: dict[str, float] = {}
+    for name, group in layers.items():
+        costs = [float(np.dot(rates, row["features"])) for row in group]
+        pick = group[int(np.argmin(costs))]
+        found[name] = pick["seconds"] / pick["best"]
+    return found
+
+
+def _summary(found: dict[str, float]) -> str:
+    values = list(found.values())
+    worst = max(found, key=lambda name: found[name], default="none")
+    return (
+        f"regret {geometric_mean(values):.3f}, worst {found.get(worst, math.nan):.2f} "
+        f"({worst}) of {len(values)}"
+    )
+
+
+def _held_out(row: Row) -> bool:
+    return int(str(row["layer"]).split("-")[-1]) % 3 == 0
+
+
+def report_zoo(console: Console, rows: list[Row]) -> None:
+    """The regret of the choice as it stands, layer by layer."""
+    for slot in Slot:
+        mine = [row for row in rows if row["slot"] == slot]
+        found = regrets(mine, list(RATES[slot]))
+        console.print(f"{slot}: {_summary(found)}")
+        for name, value in found.items():
+            group = [row for row in mine if row["layer"] == name]
+            best = min(group, key=lambda row: row["seconds"])
+            if value > 1.1:
+                console.print(f"  {name:28} {value:.2f}  best: {best['formulation']}")
+
+
+def report_fit(console: Console, rows: list[Row]) -> None:
+    """The rates, and the regret on what was fitted and on what was left out."""
+    for slot in Slot:
+        mine = [row for row in rows if row["slot"] == slot]
+        kept = [row for row in mine if not _held_out(row)]
+        left_out = [row for row in mine if _held_out(row)]
+        rates = solve(mine)
+        console.print(f"{slot}")
+        for name, rate, now in zip(FEATURES, rates, RATES[slot], strict=True):
+            console.print(f"  {name:14} {rate:10.4g}   (now {now:.4g})")
+        console.print(f"  fitted: {_summary(regrets(mine, rates))}")
+        console.print(f"  left out: {_summary(regrets(left_out, solve(kept)))}")
+        console.print(f"  as is: {_summary(regrets(mine, list(RATES[slot])))}")
+
+
+def main() -> None:
+    """Time or read, then report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fit")
+    parser.add_argument("--layers", type=int, default=60)
+    parser.add_argument("--least", type=float, default=1e3, help="multiply-adds")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=0.15, help="per candidate")
+    parser.add_argument("--out", type=Path, required=True, help="times, as JSON lines")
+    parser.add_argument("--read", action="store_true", help="time nothing, read --out")
+    parser.add_argument("--zoo", action="store_true", help="the zoo, in both layouts")
+    args = parser.parse_args()
+    console = Console()
+    problems = random_problems(args.seed, args.layers, args.least)
+    if args.zoo:
+        problems = (
+            (f"{layer.name}{'' if first else ' NHWC'}", problem_of_layer(layer, first))
+            for layer in zoo()
+            for first in (True, False)
+        )
+    if not args.read:
+        with args.out.open("a") as file:
+            for row in collect(problems, args.seconds):
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+    rows = [json.loads(line) for line in args.out.read_text().splitlines()]
+    (report_zoo if args.zoo else report_fit)(console, rows)
+    console.print(environment())
+
+
+if __name__ == "__main__":
+    main()

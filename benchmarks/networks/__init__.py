@@ -1,0 +1,109 @@
+"""Whole networks: Flax with its own transposed layers, with jconvt's, and PyTorch.
+
+Each network is one description, of which all builds are made, with the same weights.
+They must agree in the output and in every gradient before they are timed.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+
+import numpy as np
+
+from benchmarks import charts
+from benchmarks.networks import in_flax
+from benchmarks.networks._build import Build
+from benchmarks.networks.descriptions import Network, networks
+from benchmarks.options import MODES, Options
+from benchmarks.progress import say, track
+from benchmarks.report import Cells, Result, Texts, grid, milliseconds
+from benchmarks.timing import race
+
+RATIOS = (("jconvt", "torch"), ("flax", "jconvt"))
+
+TITLES = {False: "Whole networks, forward", True: "Whole networks, a training step"}
+
+SECONDS = 10.0
+
+
+def results(options: Options) -> Iterator[Result]:
+    """A table for each mode."""
+    wanted = {row: n for row, n in networks().items() if options.wants(row)}
+    seconds = SECONDS if options.seconds is None else options.seconds
+    times: dict[bool, dict[str, dict[str, float]]] = {t: {} for t in options.modes}
+    for _, network in track("networks", wanted):
+        made = builds(network)
+        check(network, made)
+        for train in options.modes:
+            runs = {name: b.step if train else b.forward for name, b in made.items()}
+            for run in runs.values():
+                run()
+            times[train][network.name] = race(runs, seconds=seconds)
+    for train, found in times.items():
+        yield _result(found, train)
+
+
+def builds(network: Network) -> dict[str, Build]:
+    """All that can be made of `network` here."""
+    made = {
+        "jconvt": in_flax.build(network, in_flax.jconvt_up),
+        "flax": in_flax.build(network, in_flax.flax_up),
+    }
+    if find_spec("torch") is None:
+        say("not installed: torch, so there is no network in it")
+        return made
+    from benchmarks.networks import in_torch
+
+    return made | {"torch": in_torch.build(network)}
+
+
+def check(network: Network, made: Mapping[str, Build]) -> None:
+    """Refuse to time builds that compute different things."""
+    reference, *others = made.values()
+    output, gradients = reference.output(), reference.gradients()
+    for name, build in zip(list(made)[1:], others, strict=True):
+        _agree(f"{network.name}, output of {name}", build.output(), output, network)
+        for n, found in enumerate(zip(build.gradients(), gradients, strict=True)):
+            _agree(f"{network.name}, gradient {n} of {name}", *found, network)
+
+
+def _agree(
+    what: str, found: np.ndarray, reference: np.ndarray, network: Network
+) -> None:
+    allowed = tolerance(network) * float(np.abs(reference).max())
+    error = float(np.abs(found - reference).max())
+    if not error <= allowed:
+        raise AssertionError(f"{what}: off by {error:.2g}, allowed is {allowed:.2g}")
+
+
+def tolerance(network: Network) -> float:
+    """How far two right results may be apart, in units of the largest value.
+
+    Each sum's rounding error grows with its terms, at most, and errors add up on the
+    way through the layers.
+    """
+    return network.terms * float(np.finfo(np.float32).eps)
+
+
+def _result(times: Cells, train: bool) -> Result:
+    lead: Texts = {
+        f"{name} (ms)": {
+            row: milliseconds(cells.get(name)) for row, cells in times.items()
+        }
+        for name in ("jconvt", "flax", "torch")
+    }
+    over = {
+        row: {
+            f"{a}/{b}": cells[a] / cells[b] for a, b in RATIOS if {a, b} <= set(cells)
+        }
+        for row, cells in times.items()
+    }
+    return Result(
+        name=f"networks-{MODES[train]}",
+        title=TITLES[train],
+        note="Median times, float32: Flax with jconvt's transposed layers, with its "
+        "own, and PyTorch, all from the same weights. A training step is the mean "
+        "squared error, its gradient by all parameters, and the update by SGD.",
+        table=grid("network", over, lead),
+        data={"seconds": times},
+        chart=lambda path: charts.dots(path, over, TITLES[train], "ratio of times"),
+    )

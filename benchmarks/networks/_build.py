@@ -1,0 +1,28 @@
+"""What a build of a network offers, whatever it is made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.timing import Run
+
+RATE = 1e-3
+"""Of SGD: small enough for hundreds of steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """A network with its weights and inputs.
+
+    Attributes:
+      forward: runs the network.
+      step: a training step: the loss, all gradients, and an update of the parameters.
+      output: of the network, channels first.
+      gradients: of the loss, by all parameters in their order, in PyTorch's layouts.
+    """
+
+    forward: Run
+    step: Run
+    output: Callable[[], np.ndarray]
+    gradients: Callable[[], list[np.ndarray]]

@@ -1,0 +1,19 @@
+"""A line for each step: a live bar would redraw itself on the cores that are timed."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+def track(label: str, values: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+    """The items of `values`, each announced on stderr."""
+    for number, (name, value) in enumerate(values.items(), start=1):
+        say(f"{label} {number}/{len(values)}: {name}")
+        yield name, value
+
+
+def say(message: str) -> None:
+    """Tell whoever is watching; results alone go to stdout."""
+    print(message, file=sys.stderr, flush=True)
