@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jconvt._cost import fits, seconds, shared_seconds
+from jconvt._cost import fits, seconds, seconds_of_pressure, shared_seconds
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._problem import PLAIN, Problem, Slot, Variant, Work
@@ -135,8 +135,13 @@ def _cheapest(slot: Slot, problem: Problem, dtype: np.dtype[Any]) -> Formulation
     inputs = _estimates(Slot.INPUT_GRADIENT, problem, dtype)
     weights = _estimates(Slot.WEIGHT_GRADIENT, problem, dtype)
 
+    work = LOWERINGS[forward.lowering].work(problem, forward.variant, slot)
+    # The temporaries of a forward map that shares nothing are alive beside theirs.
+    apart = seconds_of_pressure(Slot.WEIGHT_GRADIENT, problem, work)
+
     def cost(pair: tuple[Formulation, Formulation]) -> float:
         total = inputs[pair[0]] + weights[pair[1]]
+        total += apart if forward not in pair else 0
         for maps, shared_slot, names in (
             ((pair[0], pair[1]), Slot.WEIGHT_GRADIENT, ("joined", "strided")),
             ((forward, pair[1]), Slot.WEIGHT_GRADIENT, ("gathered",)),

@@ -57,7 +57,6 @@ _KEPT_BYTES = {
 
 def features(slot: Slot, problem: Problem, work: Work, fast: bool) -> tuple[float, ...]:
     """The counts of a map; `fast` says that convolutions have a fast path."""
-    kept = _KEPT_BYTES[slot] // problem.itemsize
     groups = problem.geometry.groups
     convolved = work.lanes if work.convolved else 0
     return (
@@ -72,7 +71,7 @@ def features(slot: Slot, problem: Problem, work: Work, fast: bool) -> tuple[floa
         work.prepared,
         work.calls,
         work.calls * groups if groups > 1 else 0,
-        work.temporary if work.temporary > kept else 0,
+        _pressure(slot, problem, work),
         0 if work.convolved else 1,
     )
 
@@ -81,6 +80,17 @@ def seconds(slot: Slot, problem: Problem, work: Work, fast: bool) -> float:
     """The estimate for one map alone."""
     counts = features(slot, problem, work, fast)
     return 1e-9 * sum(r * c for r, c in zip(RATES[slot], counts, strict=True))
+
+
+def _pressure(slot: Slot, problem: Problem, work: Work) -> int:
+    kept = _KEPT_BYTES[slot] // problem.itemsize
+    return work.temporary if work.temporary > kept else 0
+
+
+def seconds_of_pressure(slot: Slot, problem: Problem, work: Work) -> float:
+    """What the temporaries alone cost."""
+    rate = RATES[slot][FEATURES.index("pressure")]
+    return 1e-9 * rate * _pressure(slot, problem, work)
 
 
 def shared_seconds(slot: Slot, work: Work, *names: str) -> float:
