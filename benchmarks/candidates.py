@@ -97,14 +97,16 @@ def measure(problem: Problem, slot: Slot, seconds: float) -> dict[Formulation, f
         )
     ]
     x, y = (jnp.asarray(rng.standard_normal(s, np.float32)) for s in shapes)
-    runs: dict[Formulation, Callable[[], object]] = {}
-    for formulation in candidates(slot, problem, np.dtype(np.float32)):
+    runs: dict[str, Callable[[], object]] = {}
+    found = candidates(slot, problem, np.dtype(np.float32))
+    for formulation in found:
         run = _program(formulation, slot, geometry, layout)
-        runs[formulation] = lambda run=run: jax.block_until_ready(run(x, w, y))
+        runs[str(formulation)] = lambda run=run: jax.block_until_ready(run(x, w, y))
     once = race(runs, seconds=0, rounds=1)
     # What is far behind (a plain loop) is not timed again.
     close = {f: r for f, r in runs.items() if once[f] < 8 * min(once.values())}
-    return once | race(close, seconds=seconds * len(close), rounds=3)
+    times = once | race(close, seconds=seconds * len(close), rounds=3)
+    return {formulation: times[str(formulation)] for formulation in found}
 
 
 def _program(

@@ -8,7 +8,7 @@ ratios matter to the choice, and wider elements scale all terms alike. No jax im
 
 from jconvt._lowerings._problem import Problem, Slot, Work
 
-FEATURES = (
+FEATURES: tuple[str, ...] = (
     "multiply_adds",
     "convolved",
     "looped",
