@@ -115,7 +115,7 @@ def _program(
     name, variant = formulation
     numerics = Numerics(None, np.dtype(np.float32))
     inner = layout
-    if name in ("phases", "lhs_dilation"):
+    if not LOWERINGS[name].own_layout:
         inner = Layout.channels_last(geometry.rank)
 
     def lower(x: jax.Array, w: jax.Array) -> jax.Array:

@@ -6,7 +6,8 @@ imported on their own, so that `import jconvt` imports no Flax.
 
 from importlib.metadata import version
 
-from jconvt._explain import Candidate, Estimate, Explanation, explain
+from jconvt._explain import explain
+from jconvt._explanation import Candidate, Estimate, Explanation
 from jconvt._functional import (
     conv_transpose,
     conv_transpose1d,

@@ -77,7 +77,7 @@ def choose(
     `static` says that the spatial sizes are ints, not symbolic.
     """
     if platform == "cpu" and static:
-        return _cheapest(slot, problem, dtype)
+        return _cheapest(problem, dtype)[slot]
     return Formulation(_preferred(slot, platform, problem.geometry, static))
 
 
@@ -121,38 +121,34 @@ def candidates(
 
 
 @lru_cache(maxsize=1024)
-def _cheapest(slot: Slot, problem: Problem, dtype: np.dtype[Any]) -> Formulation:
+def _cheapest(problem: Problem, dtype: np.dtype[Any]) -> dict[Slot, Formulation]:
     """By the estimate of `jconvt._cost`; the two gradients are chosen as a pair.
 
     XLA does once what two maps of one formulation have in common: the patches of the
     input (output and weight gradient), the prepared kernels (output and input
-    gradient), the parts of the cotangent (both gradients).
+    gradient), the parts of the cotangent (both gradients). The temporaries of a forward
+    map that shares nothing are alive beside the gradients'.
     """
-    works = candidates(slot, problem, dtype)
-    if slot == Slot.FORWARD:
-        return min(works, key=lambda f: estimate(slot, problem, works[f], dtype))
-    forward = _cheapest(Slot.FORWARD, problem, dtype)
-    inputs = _estimates(Slot.INPUT_GRADIENT, problem, dtype)
-    weights = _estimates(Slot.WEIGHT_GRADIENT, problem, dtype)
-
-    work = LOWERINGS[forward.lowering].work(problem, forward.variant, slot)
-    # The temporaries of a forward map that shares nothing are alive beside theirs.
+    outputs, inputs, weights = (_estimates(slot, problem, dtype) for slot in Slot)
+    forward = min(outputs, key=lambda f: outputs[f])
+    works = candidates(Slot.WEIGHT_GRADIENT, problem, dtype)
+    work = LOWERINGS[forward.lowering].work(problem, forward.variant, Slot.FORWARD)
     apart = seconds_of_pressure(Slot.WEIGHT_GRADIENT, problem, work)
 
     def cost(pair: tuple[Formulation, Formulation]) -> float:
         total = inputs[pair[0]] + weights[pair[1]]
         total += apart if forward not in pair else 0
-        for maps, shared_slot, names in (
-            ((pair[0], pair[1]), Slot.WEIGHT_GRADIENT, ("joined", "strided")),
+        for maps, slot, names in (
+            (pair, Slot.WEIGHT_GRADIENT, ("joined", "strided")),
             ((forward, pair[1]), Slot.WEIGHT_GRADIENT, ("gathered",)),
             ((forward, pair[0]), Slot.INPUT_GRADIENT, ("prepared",)),
         ):
-            if maps[0] == maps[1] and maps[1] in works:
-                total -= shared_seconds(shared_slot, works[maps[1]], *names)
+            if maps[0] == maps[1]:
+                total -= shared_seconds(slot, works[maps[1]], *names)
         return total
 
     pair = min(itertools.product(inputs, weights), key=cost)
-    return pair[slot == Slot.WEIGHT_GRADIENT]
+    return dict(zip(Slot, (forward, *pair), strict=True))
 
 
 def _estimates(

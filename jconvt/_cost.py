@@ -1,9 +1,11 @@
 """What a formulation costs on a CPU: a linear model of its work.
 
 Seconds are a sum of rates times the counts of `Work`, with rates of their own for each
-of the three maps. The rates were fitted by `python -m benchmarks.fit` to times of
-random layers (none of them in the benchmark's zoo) in float32 on two cores; only their
-ratios matter to the choice, and wider elements scale all terms alike. No jax import.
+of the three maps. `python -m benchmarks.fit` fits them to times of random layers (none
+of them in the benchmark's zoo) in float32 on two cores; those below are such fits,
+rounded, but for ``calls``, ``fixed`` and ``pressure``, which were set by hand between
+two of them. Only their ratios matter to the choice, and wider elements scale all terms
+alike. No jax import.
 """
 
 from jconvt._lowerings._problem import Problem, Slot, Work
@@ -102,7 +104,7 @@ def shared_seconds(slot: Slot, work: Work, *names: str) -> float:
 def fits(problem: Problem, work: Work) -> bool:
     """Whether temporaries stay within twice the larger of input and output.
 
-    Small ones, which stay in the caches, always do.
+    Where that is little, 64 MiB are allowed.
     """
     allowed = 2 * max(problem.inputs, problem.outputs)
     return work.temporary * problem.itemsize <= max(

@@ -11,7 +11,8 @@ exactly the outputs whose sums contain it. (Of four or more outputs at once this
 true: there elements cancel that the sum does not contain.)
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 Rows = tuple[tuple[float, ...], ...]
 
@@ -45,3 +46,13 @@ PAIRS: dict[int, Filter] = {
     ),
 }
 """Taps -> the filter that makes two neighbouring outputs."""
+
+
+def combine(row: Sequence[float], terms: Sequence[Any]) -> Any:
+    """The sum of ``row[i] * terms[i]``: arrays, without those that 0 leaves out."""
+    found = [
+        term if factor == 1 else factor * term
+        for factor, term in zip(row, terms, strict=True)
+        if factor
+    ]
+    return sum(found[1:], start=found[0])

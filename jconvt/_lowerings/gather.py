@@ -11,7 +11,8 @@ from jconvt._geometry import Geometry
 from jconvt._layout import Layout
 from jconvt._lowerings._blocks import too_many_slices
 from jconvt._lowerings._common import Lowering
-from jconvt._lowerings._patches import lower_patches, work_of_patches
+from jconvt._lowerings._patch_work import variants_of_patches, work_of_patches
+from jconvt._lowerings._patches import lower_patches
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work
 from jconvt._numerics import Numerics
 
@@ -30,19 +31,6 @@ def lower(
     return lower_patches(x, w, geometry, layout, numerics, variant, forward, paired)
 
 
-def variants(problem: Problem) -> tuple[Variant, ...]:
-    """Both orders of features, and both grids of blocks where they differ."""
-    grids = grids_of(problem.geometry)
-    return tuple(
-        Variant(first=first, early=early) for first in (True, False) for early in grids
-    )
-
-
-def grids_of(geometry: Geometry) -> tuple[bool, ...]:
-    """The values of `Variant.early` that make a difference."""
-    return (False, True) if any(a.low % a.stride for a in geometry.axes) else (False,)
-
-
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """What each of the three maps takes."""
     return work_of_patches(problem, variant, (False,) * problem.geometry.rank, slot)
@@ -53,7 +41,7 @@ LOWERING = Lowering(
     summary="patches of the input, one GEMM for each class of output residues",
     lower=lower,
     unsupported=too_many_slices,
-    variants=variants,
+    variants=variants_of_patches,
     work=work,
     own_layout=True,
     static_space=True,

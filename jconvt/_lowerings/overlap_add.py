@@ -17,18 +17,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconvt._geometry import Axis, Geometry, Size
+from jconvt._geometry import Axis, Geometry
 from jconvt._layout import Layout
 from jconvt._lowerings._blocks import Blocks, ResidueClass, blocks, too_many_slices
 from jconvt._lowerings._common import Lowering, merge_axes, move_axis, pad
+from jconvt._lowerings._cuts import Cut
 from jconvt._lowerings._fence import fenced
-from jconvt._lowerings._patches import (
-    Cut,
-    concatenate,
-    interleave,
-    take_taps,
-    zeros_like_residues,
-)
+from jconvt._lowerings._joins import concatenate, interleave, zeros_like_residues
+from jconvt._lowerings._kernels import take_taps
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
 from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
 from jconvt._numerics import Numerics
@@ -95,7 +91,7 @@ def lower(
 
 
 def keep_taps(
-    axes: Sequence[Axis], size: Sequence[Size]
+    axes: Sequence[Axis], size: Sequence[int]
 ) -> tuple[list[tuple[int, int]], list[Axis]]:
     """The taps, from and to, that reach an output, and the axes without the others."""
     kept = [_kept(axis, n) for axis, n in zip(axes, size, strict=True)]
@@ -111,9 +107,7 @@ def keep_taps(
     ]
 
 
-def _kept(axis: Axis, n: Size) -> tuple[int, int]:
-    if not isinstance(n, int):
-        return 0, axis.kernel_size
+def _kept(axis: Axis, n: int) -> tuple[int, int]:
     # Tap t reaches positions from t*d - low to (n - 1)*s + t*d - low.
     out, s, d = axis.output_size(n), axis.stride, axis.dilation
     taps = [

@@ -23,7 +23,7 @@ from jconvt._lowerings._common import (
     grouped_weight,
     without_variants,
 )
-from jconvt._lowerings._patches import work_of_patches
+from jconvt._lowerings._patch_work import work_of_patches
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work
 from jconvt._numerics import Numerics
 

@@ -7,15 +7,16 @@ products, and a kernel for every product.
 """
 
 import jax
+import jax.numpy as jnp
 
 from jconvt._geometry import Axis, Geometry, Phase
 from jconvt._layout import Layout
 from jconvt._lowerings._blocks import too_many_slices
 from jconvt._lowerings._common import Lowering
 from jconvt._lowerings._filters import PAIRS
-from jconvt._lowerings._patches import lower_patches, work_of_patches
+from jconvt._lowerings._patch_work import variants_of_patches, work_of_patches
+from jconvt._lowerings._patches import lower_patches
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work
-from jconvt._lowerings.gather import grids_of
 from jconvt._numerics import Numerics
 
 
@@ -49,17 +50,13 @@ def lower(
     variant: Variant,
     forward: bool,
 ) -> jax.Array:
-    """Patches, in pairs wherever an axis gains by it."""
-    paired = tuple(map(is_paired, geometry.axes))
+    """Patches, in pairs wherever an axis gains by it.
+
+    Integers are not paired: a filter of 3 taps has halves.
+    """
+    exact = not jnp.issubdtype(x.dtype, jnp.inexact)
+    paired = tuple(not exact and is_paired(axis) for axis in geometry.axes)
     return lower_patches(x, w, geometry, layout, numerics, variant, forward, paired)
-
-
-def variants(problem: Problem) -> tuple[Variant, ...]:
-    """Both orders of features, and both grids of blocks where they differ."""
-    grids = grids_of(problem.geometry)
-    return tuple(
-        Variant(first=first, early=early) for first in (True, False) for early in grids
-    )
 
 
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
@@ -73,7 +70,7 @@ LOWERING = Lowering(
     summary="patches, and GEMMs of pairs of blocks with fewer multiplications",
     lower=lower,
     unsupported=unsupported,
-    variants=variants,
+    variants=variants_of_patches,
     work=work,
     own_layout=True,
     static_space=True,

@@ -1,0 +1,88 @@
+"""The kernels of a lowering by patches, one for each GEMM."""
+
+from collections.abc import Sequence
+
+import jax
+from jax import lax
+
+from jconvt._lowerings._blocks import ResidueClass
+from jconvt._lowerings._common import merge_axes, move_axis
+from jconvt._lowerings._cuts import Combination, Cut
+from jconvt._lowerings._filters import PAIRS, combine
+from jconvt._lowerings._sheet import Sheet
+
+
+def kernels_of(
+    taps: jax.Array, combination: Combination, cuts: Sequence[Cut], groups: int
+) -> list[jax.Array]:
+    """For each GEMM (G, I, O, elements, *residues), from (G, I, O, *taps)."""
+    # An axis of taps becomes one of elements in place, or none, and one of residues at
+    # the end.
+    first = at = 3 if groups > 1 else 2
+    kernels = [taps]
+    for cut, residues in zip(cuts, combination, strict=True):
+        if cut.paired:
+            rows = PAIRS[residues.taps].prepare
+            kernels = [
+                combine(row, _elements(k, residues, at))
+                for k in kernels
+                for row in rows
+            ]
+        else:
+            kernels = [_windows(k, residues, at) for k in kernels]
+            at += 1
+    if at == first:
+        return [lax.expand_dims(k, (first,)) for k in kernels]
+    for _ in range(first, at - 1):
+        kernels = [merge_axes(k, first) for k in kernels]
+    return kernels
+
+
+def _windows(k: jax.Array, residues: ResidueClass, at: int) -> jax.Array:
+    """Axis `at` of taps -> elements there, residues at the end."""
+    if residues.taps == 1:
+        return lax.expand_dims(_elements(k, residues, at)[0], (at,))
+    if _is_whole(residues, k.shape[at]):
+        shape = (*k.shape[:at], residues.taps, residues.tap_step, *k.shape[at + 1 :])
+        k = lax.rev(lax.reshape(k, shape), (at,))
+        return move_axis(k, at + 1, k.ndim - 1)
+    return lax.concatenate(
+        [lax.expand_dims(e, (at,)) for e in _elements(k, residues, at)], at
+    )
+
+
+def _is_whole(residues: ResidueClass, kernel_size: int) -> bool:
+    """Whether the class reads every tap, residue by residue."""
+    return (
+        residues.taps * residues.tap_step == kernel_size
+        and residues.first_taps == tuple(range(residues.tap_step))
+    )
+
+
+def _elements(k: jax.Array, residues: ResidueClass, at: int) -> list[jax.Array]:
+    """For each element the taps it meets: axis `at` goes, residues come at the end."""
+    found: list[jax.Array] = []
+    for m in reversed(range(residues.taps)):
+        taps = [first + m * residues.tap_step for first in residues.first_taps]
+        found.append(move_axis(take_taps(k, taps, at), at, k.ndim - 1))
+    return found
+
+
+def take_taps(k: jax.Array, taps: list[int], at: int) -> jax.Array:
+    """Some places of an axis: one slice where they are neighbours."""
+    if taps == list(range(taps[0], taps[0] + len(taps))):
+        return lax.slice_in_dim(k, taps[0], taps[0] + len(taps), axis=at)
+    return lax.concatenate([lax.slice_in_dim(k, t, t + 1, axis=at) for t in taps], at)
+
+
+def kernel_matrix(k: jax.Array, sheet: Sheet, chosen: slice) -> jax.Array:
+    """(G, I, O, elements, *residues) -> (G, residues*O, elements*I)."""
+    lead = 1 if sheet.groups > 1 else 0
+    at, end = lead + 2, k.ndim
+    stop = min(chosen.stop, k.shape[at])
+    if (chosen.start, stop) != (0, k.shape[at]):
+        k = lax.slice_in_dim(k, chosen.start, stop, axis=at)
+    k = lax.transpose(k, (*range(lead), *range(at + 1, end), lead + 1, at, lead))
+    for _ in range(at + 1, end):
+        k = merge_axes(k, lead)
+    return merge_axes(k, lead + 1)

@@ -1,0 +1,78 @@
+"""What a lowering by patches does, as integers, and the variants it has."""
+
+import math
+from collections.abc import Sequence
+
+from jconvt._lowerings._cuts import Cut, combinations_of, cut_axes
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
+
+PATCH_BYTES = 8 * 2**20
+"""Patches of more than this are made and multiplied in parts."""
+
+
+def variants_of_patches(problem: Problem) -> tuple[Variant, ...]:
+    """Both orders of features, and both grids of blocks where they differ."""
+    differ = any(a.low % a.stride for a in problem.geometry.axes)
+    return tuple(
+        Variant(first=first, early=early)
+        for first in (True, False)
+        for early in ((False, True) if differ else (False,))
+    )
+
+
+def work_of_patches(
+    problem: Problem, variant: Variant, paired: tuple[bool, ...], slot: Slot
+) -> Work:
+    """What `lower_patches` does."""
+    geometry = problem.geometry
+    cuts = cut_axes(geometry, problem.size, paired, variant.early)
+    positions = problem.batch * math.prod(cut.tiles for cut in cuts)
+    groups = geometry.groups
+    macs = lanes = operands = gathered = kernels = made = calls = alive = 0
+    for combination in combinations_of(cuts):
+        pairs = list(zip(cuts, combination, strict=True))
+        gemms = math.prod(cut.products(residues) for cut, residues in pairs)
+        elements = math.prod(1 if cut.paired else r.taps for cut, r in pairs)
+        features = math.prod(len(r.residues) for r in combination)
+        k = elements * problem.in_channels // groups
+        f = features * problem.out_channels // groups
+        macs += gemms * groups * positions * k * f
+        wide = filled(positions) * f if variant.first else positions * filled(f)
+        lanes += gemms * groups * k * wide
+        operands += gemms * groups * (positions * (k + f) + k * f)
+        patches = gemms * groups * positions * k
+        gathered += patches
+        split = max(PATCH_BYTES // problem.itemsize, patches // elements)
+        alive = max(alive, min(patches, split))
+        kernels += gemms * groups * k * f
+        made += gemms * groups * positions * f
+        calls += gemms
+    if not any(paired) and gathered == problem.inputs and _is_whole(cuts):
+        gathered = 0
+    moved = problem.inputs + problem.outputs
+    joined = made + problem.outputs
+    strided = 0
+    if variant.first and geometry.rank:
+        strided += joined if geometry.stride[-1] > 1 else 0
+        if paired[-1] and slot == Slot.FORWARD:
+            # Pairs lie along the vectorised axis, and many readers pick them apart.
+            strided += 6 * gathered + 2 * joined
+    elif groups > 1:  # their channels lie between those of other groups
+        strided += gathered + made
+    return Work(
+        multiply_adds=macs,
+        lanes=lanes,
+        operands=operands,
+        gathered=gathered,
+        joined=joined,
+        strided=strided,
+        transposed=0 if variant.first == problem.features_first else moved,
+        prepared=kernels,
+        calls=calls,
+        temporary=alive + made + kernels,
+    )
+
+
+def _is_whole(cuts: Sequence[Cut]) -> bool:
+    """Whether the only patch is the input as it is."""
+    return all(cut.pad == (0, 0, 0) for cut in cuts)
