@@ -9,9 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._choice import check_lowering
-from jconvt._differentiation import Plan, bilinear
-from jconvt._geometry import Size
+from jconvt._differentiation import bilinear
 from jconvt._numerics import Numerics, Precision, check_array, settle
+from jconvt._plan import Plan
 from jconvt._recipe import Options, Recipe, make_recipe
 
 
@@ -56,24 +56,21 @@ def _run(
     numerics: Numerics,
     lowering: str,
 ) -> jax.Array:
-    layout, geometry = recipe.layout, recipe.geometry
-    shape = recipe.output_shape(x.shape, w.shape)
-    if _has_zero((*x.shape, *w.shape, *shape)):
-        y = jnp.zeros(shape, numerics.result)
-    else:
-        x, w = x.astype(promoted), w.astype(promoted)
-        if not recipe.batched:
-            x = jnp.expand_dims(x, layout.input[0])
-        plan = Plan(
-            geometry=geometry,
-            wrap=recipe.wrap,
-            layout=layout,
-            numerics=numerics,
-            lowering=lowering,
-        )
-        y = bilinear(x, w, plan)
-        if not recipe.batched:
-            y = jnp.squeeze(y, layout.output[0])
+    layout = recipe.layout
+    x, w = x.astype(promoted), w.astype(promoted)
+    if not recipe.batched:
+        x = jnp.expand_dims(x, layout.input[0])
+    plan = Plan(
+        geometry=recipe.geometry,
+        wrap=recipe.wrap,
+        layout=layout,
+        operand=promoted,
+        numerics=numerics,
+        lowering=lowering,
+    )
+    y = bilinear(x, w, plan)
+    if not recipe.batched:
+        y = jnp.squeeze(y, layout.output[0])
     if b is None:
         return y
     channel = layout.output[1]
@@ -84,7 +81,3 @@ def _run(
     # In the accumulation dtype, so that the bias gradient is summed in it too.
     wide = numerics.accumulation
     return (y.astype(wide) + b.astype(wide)).astype(numerics.result)
-
-
-def _has_zero(sizes: tuple[Size, ...]) -> bool:
-    return any(isinstance(n, int) and n == 0 for n in sizes)

@@ -1,0 +1,137 @@
+"""The three maps as JAX primitives: one equation each, formulated when lowered.
+
+The trilinear form ``<y, f(x, w)>`` of output, input and weight has a derivative in each
+argument, and these are the three maps of a layer: the output, the input gradient and
+the weight gradient. Each transpose of one of them is another of them, so derivatives of
+any order, in either mode, stay among the three and keep nothing but operands.
+
+The platform is known when a program is lowered, and only then is a formulation chosen
+and traced, for that platform alone.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jax.sharding import AxisType
+
+from jconvt._batching import Role, fold, groups_of, unfold
+from jconvt._formulation import formulated
+from jconvt._lowerings._problem import Slot
+from jconvt._plan import Plan, Shape
+
+_SLOTS = {
+    Role.OUTPUT: Slot.FORWARD,
+    Role.INPUT: Slot.INPUT_GRADIENT,
+    Role.WEIGHT: Slot.WEIGHT_GRADIENT,
+}
+
+
+def apply(
+    made: Role, one: jax.Array, other: jax.Array, plan: Plan, shape: Shape
+) -> jax.Array:
+    """The map that makes one of the arrays, of `shape`, out of the other two."""
+    return _PRIMITIVES[made].bind(one, other, plan=plan, shape=shape)
+
+
+def is_plain(*arrays: jax.Array) -> bool:
+    """Whether no array's type says how it is sharded, explicitly or by shard_map.
+
+    These primitives have no rules for such types.
+    """
+    for array in arrays:
+        sharding = jax.typeof(array).sharding
+        if any(along is not None for along in sharding.spec):
+            return False
+        if AxisType.Manual in sharding.mesh.axis_types:
+            return False
+    return True
+
+
+def _operands(made: Role) -> tuple[Role, Role]:
+    one, other = (role for role in Role if role != made)
+    return one, other
+
+
+def _run(
+    made: Role,
+    one: jax.Array,
+    other: jax.Array,
+    *,
+    plan: Plan,
+    shape: Shape,
+    platform: str | None = None,
+) -> jax.Array:
+    return formulated(_SLOTS[made], one, other, plan, shape, platform)
+
+
+def _type(made: Role, one: Any, other: Any, *, plan: Plan, shape: Shape) -> Any:
+    del other
+    dtype = plan.numerics.result if made == Role.OUTPUT else plan.operand
+    return one.update(shape=shape, dtype=dtype, weak_type=False)
+
+
+def _transpose(
+    made: Role, to: Role, cotangent: jax.Array, one: Any, other: Any, *, plan: Plan,
+    shape: Shape,
+) -> jax.Array:  # fmt: skip
+    """The cotangent of operand `to`."""
+    del shape
+    arrays = dict(zip(_operands(made), (one, other), strict=True)) | {made: cotangent}
+    one, other = (arrays[role] for role in _operands(to))
+    return apply(to, one, other, plan, arrays[to].aval.shape)
+
+
+def _batch(
+    made: Role,
+    operands: tuple[jax.Array, jax.Array],
+    mapped: tuple[int | None, int | None],
+    *,
+    plan: Plan,
+    shape: Shape,
+) -> tuple[jax.Array, int]:
+    if not is_plain(*operands):
+        run = partial(_run, made, plan=plan, shape=shape)
+        return jax.vmap(run, in_axes=mapped)(*operands), 0
+    axes = dict(zip(_operands(made), mapped, strict=True))
+    roles = frozenset({made, *(r for r, axis in axes.items() if axis is not None)})
+    layout, groups = plan.layout, plan.geometry.groups
+    count = next(
+        a.shape[axis]
+        for a, axis in zip(operands, mapped, strict=True)
+        if axis is not None
+    )
+    one, other = (
+        a if axis is None else fold(a, axis, role, roles, layout, groups)
+        for (role, axis), a in zip(axes.items(), operands, strict=True)
+    )
+    geometry = replace(plan.geometry, groups=groups_of(roles, groups, count))
+    # The shape of what is made, as that of an array with the mapped axis in front.
+    whole = jax.eval_shape(
+        lambda a: fold(a, 0, made, roles, layout, groups),
+        jax.ShapeDtypeStruct((count, *shape), plan.operand),
+    ).shape
+    result = apply(made, one, other, replace(plan, geometry=geometry), whole)
+    return unfold(result, count, made, roles, layout, groups)
+
+
+def _primitive(made: Role) -> Primitive:
+    slot = _SLOTS[made]
+    name = "conv_transpose" + ("" if slot == Slot.FORWARD else f"_{slot}")
+    primitive = Primitive(name.replace(" ", "_"))
+    run = partial(_run, made)
+    primitive.def_impl(jax.jit(run, static_argnames=("plan", "shape")))
+    primitive.def_abstract_eval(partial(_type, made))
+    transposes = [partial(_transpose, made, role) for role in _operands(made)]
+    ad.defbilinear(primitive, *transposes)
+    batching.primitive_batchers[primitive] = partial(_batch, made)
+    for platform, registered in (("cpu", "cpu"), ("cuda", None)):
+        rule = mlir.lower_fun(partial(run, platform=platform), multiple_results=False)
+        mlir.register_lowering(primitive, rule, platform=registered)
+    return primitive
+
+
+_PRIMITIVES: dict[Role, Primitive] = {role: _primitive(role) for role in Role}
