@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import jax
@@ -11,13 +12,16 @@ from rich.progress import track
 
 from benchmarks.layers import Layer
 from benchmarks.timing import race
-from jconvt._choice import Formulation, candidates, choose, has_fast_convolutions
+from jconvt._batching import Role
+from jconvt._choice import Formulation, candidates, has_fast_convolutions, work_of
 from jconvt._cost import features
+from jconvt._formulation import SLOTS, make
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
-from jconvt._lowerings import LOWERINGS
-from jconvt._lowerings._problem import Problem, Slot
+from jconvt._lowerings._pieces import Pieces
+from jconvt._lowerings._problem import Problem, Slot, Variant
 from jconvt._numerics import Numerics
+from jconvt._plan import Plan
 
 MOST_USEFUL = 5e8
 """Multiply-adds: larger layers take long to time and choose alike."""
@@ -97,11 +101,12 @@ def measure(problem: Problem, slot: Slot, seconds: float) -> dict[Formulation, f
         )
     ]
     x, y = (jnp.asarray(rng.standard_normal(s, np.float32)) for s in shapes)
+    arrays = {Role.INPUT: x, Role.WEIGHT: w, Role.OUTPUT: y}
     runs: dict[str, Callable[[], object]] = {}
     found = candidates(slot, problem, np.dtype(np.float32))
     for formulation in found:
         run = _program(formulation, slot, geometry, layout)
-        runs[str(formulation)] = lambda run=run: jax.block_until_ready(run(x, w, y))
+        runs[str(formulation)] = lambda run=run: jax.block_until_ready(run(arrays))
     once = race(runs, seconds=0, rounds=1)
     # What is far behind (a plain loop) is not timed again.
     close = {f: r for f, r in runs.items() if once[f] < 8 * min(once.values())}
@@ -111,27 +116,20 @@ def measure(problem: Problem, slot: Slot, seconds: float) -> dict[Formulation, f
 
 def _program(
     formulation: Formulation, slot: Slot, geometry: Geometry, layout: Layout
-) -> Callable[..., jax.Array]:
-    name, variant = formulation
-    numerics = Numerics(None, np.dtype(np.float32))
-    inner = layout
-    if not LOWERINGS[name].own_layout:
-        inner = Layout.channels_last(geometry.rank)
+) -> Callable[[dict[Role, jax.Array]], jax.Array]:
+    plan = Plan(
+        geometry=geometry,
+        wrap=((0, 0),) * geometry.rank,
+        layout=layout,
+        operand=np.dtype(np.float32),
+        numerics=Numerics(None, np.dtype(np.float32)),
+        lowering="auto",
+    )
+    (made,) = (role for role, its in SLOTS.items() if its == slot)
 
-    def lower(x: jax.Array, w: jax.Array) -> jax.Array:
-        if inner != layout:
-            x = layout.input_channels_last(x)
-        forward = slot == Slot.FORWARD
-        row = LOWERINGS[name]
-        y = row.lower(x, w, geometry, inner, numerics, variant, forward)
-        return y if inner == layout else layout.output_from_channels_last(y)
-
-    def run(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
-        if slot == Slot.FORWARD:
-            return lower(x, w)
-        if slot == Slot.INPUT_GRADIENT:
-            return jax.linear_transpose(lambda x: lower(x, w), x)(y)[0]
-        return jax.linear_transpose(lambda w: lower(x, w), w)(y)[0]
+    def run(arrays: dict[Role, jax.Array]) -> jax.Array:
+        operands = {role: a for role, a in arrays.items() if role != made}
+        return make(made, operands, plan, arrays[made].shape, "cpu", formulation)
 
     return jax.jit(run)
 
@@ -139,24 +137,42 @@ def _program(
 def collect(
     problems: Iterable[tuple[str, Problem]], seconds: float
 ) -> Iterator[dict[str, Any]]:
-    """For each problem, map and candidate: its features, its time, the best time."""
+    """For each problem, map and candidate: its time, and the best time."""
     for name, problem in track(list(problems), "timing"):
         for slot in Slot:
-            fast = has_fast_convolutions(slot, problem.geometry, np.dtype(np.float32))
             times = measure(problem, slot, seconds)
-            pick = choose(slot, "cpu", problem, np.dtype(np.float32), static=True)
-            for (lowering, variant), spent in times.items():
-                work = LOWERINGS[lowering].work(problem, variant, slot)
+            for formulation, spent in times.items():
                 yield {
                     "layer": name,
-                    "problem": repr(problem),
+                    "problem": asdict(problem),
                     "slot": str(slot),
-                    "formulation": f"{lowering} ({variant})",
-                    "picked": pick == (lowering, variant),
+                    "lowering": formulation.lowering,
+                    "variant": asdict(formulation.variant),
+                    "pieces": asdict(formulation.pieces),
                     "seconds": spent,
                     "best": min(times.values()),
-                    "features": features(slot, problem, work, fast),
                 }
+
+
+def read(row: dict[str, Any]) -> tuple[Slot, Problem, Formulation]:
+    """What a row of `collect` is about."""
+    problem, geometry = dict(row["problem"]), dict(row["problem"]["geometry"])
+    crop = tuple((low, high) for low, high in geometry.pop("crop"))
+    groups = geometry.pop("groups")
+    axes = {name: tuple(values) for name, values in geometry.items()}
+    problem["geometry"] = Geometry(**axes, crop=crop, groups=groups)
+    problem["size"] = tuple(problem["size"])
+    formulation = Formulation(
+        row["lowering"], Variant(**row["variant"]), Pieces(**row["pieces"])
+    )
+    return Slot(row["slot"]), Problem(**problem), formulation
+
+
+def features_of(row: dict[str, Any]) -> tuple[float, ...]:
+    """The counts of `jconvt._cost` for a row of `collect`."""
+    slot, problem, formulation = read(row)
+    fast = has_fast_convolutions(slot, problem.geometry, np.dtype(np.float32))
+    return features(slot, problem, work_of(slot, problem, formulation), fast)
 
 
 def random_problems(

@@ -16,7 +16,13 @@ import numpy as np
 from rich.console import Console
 from scipy.optimize import least_squares
 
-from benchmarks.candidates import collect, problem_of_layer, random_problems
+from benchmarks.candidates import (
+    collect,
+    features_of,
+    problem_of_layer,
+    random_problems,
+    read,
+)
 from benchmarks.environment import environment
 from benchmarks.layers import zoo
 from benchmarks.report import geometric_mean
@@ -26,7 +32,25 @@ from jconvt._lowerings._problem import Slot
 Row = dict[str, Any]
 
 
-_START = (12e-3, 18e-3, 2, 0.1, 0.3, 0.3, 0.2, 0.6, 0.6, 6e3, 3e2, 1, 2e4)
+_START = (
+    12e-3,
+    18e-3,
+    3e-2,
+    2,
+    0.1,
+    0.3,
+    0.3,
+    0.3,
+    0.5,
+    0.2,
+    0.4,
+    0.6,
+    0.6,
+    6e3,
+    3e2,
+    1,
+    2e4,
+)
 _HELD = FEATURES.index("looped")
 
 
@@ -93,7 +117,7 @@ def report_zoo(console: Console, rows: list[Row]) -> None:
             group = [row for row in mine if row["layer"] == name]
             best = min(group, key=lambda row: row["seconds"])
             if value > 1.1:
-                console.print(f"  {name:28} {value:.2f}  best: {best['formulation']}")
+                console.print(f"  {name:28} {value:.2f}  best: {read(best)[2]}")
 
 
 def report_fit(console: Console, rows: list[Row]) -> None:
@@ -136,6 +160,8 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
     rows = [json.loads(line) for line in args.out.read_text().splitlines()]
+    for row in rows:
+        row["features"] = features_of(row)
     (report_zoo if args.zoo else report_fit)(console, rows)
     console.print(environment())
 

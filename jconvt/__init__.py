@@ -4,10 +4,9 @@ Functions are here; Flax layers are in `jconvt.nnx` and `jconvt.linen`, which ar
 imported on their own, so that `import jconvt` imports no Flax.
 """
 
+import typing
 from importlib.metadata import version
 
-from jconvt._explain import explain
-from jconvt._explanation import Candidate, Estimate, Explanation
 from jconvt._functional import (
     conv_transpose,
     conv_transpose1d,
@@ -15,6 +14,10 @@ from jconvt._functional import (
     conv_transpose3d,
 )
 from jconvt._shapes import output_shape
+
+if typing.TYPE_CHECKING:
+    from jconvt._explain import explain
+    from jconvt._explanation import Candidate, Estimate, Explanation
 
 __version__ = version("jconvt")
 
@@ -30,3 +33,16 @@ __all__ = [
     "explain",
     "output_shape",
 ]
+
+
+def __getattr__(name: str) -> typing.Any:
+    """What `explain` needs, all lowerings, is loaded when it is asked for."""
+    if name not in ("Candidate", "Estimate", "Explanation", "explain"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from jconvt import _explain
+
+    return getattr(_explain, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

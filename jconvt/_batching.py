@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconvt._axes import merge_axes
 from jconvt._layout import Layout
-from jconvt._lowerings._common import merge_axes
 
 
 class Role(StrEnum):

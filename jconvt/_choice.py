@@ -1,9 +1,9 @@
 """Which formulation ``lowering="auto"`` uses, for each of the three maps of a layer.
 
 A layer in training runs three bilinear maps: the output, the input gradient and the
-weight gradient. Reverse mode obtains the gradients by transposing a lowering in its
-input or in its weight (`jconvt._differentiation`), so the choice for a gradient is the
-lowering whose *transpose* is good:
+weight gradient. The gradients are made by transposing a lowering in its input or in its
+weight (`jconvt._formulation`), so the choice for a gradient is the lowering whose
+*transpose* is good:
 
 ================== ================================= ===============================
 lowering           transposed in the input           transposed in the weight
@@ -18,9 +18,8 @@ lowering           transposed in the input           transposed in the weight
 ================== ================================= ===============================
 
 On a CPU the estimate of `jconvt._cost` decides between the GEMM formulations and the
-convolutions; elsewhere a table of preferences does. The platform is known only when a
-program is lowered, so a choice is made for each platform and
-`jax.lax.platform_dependent` picks: never `jax.default_backend()`.
+convolutions; elsewhere a table of preferences does. The platform is known when a
+program is lowered, and only then is a choice made: never by `jax.default_backend()`.
 """
 
 import itertools
@@ -31,42 +30,21 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jconvt._cost import fits, seconds, seconds_of_pressure, shared_seconds
+from jconvt._cost import KEPT_BYTES, fits, seconds, seconds_of_pressure, shared_seconds
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._pieces import WHOLE, Pieces, small_pieces, total_work
 from jconvt._lowerings._problem import PLAIN, Problem, Slot, Variant, Work
 
-AUTO = "auto"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 
 class Formulation(NamedTuple):
-    """A lowering and what it does with its freedom."""
+    """A lowering, what it does with its freedom, and the pieces it is used on."""
 
     lowering: str
     variant: Variant = PLAIN
-
-
-def check_lowering(
-    function: str, lowering: object, geometry: Geometry, static: bool
-) -> str:
-    """`lowering` if it is ``"auto"`` or serves the geometry, or the error."""
-    if not isinstance(lowering, str):
-        raise TypeError(f"{function}: `lowering` must be a string; got {lowering!r}.")
-    if lowering == AUTO:
-        return lowering
-    if lowering not in LOWERINGS:
-        raise ValueError(
-            f"{function}: `lowering` must be one of auto, {', '.join(LOWERINGS)}; got "
-            f"{lowering!r}."
-        )
-    reason = LOWERINGS[lowering].refuses(geometry, static)
-    if reason is not None:
-        raise ValueError(
-            f"{function}: `lowering`={lowering!r} cannot serve this geometry: {reason};"
-            f" got {geometry}."
-        )
-    return lowering
+    pieces: Pieces = WHOLE
 
 
 def choose(
@@ -79,6 +57,13 @@ def choose(
     if platform == "cpu" and static:
         return _cheapest(problem, dtype)[slot]
     return Formulation(_preferred(slot, platform, problem.geometry, static))
+
+
+def work_of(slot: Slot, problem: Problem, formulation: Formulation) -> Work:
+    """What a formulation takes for one of the three maps."""
+    name, variant, pieces = formulation
+    row = LOWERINGS[name]
+    return total_work(problem, pieces, slot, lambda p: row.work(p, variant, slot))
 
 
 def estimate(slot: Slot, problem: Problem, work: Work, dtype: np.dtype[Any]) -> float:
@@ -110,14 +95,25 @@ def candidates(
     slot: Slot, problem: Problem, dtype: np.dtype[Any]
 ) -> dict[Formulation, Work]:
     """What a CPU can choose from, with the work of each."""
-    found = {
-        Formulation(name, variant): LOWERINGS[name].work(problem, variant, slot)
+    whole = [
+        Formulation(name, variant)
         for name in _CPU
         if LOWERINGS[name].refuses(problem.geometry, static=True) is None
         and _may_serve(name, slot, problem.geometry, dtype)
         for variant in LOWERINGS[name].variants(problem)
-    }
-    return {f: work for f, work in found.items() if fits(problem, work)}
+    ]
+    cut = [f._replace(pieces=_pieces(slot, problem, f)) for f in whole]
+    works = {f: work_of(slot, problem, f) for f in (*whole, *cut)}
+    found = {f: work for f, work in works.items() if fits(problem, work)}
+    # XLA:CPU has grouped convolutions as plain loops, and it gathers a sharded batch
+    # for the transposed ones.
+    apart = {f: work for f, work in found.items() if f.lowering != "lhs_dilation"}
+    return apart if apart and problem.geometry.groups > 1 else found
+
+
+def _pieces(slot: Slot, problem: Problem, whole: Formulation) -> Pieces:
+    most = KEPT_BYTES // problem.itemsize
+    return small_pieces(problem, slot, lambda p: work_of(slot, p, whole), most)
 
 
 @lru_cache(maxsize=1024)
@@ -126,34 +122,52 @@ def _cheapest(problem: Problem, dtype: np.dtype[Any]) -> dict[Slot, Formulation]
 
     XLA does once what two maps of one formulation have in common: the patches of the
     input (output and weight gradient), the prepared kernels (output and input
-    gradient), the parts of the cotangent (both gradients). The temporaries of a forward
-    map that shares nothing are alive beside the gradients'.
+    gradient), the parts of the cotangent (both gradients). It may run the maps at the
+    same time, so the temporaries of all three are alive together.
     """
     outputs, inputs, weights = (_estimates(slot, problem, dtype) for slot in Slot)
     forward = min(outputs, key=lambda f: outputs[f])
-    works = candidates(Slot.WEIGHT_GRADIENT, problem, dtype)
-    work = LOWERINGS[forward.lowering].work(problem, forward.variant, Slot.FORWARD)
-    apart = seconds_of_pressure(Slot.WEIGHT_GRADIENT, problem, work)
+    works = {slot: candidates(slot, problem, dtype) for slot in Slot}
+
+    def alone(slot: Slot, formulation: Formulation, estimates: Estimates) -> float:
+        temporary = works[slot][formulation].temporary
+        pressure = seconds_of_pressure(slot, problem, temporary)
+        return estimates[formulation] - pressure
 
     def cost(pair: tuple[Formulation, Formulation]) -> float:
-        total = inputs[pair[0]] + weights[pair[1]]
-        total += apart if forward not in pair else 0
-        for maps, slot, names in (
-            (pair, Slot.WEIGHT_GRADIENT, ("joined", "strided")),
-            ((forward, pair[1]), Slot.WEIGHT_GRADIENT, ("gathered",)),
-            ((forward, pair[0]), Slot.INPUT_GRADIENT, ("prepared",)),
-        ):
-            if maps[0] == maps[1]:
-                total -= shared_seconds(slot, works[maps[1]], *names)
+        total = alone(Slot.INPUT_GRADIENT, pair[0], inputs)
+        total += alone(Slot.WEIGHT_GRADIENT, pair[1], weights)
+        maps = dict(zip(Slot, (forward, *pair), strict=True))
+        alive: dict[Formulation, int] = {}
+        for slot, formulation in maps.items():
+            temporary = works[slot][formulation].temporary
+            alive[formulation] = max(alive.get(formulation, 0), temporary)
+        total += seconds_of_pressure(Slot.WEIGHT_GRADIENT, problem, sum(alive.values()))
+        for one, other, slot, names in _SHARED:
+            if maps[one] == maps[other] and maps[one].pieces == WHOLE:
+                total -= shared_seconds(slot, works[slot][maps[one]], *names)
         return total
 
     pair = min(itertools.product(inputs, weights), key=cost)
     return dict(zip(Slot, (forward, *pair), strict=True))
 
 
-def _estimates(
-    slot: Slot, problem: Problem, dtype: np.dtype[Any]
-) -> dict[Formulation, float]:
+Estimates = dict[Formulation, float]
+
+# Two maps, the map by whose rates what they share is estimated, and what they share.
+_SHARED: tuple[tuple[Slot, Slot, Slot, tuple[str, ...]], ...] = (
+    (
+        Slot.INPUT_GRADIENT,
+        Slot.WEIGHT_GRADIENT,
+        Slot.WEIGHT_GRADIENT,
+        ("joined", "added", "reordered", "strided"),
+    ),
+    (Slot.FORWARD, Slot.WEIGHT_GRADIENT, Slot.WEIGHT_GRADIENT, ("gathered",)),
+    (Slot.FORWARD, Slot.INPUT_GRADIENT, Slot.INPUT_GRADIENT, ("prepared",)),
+)
+
+
+def _estimates(slot: Slot, problem: Problem, dtype: np.dtype[Any]) -> Estimates:
     works = candidates(slot, problem, dtype)
     return {f: estimate(slot, problem, work, dtype) for f, work in works.items()}
 

@@ -13,11 +13,15 @@ from jconvt._lowerings._problem import Problem, Slot, Work
 FEATURES: tuple[str, ...] = (
     "multiply_adds",
     "convolved",
+    "inflated",
     "looped",
     "operands",
     "gathered",
     "joined",
+    "added",
+    "reordered",
     "strided",
+    "regrouped",
     "transposed",
     "prepared",
     "calls",
@@ -37,24 +41,23 @@ convolution.
 
 RATES: dict[Slot, tuple[float, ...]] = {
     Slot.FORWARD: (
-        0.0085, 0.022, 2, 0.9, 0.05, 0.12, 0.14, 1.1, 1.6, 6000, 75, 1.5, 36_000,
+        0.0075, 0.032, 0.03, 2, 0.12, 1.0, 0.12, 0.75, 0.2, 0.12, 0.12, 2.2, 1.4,
+        7500, 60, 1.2, 24_000,
     ),
     Slot.INPUT_GRADIENT: (
-        0.0108, 0.032, 2, 0.42, 0.02, 0.85, 0.5, 0.95, 2.8, 7000, 90, 1.5, 20_000,
+        0.0075, 0.026, 0.03, 2, 0.2, 0.16, 0.37, 1.2, 0.34, 0.24, 0.84, 1.2, 2.2,
+        8000, 20, 0.75, 130_000,
     ),
     Slot.WEIGHT_GRADIENT: (
-        0.0105, 0.018, 2, 1.0, 0.05, 0.85, 0.5, 1.2, 0.66, 5000, 69, 1.5, 30_000,
+        0.0075, 0.018, 0.03, 2, 0.13, 0.42, 0.42, 1.2, 0.12, 0.16, 0.97, 1.7, 1.4,
+        15_000, 25, 1.3, 36_000,
     ),
 }  # fmt: skip
 """Nanoseconds for each feature. Plain loops vary too much to be fitted; theirs is held
 at what keeps them to layers of a few thousand multiply-adds."""
 
-# The maps of a training step share an allocation.
-_KEPT_BYTES = {
-    Slot.FORWARD: 20 * 2**20,
-    Slot.INPUT_GRADIENT: 10 * 2**20,
-    Slot.WEIGHT_GRADIENT: 10 * 2**20,
-}
+KEPT_BYTES = 20 * 2**20
+"""Temporaries that a process keeps from run to run."""
 
 
 def features(slot: Slot, problem: Problem, work: Work, fast: bool) -> tuple[float, ...]:
@@ -63,17 +66,21 @@ def features(slot: Slot, problem: Problem, work: Work, fast: bool) -> tuple[floa
     convolved = work.lanes if work.convolved else 0
     return (
         0 if work.convolved else work.lanes,
-        convolved if fast else 0,
+        convolved if fast and not work.inflated else 0,
+        convolved if fast and work.inflated else 0,
         0 if fast else convolved * groups,
         work.operands,
         work.gathered,
         work.joined,
+        work.added,
+        work.reordered,
         work.strided,
+        work.regrouped,
         work.transposed,
         work.prepared,
         work.calls,
         work.calls * groups if groups > 1 else 0,
-        _pressure(slot, problem, work),
+        _pressure(problem, work.temporary),
         0 if work.convolved else 1,
     )
 
@@ -84,15 +91,14 @@ def seconds(slot: Slot, problem: Problem, work: Work, fast: bool) -> float:
     return 1e-9 * sum(r * c for r, c in zip(RATES[slot], counts, strict=True))
 
 
-def _pressure(slot: Slot, problem: Problem, work: Work) -> int:
-    kept = _KEPT_BYTES[slot] // problem.itemsize
-    return work.temporary if work.temporary > kept else 0
-
-
-def seconds_of_pressure(slot: Slot, problem: Problem, work: Work) -> float:
-    """What the temporaries alone cost."""
+def seconds_of_pressure(slot: Slot, problem: Problem, temporary: int) -> float:
+    """What so many elements of temporaries cost, alive in one program."""
     rate = RATES[slot][FEATURES.index("pressure")]
-    return 1e-9 * rate * _pressure(slot, problem, work)
+    return 1e-9 * rate * _pressure(problem, temporary)
+
+
+def _pressure(problem: Problem, temporary: int) -> int:
+    return temporary if temporary * problem.itemsize > KEPT_BYTES else 0
 
 
 def shared_seconds(slot: Slot, work: Work, *names: str) -> float:

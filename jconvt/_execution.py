@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._choice import check_lowering
-from jconvt._differentiation import bilinear
+from jconvt._bilinear import bilinear
 from jconvt._numerics import Numerics, Precision, check_array, settle
+from jconvt._pinned import check_lowering
 from jconvt._plan import Plan
 from jconvt._recipe import Options, Recipe, make_recipe
 

@@ -7,13 +7,13 @@ from jax.typing import DTypeLike
 
 from jconvt._arguments import IntOrInts, Padding, Shape, is_int
 from jconvt._choice import (
-    AUTO,
     PLATFORMS,
     Formulation,
     best_variant,
     choose,
     estimate,
     reason_for,
+    work_of,
 )
 from jconvt._explanation import Candidate, Estimate, Explanation
 from jconvt._geometry import Geometry, Size
@@ -21,6 +21,7 @@ from jconvt._layout import DimensionNumbers
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._problem import Problem, Slot
 from jconvt._numerics import Precision, check_dtype, check_precision
+from jconvt._pinned import AUTO
 from jconvt._problem_of import problem_of
 from jconvt._recipe import Recipe
 from jconvt._shapes import recipe_of_shapes
@@ -196,13 +197,14 @@ def _estimate(
     dtype: "np.dtype[np.generic]",
     pick: Formulation,
 ) -> Estimate:
-    row = LOWERINGS[name]
+    several = len(LOWERINGS[name].variants(problem)) > 1
     chosen = pick if pick.lowering == name else best_variant(slot, name, problem)
-    work = row.work(problem, chosen.variant, slot)
+    work = work_of(slot, problem, chosen)
     time = estimate(slot, problem, work, dtype) if platform == "cpu" else None
     return Estimate(
         slot=str(slot),
-        variant=str(chosen.variant) if len(row.variants(problem)) > 1 else "",
+        variant=str(chosen.variant) if several else "",
+        pieces=str(chosen.pieces),
         multiply_adds=work.executed,
         bytes=work.moved * problem.itemsize,
         milliseconds=None if time is None else 1e3 * time,

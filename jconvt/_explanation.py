@@ -14,6 +14,8 @@ class Estimate:
         transposing the lowering.
       variant: what it does with its freedom: the order of the features, the grid of
         its blocks, the order of the weight. Empty where it has none.
+      pieces: in what pieces it is computed, one after the other; a block is `stride`
+        outputs of the first spatial axis. Empty: as a whole.
       multiply_adds: executed, useful or not.
       bytes: read and written, each time that an array passes.
       milliseconds: what the model of `jconvt._cost` says for a CPU of two cores;
@@ -23,6 +25,7 @@ class Estimate:
 
     slot: str
     variant: str
+    pieces: str
     multiply_adds: int
     bytes: int
     milliseconds: float | None
@@ -104,6 +107,6 @@ def _mark(estimate: Estimate) -> str:
 
 def _line(e: Estimate) -> str:
     time = "" if e.milliseconds is None else f"  {e.milliseconds:9.3f} ms"
-    variant = f"  {e.variant}" if e.variant else ""
+    freedom = "; ".join(filter(None, (e.variant, e.pieces)))
     amounts = f"{e.multiply_adds:>15,} multiply-adds  {e.bytes / 2**20:9.2f} MiB moved"
-    return f"{e.slot:15}{amounts}{time}{variant}"
+    return f"{e.slot:15}{amounts}{time}  {freedom}".rstrip()

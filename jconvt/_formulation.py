@@ -6,68 +6,211 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconvt._choice import AUTO, PLATFORMS, Formulation, best_variant, choose
-from jconvt._layout import Layout, pad_axis, wrap_axis
+from jconvt._axes import pad_axis, wrap_axis
+from jconvt._batching import Role
+from jconvt._choice import PLATFORMS, Formulation, best_variant, choose
+from jconvt._geometry import Geometry
+from jconvt._layout import Layout
 from jconvt._lowerings import LOWERINGS
-from jconvt._lowerings._problem import Slot
+from jconvt._lowerings._pieces import WHOLE, cut_rows
+from jconvt._lowerings._problem import Problem, Slot
+from jconvt._piecewise import Arrays, Whole, in_batches, in_rows
+from jconvt._pinned import AUTO
 from jconvt._plan import Plan, Shape
 from jconvt._problem_of import problem_of
 
+SLOTS = {
+    Role.OUTPUT: Slot.FORWARD,
+    Role.INPUT: Slot.INPUT_GRADIENT,
+    Role.WEIGHT: Slot.WEIGHT_GRADIENT,
+}
+"""The map that makes an array."""
 
-def formulated(
-    slot: Slot,
-    one: jax.Array,
-    other: jax.Array,
+
+def formulate(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
+    """The output, in the formulation of a slot, on any platform.
+
+    ``y = f(x, w)`` for each slot; its transpose in x or w is what a slot is chosen for.
+    """
+    frame = Frame(plan)
+    shape = plan.output_shape(x.shape, w.shape)
+    if _has_zero((*x.shape, *w.shape, *shape)):
+        return jnp.zeros(shape, plan.numerics.result)
+    x = frame.enter(x)
+    if _has_zero(x.shape):
+        return jnp.zeros(shape, plan.numerics.result)
+    problem = _problem(x.shape, w.shape, frame.inner)
+    static = plan.layout.is_static(x.shape, batched=True)
+    return frame.leave(_anywhere(slot, x, w, frame.inner, problem, static))
+
+
+def make(
+    made: Role,
+    operands: Arrays,
     plan: Plan,
     shape: Shape,
     platform: str | None = None,
+    formulation: Formulation | None = None,
 ) -> jax.Array:
-    """One of the three maps, whose result has `shape`.
+    """One of the three arrays, of `shape`, out of the other two.
 
-    The output of (input, weight); the gradient of the input from (weight, cotangent);
-    or that of the weight from (input, cotangent). The gradients are the transposes of
-    `formulate` in what they are the gradients of. `platform` None: for all.
+    `platform` None: for all of them. `formulation` None: the choice's.
     """
-    if slot == Slot.FORWARD:
-        return formulate(slot, one, other, plan, platform)
-    # A wider `preferred_element_type` is the cotangent's dtype too, and the transpose
-    # of a convolution wants one dtype (before jax 0.10 it refuses others).
-    wide = plan.numerics.result
-    known = one.astype(wide)
+    forward, wide = made == Role.OUTPUT, plan.numerics.result
+    dtype = wide if forward else plan.operand
+    shapes = {role: a.shape for role, a in operands.items()} | {made: shape}
+    if any(map(_has_zero, shapes.values())):
+        return jnp.zeros(shape, dtype)
+    if not forward:
+        # A wider `preferred_element_type` is the cotangent's dtype too, and the
+        # transpose of a convolution wants one dtype (before jax 0.10 it refuses
+        # others).
+        operands = {role: a.astype(wide) for role, a in operands.items()}
+    frame = Frame(plan)
+    inside = {
+        Role.INPUT: frame.entered(shapes[Role.INPUT]),
+        Role.WEIGHT: shapes[Role.WEIGHT],
+    }
+    if _has_zero(inside[Role.INPUT]):
+        return jnp.zeros(shape, dtype)
+    inside[Role.OUTPUT] = frame.inner.output_shape(
+        inside[Role.INPUT], inside[Role.WEIGHT]
+    )
+    entered = {role: frame.take(role, a, inside) for role, a in operands.items()}
+    result = _inside(made, entered, frame.inner, inside, platform, formulation)
+    return frame.give(made, result, shape).astype(dtype)
 
-    def output(unknown: jax.Array) -> jax.Array:
-        x, w = unknown, known
-        if slot == Slot.WEIGHT_GRADIENT:
-            x, w = known, unknown
-        return formulate(slot, x, w, plan, platform)
 
-    transpose = jax.linear_transpose(output, jax.ShapeDtypeStruct(shape, wide))
-    return transpose(other.astype(wide))[0].astype(plan.operand)
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Continue and trim the input, run a lowering, append to the output.
 
-
-def formulate(
-    slot: Slot, x: jax.Array, w: jax.Array, plan: Plan, platform: str | None = None
-) -> jax.Array:
-    """The output, in the formulation of a slot: ``y = f(x, w)`` in each of them.
-
-    Continues and trims the input, runs a lowering, appends to the output. After
-    trimming, no lowering and no transpose of one pads a convolution by less than
+    After trimming, no lowering and no transpose of one pads a convolution by less than
     nothing, where XLA:CPU before jaxlib 0.12 reads out of bounds.
     """
-    layout = plan.layout
-    shape = plan.output_shape(x.shape, w.shape)
-    geometry, trims = plan.geometry.trim()
-    if not _has_zero((*x.shape, *w.shape, *shape)):
-        for axis, (before, after) in zip(layout.input[2:], plan.wrap, strict=True):
+
+    plan: Plan
+
+    @property
+    def inner(self) -> Plan:
+        """What a lowering is given."""
+        geometry, _ = self.plan.geometry.trim()
+        nothing = ((0, 0),) * geometry.rank
+        return replace(self.plan, geometry=geometry, wrap=nothing)
+
+    def enter(self, x: jax.Array) -> jax.Array:
+        """The input of the inner plan."""
+        axes, (_, trims) = self.plan.layout.input[2:], self.plan.geometry.trim()
+        for axis, (before, after) in zip(axes, self.plan.wrap, strict=True):
             x = wrap_axis(x, axis, before, after)
-        for axis, trim in zip(layout.input[2:], trims, strict=True):
+        for axis, trim in zip(axes, trims, strict=True):
             x = pad_axis(x, axis, -trim.drop[0], -trim.drop[1])
-    if _has_zero((*x.shape, *w.shape, *shape)):
-        return jnp.zeros(shape, plan.numerics.result)
-    y = _lower(slot, x, w, replace(plan, geometry=geometry), platform)
-    for axis, trim in zip(layout.output[2:], trims, strict=True):
-        y = pad_axis(y, axis, *trim.pad)
-    return y
+        return x
+
+    def leave(self, y: jax.Array) -> jax.Array:
+        """The output, out of that of the inner plan."""
+        _, trims = self.plan.geometry.trim()
+        for axis, trim in zip(self.plan.layout.output[2:], trims, strict=True):
+            y = pad_axis(y, axis, *trim.pad)
+        return y
+
+    def entered(self, shape: Shape) -> Shape:
+        """The shape that `enter` gives."""
+        x = jax.ShapeDtypeStruct(shape, self.plan.operand)
+        return jax.eval_shape(self.enter, x).shape
+
+    def take(self, role: Role, a: jax.Array, inside: dict[Role, Shape]) -> jax.Array:
+        """An operand of the inner plan."""
+        if role == Role.INPUT:
+            return self.enter(a)
+        if role == Role.OUTPUT and a.shape != inside[role]:
+            y = jax.ShapeDtypeStruct(inside[role], a.dtype)
+            return jax.linear_transpose(self.leave, y)(a)[0]
+        return a
+
+    def give(self, role: Role, a: jax.Array, shape: Shape) -> jax.Array:
+        """The result, out of the inner plan's."""
+        if role == Role.OUTPUT:
+            return self.leave(a)
+        if role == Role.INPUT and a.shape != shape:
+            x = jax.ShapeDtypeStruct(shape, a.dtype)
+            return jax.linear_transpose(self.enter, x)(a)[0]
+        return a
+
+
+def _inside(
+    made: Role,
+    operands: Arrays,
+    plan: Plan,
+    shapes: dict[Role, Shape],
+    platform: str | None,
+    formulation: Formulation | None,
+) -> jax.Array:
+    slot, layout = SLOTS[made], plan.layout
+    problem = _problem(shapes[Role.INPUT], shapes[Role.WEIGHT], plan)
+    static = layout.is_static(shapes[Role.INPUT], batched=True)
+    if formulation is None and plan.lowering == AUTO and platform is not None:
+        formulation = choose(slot, platform, problem, plan.operand, static)
+        if not isinstance(shapes[Role.INPUT][layout.input[0]], int):
+            formulation = formulation._replace(pieces=WHOLE)
+    if formulation is not None and platform is not None and formulation.pieces != WHOLE:
+        return _in_pieces(made, operands, plan, shapes[made], formulation, platform)
+
+    def output(x: jax.Array, w: jax.Array) -> jax.Array:
+        if formulation is None or platform is None:
+            return _anywhere(slot, x, w, plan, problem, static)
+        return _branch(formulation, slot, plan, platform)(x, w)
+
+    if made == Role.OUTPUT:
+        return output(operands[Role.INPUT], operands[Role.WEIGHT])
+    unknown = jax.ShapeDtypeStruct(shapes[made], plan.numerics.result)
+    cotangent = operands[Role.OUTPUT]
+    if made == Role.INPUT:
+        w = operands[Role.WEIGHT]
+        return jax.linear_transpose(lambda x: output(x, w), unknown)(cotangent)[0]
+    x = operands[Role.INPUT]
+    return jax.linear_transpose(lambda w: output(x, w), unknown)(cotangent)[0]
+
+
+def _in_pieces(
+    made: Role,
+    operands: Arrays,
+    plan: Plan,
+    shape: Shape,
+    formulation: Formulation,
+    platform: str,
+) -> jax.Array:
+    pieces, layout = formulation.pieces, plan.layout
+    uncut = formulation._replace(pieces=WHOLE)
+
+    def whole(shape: Shape, geometry: Geometry) -> Whole:
+        numerics = plan.numerics
+        return Whole(
+            made, shape, numerics.result, numerics.accumulation, geometry, layout
+        )
+
+    def piece(operands: Arrays, shape: Shape, geometry: Geometry) -> jax.Array:
+        inner = replace(plan, geometry=geometry, operand=plan.numerics.result)
+        return make(made, operands, inner, shape, platform, uncut)
+
+    def image(operands: Arrays, shape: Shape, geometry: Geometry) -> jax.Array:
+        if not pieces.blocks:
+            return piece(operands, shape, geometry)
+        inputs = shape if made == Role.INPUT else operands[Role.INPUT].shape
+        n = inputs[layout.input[2]]
+        rows = cut_rows(geometry, n, pieces.blocks, SLOTS[made])
+        return in_rows(whole(shape, geometry), operands, rows, piece)
+
+    if pieces.batch == 1:
+        return image(operands, shape, plan.geometry)
+    return in_batches(whole(shape, plan.geometry), operands, pieces.batch, image)
+
+
+def _problem(x_shape: Shape, w_shape: Shape, plan: Plan) -> Problem:
+    layout = plan.layout
+    size = layout.spatial(x_shape, batched=True)
+    batch = x_shape[layout.input[0]]
+    return problem_of(batch, size, w_shape, plan.geometry, layout, plan.operand)
 
 
 def _has_zero(sizes: Shape) -> bool:
@@ -85,7 +228,7 @@ class _Branch:
     """The layout it runs in: the caller's, or channels-last on a CPU."""
 
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        name, variant = self.formulation
+        name, variant, _ = self.formulation
         given, geometry = self.plan.layout, self.plan.geometry
         if self.layout != given:
             x, w = given.input_channels_last(x), given.weight_channels_first(w)
@@ -96,25 +239,21 @@ class _Branch:
         return y if self.layout == given else given.output_from_channels_last(y)
 
 
-def _lower(
-    slot: Slot, x: jax.Array, w: jax.Array, plan: Plan, platform: str | None
+def _anywhere(
+    slot: Slot, x: jax.Array, w: jax.Array, plan: Plan, problem: Problem, static: bool
 ) -> jax.Array:
-    layout, geometry = plan.layout, plan.geometry
-    size = layout.spatial(x.shape, batched=True)
-    problem = problem_of(
-        x.shape[layout.input[0]], size, w.shape, geometry, layout, x.dtype
-    )
+    """On whatever platform the program is lowered for."""
     if plan.lowering != AUTO:
         formulation = best_variant(slot, plan.lowering, problem)
-        return _Branch(formulation, slot, plan, layout)(x, w)
-    static = layout.is_static(x.shape, batched=True)
-    platforms = PLATFORMS if platform is None else (platform,)
+        return _Branch(formulation, slot, plan, plan.layout)(x, w)
     branches = {
-        name: _branch(choose(slot, name, problem, x.dtype, static), slot, plan, name)
-        for name in platforms
+        platform: _branch(
+            choose(slot, platform, problem, x.dtype, static), slot, plan, platform
+        )
+        for platform in PLATFORMS
     }
-    default = branches[platforms[-1]]
-    others = {name: b for name, b in branches.items() if b != default}
+    default = branches["cuda"]
+    others = {platform: b for platform, b in branches.items() if b != default}
     if not others:
         return default(x, w)
     return lax.platform_dependent(x, w, default=default, **others)

@@ -17,10 +17,10 @@ from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._arguments import IntOrInts, check_int, check_ints
-from jconvt._choice import AUTO, check_lowering
 from jconvt._execution import execute
 from jconvt._layout import data_formats
 from jconvt._numerics import Precision, check_array, check_precision
+from jconvt._pinned import AUTO, check_lowering
 from jconvt._recipe import (
     Options,
     dimension_numbers_of,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jconvt._geometry import Size
@@ -162,28 +161,3 @@ def _permute(array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(axes.index(i) for i in range(len(axes)))
-
-
-def wrap_axis(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
-    """Continue `x` periodically by so many elements, several periods if need be."""
-    if not (before or after):
-        return x
-    n = x.shape[axis]
-    if not isinstance(n, int):
-        index = jnp.arange(-before, n + after) % n
-        return jnp.take(x, index, axis=axis, mode="clip")
-    whole = lax.concatenate([x] * (1 + -(-before // n) + -(-after // n)), axis)
-    start = -before % n
-    return lax.slice_in_dim(whole, start, start + n + before + after, axis=axis)
-
-
-def pad_axis(x: jax.Array, axis: int, low: int, high: int) -> jax.Array:
-    """Append zeros along an axis; negative: remove elements, to nothing at most."""
-    if not (low or high):
-        return x
-    n = x.shape[axis]
-    if isinstance(n, int) and n + min(low, 0) + min(high, 0) <= 0:
-        return lax.slice_in_dim(x, 0, 0, axis=axis)
-    pads = [(0, 0, 0)] * x.ndim
-    pads[axis] = (low, high, 0)
-    return lax.pad(x, jnp.zeros((), x.dtype), pads)

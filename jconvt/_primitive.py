@@ -11,23 +11,21 @@ and traced, for that platform alone.
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-from jax.extend.core import Primitive
+from jax import lax
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import AxisType
 
 from jconvt._batching import Role, fold, groups_of, unfold
-from jconvt._formulation import formulated
-from jconvt._lowerings._problem import Slot
 from jconvt._plan import Plan, Shape
 
-_SLOTS = {
-    Role.OUTPUT: Slot.FORWARD,
-    Role.INPUT: Slot.INPUT_GRADIENT,
-    Role.WEIGHT: Slot.WEIGHT_GRADIENT,
-}
+if TYPE_CHECKING:
+    from jax.extend.core import Primitive
+else:
+    # jax.extend would take 20 ms to import, most of them for Pallas.
+    Primitive = type(lax.dot_general_p)
 
 
 def apply(
@@ -65,7 +63,10 @@ def _run(
     shape: Shape,
     platform: str | None = None,
 ) -> jax.Array:
-    return formulated(_SLOTS[made], one, other, plan, shape, platform)
+    from jconvt._formulation import make  # loaded when a program is first lowered
+
+    operands = dict(zip(_operands(made), (one, other), strict=True))
+    return make(made, operands, plan, shape, platform)
 
 
 def _type(made: Role, one: Any, other: Any, *, plan: Plan, shape: Shape) -> Any:
@@ -119,9 +120,8 @@ def _batch(
 
 
 def _primitive(made: Role) -> Primitive:
-    slot = _SLOTS[made]
-    name = "conv_transpose" + ("" if slot == Slot.FORWARD else f"_{slot}")
-    primitive = Primitive(name.replace(" ", "_"))
+    of = "" if made == Role.OUTPUT else f"_{made}_gradient"
+    primitive = Primitive(f"conv_transpose{of}")
     run = partial(_run, made)
     primitive.def_impl(jax.jit(run, static_argnames=("plan", "shape")))
     primitive.def_abstract_eval(partial(_type, made))

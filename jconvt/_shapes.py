@@ -9,10 +9,10 @@ from jconvt._arguments import (
     check_shape,
     spatial_rank,
 )
-from jconvt._choice import check_lowering
 from jconvt._geometry import Size
 from jconvt._layout import DimensionNumbers
 from jconvt._numerics import Precision, check_precision
+from jconvt._pinned import check_lowering
 from jconvt._recipe import (
     Recipe,
     dimension_numbers_of,

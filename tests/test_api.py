@@ -53,7 +53,7 @@ def test_all_is_what_is_public():
     assert sorted(jconvt.__all__) == sorted(NAMES)
     modules = {n for n, v in vars(jconvt).items() if inspect.ismodule(v)}
     # Submodules are attributes once something imports them; `version` makes one name.
-    visible = {n for n in vars(jconvt) if not n.startswith("_")} - modules - {"version"}
+    visible = {n for n in dir(jconvt) if not n.startswith("_")} - modules - {"version"}
     assert visible == set(NAMES) - {"__version__"}
 
 

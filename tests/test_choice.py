@@ -9,10 +9,11 @@ import pytest
 from jax import lax
 
 import jconvt
-from jconvt._choice import PLATFORMS, candidates, choose
+from jconvt._choice import PLATFORMS, candidates, choose, work_of
 from jconvt._cost import fits
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._pieces import WHOLE
 from jconvt._lowerings._problem import Problem, Slot, useful_pairs
 
 
@@ -57,7 +58,7 @@ EVERYWHERE = list(
 )
 def test_auto_takes_what_serves_and_stays_in_proportion(g, never):
     for slot, platform, static, dtype in EVERYWHERE:
-        name, variant = choose(slot, platform, problem(g), np.dtype(dtype), static)
+        name, variant, _ = choose(slot, platform, problem(g), np.dtype(dtype), static)
         assert name != never
         assert LOWERINGS[name].refuses(g, static) is None
         assert variant in LOWERINGS[name].variants(problem(g))
@@ -78,9 +79,9 @@ def test_nothing_is_chosen_that_outgrows_the_memory_budget():
     layer = problem(geometry(3, 2, rank=3), n=64, batch=1, channels=(64, 64))
     for slot in Slot:
         found = choose(slot, "cpu", layer, np.dtype(np.float32), True)
-        work = LOWERINGS[found.lowering].work(layer, found.variant, slot)
-        assert fits(layer, work)
-        assert found.lowering != "overlap_add"
+        assert fits(layer, work_of(slot, layer, found))
+        whole = found._replace(lowering="overlap_add", pieces=WHOLE)
+        assert not fits(layer, work_of(slot, layer, whole))
 
 
 @pytest.mark.parametrize("slot", Slot)
@@ -91,8 +92,9 @@ def test_no_candidate_executes_less_than_its_algorithm_needs(k, s, d, slot):
     pairs = useful_pairs(layer.geometry.axes[0], 16)
     assert layer.useful == 2 * 16 * 16 * pairs**2
     works = candidates(slot, layer, np.dtype(np.float32))
-    for (name, _), work in works.items():
-        least = layer.useful * ((4 / 9) if name == "winograd" else 1)
+    for formulation, work in works.items():
+        filtered = formulation.lowering == "winograd"
+        least = layer.useful * (4 / 9 if filtered else 1)
         assert work.executed >= least
         assert work.moved > layer.inputs
 

@@ -259,4 +259,48 @@ def test_every_lowering_rounds_once(dtype, lowering):
     case = Case("overlap", (16,), (12,), stride=2, channels=(8, 4), bias=False)
     x, w, _, _ = case.arrays(dtype)
     y = call(case, x, w, lowering=lowering)
+    expected = oracles.expect_value(x, w, **case.geometry)
+    # No bias, so no rounding but the last.
+    oracles.assert_close(
+        y,
+        expected.value,
+        magnitude=expected.magnitude,
+        terms=expected.terms,
+        dtype=dtype,
+    )
+
+
+# Filters ------------------------------------------------------------------------------
+
+FILTERED = [
+    Case("two_taps", (5,), (4,), stride=2, padding=1, channels=(8, 3), bias=False),
+    Case("three_taps", (6,), (3,), padding=1, channels=(8, 3), bias=False),
+    Case("both", (3, 4), (5, 2), (2, 1), (1, 0), channels=(3, 2), bias=False),
+]
+
+
+@pytest.mark.parametrize("case", FILTERED, ids=str)
+@pytest.mark.parametrize("dtype", INTEGERS, ids=name)
+def test_filters_leave_integers_exact(case, dtype):
+    """A filter of 3 taps has halves, which integers have not."""
+    x, w, _, _ = case.arrays(dtype)
+    with precision_of(dtype):
+        y = call(case, x, w, lowering="winograd")
     oracles.assert_expected(y, oracles.expect_value(x, w, **case.geometry), dtype)
+
+
+@pytest.mark.parametrize("case", FILTERED, ids=str)
+@pytest.mark.parametrize("dtype", NARROW_FLOATS, ids=name)
+def test_filters_do_not_round_to_sixteen_bits(case, dtype):
+    """Sums of elements and of taps are kept in float32; the result is rounded once."""
+    x, w, _, _ = case.arrays(dtype)
+    y = call(case, x, w, lowering="winograd")
+    expected = oracles.expect_value(x, w, **case.geometry)
+    expected = oracles.filtered(expected, case.rank, x, w)
+    oracles.assert_close(
+        y,
+        expected.value,
+        magnitude=expected.magnitude,
+        terms=expected.terms,
+        dtype=dtype,
+    )

@@ -10,7 +10,8 @@ from jax import lax
 
 import jconvt
 import oracles
-from jconvt._layout import Layout, data_formats, normalize_layout, wrap_axis
+from jconvt._axes import wrap_axis
+from jconvt._layout import Layout, data_formats, normalize_layout
 
 FIRST = ("NCHW", "IOHW", "NCHW")
 OPTIONS = {

@@ -1,4 +1,4 @@
-"""Whole networks: Flax with its own transposed layers, with jconvt's, and PyTorch.
+"""Whole networks: Flax with its own layers, with jconvt's, and PyTorch.
 
 Each network is one description, of which all builds are made, with the same weights.
 They must agree in the output and in every gradient before they are timed.
@@ -18,7 +18,12 @@ from benchmarks.progress import say, track
 from benchmarks.report import Cells, Result, Texts, grid, milliseconds
 from benchmarks.timing import race
 
-RATIOS = (("jconvt", "torch"), ("flax", "jconvt"))
+RATIOS = (
+    ("jconvt", "torch"),
+    ("jconvt throughout", "torch"),
+    ("flax", "jconvt"),
+    ("flax", "jconvt throughout"),
+)
 
 TITLES = {False: "Whole networks, forward", True: "Whole networks, a training step"}
 
@@ -46,6 +51,9 @@ def builds(network: Network) -> dict[str, Build]:
     """All that can be made of `network` here."""
     made = {
         "jconvt": in_flax.build(network, in_flax.jconvt_up),
+        "jconvt throughout": in_flax.build(
+            network, in_flax.jconvt_up, in_flax.jconvt_conv
+        ),
         "flax": in_flax.build(network, in_flax.flax_up),
     }
     if find_spec("torch") is None:
@@ -89,7 +97,7 @@ def _result(times: Cells, train: bool) -> Result:
         f"{name} (ms)": {
             row: milliseconds(cells.get(name)) for row, cells in times.items()
         }
-        for name in ("jconvt", "flax", "torch")
+        for name in ("jconvt", "jconvt throughout", "flax", "torch")
     }
     over = {
         row: {
@@ -100,8 +108,9 @@ def _result(times: Cells, train: bool) -> Result:
     return Result(
         name=f"networks-{MODES[train]}",
         title=TITLES[train],
-        note="Median times, float32: Flax with jconvt's transposed layers, with its "
-        "own, and PyTorch, all from the same weights. A training step is the mean "
+        note="Median times, float32: Flax with jconvt's transposed layers; with jconvt "
+        "for the plain convolutions too, which are transposed ones of stride 1; with "
+        "its own layers; and PyTorch, all from the same weights. A training step: mean "
         "squared error, its gradient by all parameters, and the update by SGD.",
         table=grid("network", over, lead),
         data={"seconds": times},

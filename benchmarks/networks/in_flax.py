@@ -64,7 +64,25 @@ def jconvt_up(layer: Up, rank: int, arrays: Arrays) -> nnx.Module:
     )
 
 
-def _conv(layer: Conv, rank: int, arrays: Arrays) -> nnx.Module:
+def jconvt_conv(layer: Conv, rank: int, arrays: Arrays) -> nnx.Module:
+    """A convolution as what it also is: a transposed one of stride 1.
+
+    Its kernel is the convolution's, flipped.
+    """
+    weight, bias = arrays
+    up = Up(
+        in_channels=layer.in_channels,
+        out_channels=layer.out_channels,
+        kernel=layer.kernel,
+        stride=1,
+        padding=layer.kernel // 2,
+    )
+    flipped = jnp.flip(weight, range(2, rank + 2))
+    return jconvt_up(up, rank, (jnp.swapaxes(flipped, 0, 1), bias))
+
+
+def flax_conv(layer: Conv, rank: int, arrays: Arrays) -> nnx.Module:
+    """Flax's own convolution."""
     weight, bias = arrays
     return nnx.Conv(
         layer.in_channels,
@@ -121,8 +139,8 @@ def _tanh(layer: Tanh, rank: int, arrays: Arrays) -> nnx.Module:
     return _Function(jnp.tanh)
 
 
-def _maker(layer: Layer, up: Make) -> Make:
-    makers = {Up: up, Conv: _conv, Norm: _Norm, Relu: _relu, Tanh: _tanh}
+def _maker(layer: Layer, up: Make, conv: Make) -> Make:
+    makers = {Up: up, Conv: conv, Norm: _Norm, Relu: _relu, Tanh: _tanh}
     return makers[type(layer)]
 
 
@@ -130,12 +148,12 @@ class _Modules(nnx.Module):
     """The whole network."""
 
     def __init__(
-        self, network: Network, parameters: Sequence[Arrays], up: Make
+        self, network: Network, parameters: Sequence[Arrays], up: Make, conv: Make
     ) -> None:
         self.steps = network.steps
         self.layers = nnx.List(
             [
-                _maker(layer, up)(layer, network.rank, arrays)
+                _maker(layer, up, conv)(layer, network.rank, arrays)
                 for layer, arrays in zip(network.layers, parameters, strict=True)
             ]
         )
@@ -148,11 +166,11 @@ def _join(x: jax.Array, skip: jax.Array) -> jax.Array:
     return jnp.concatenate([x, skip], axis=-1)
 
 
-def build(network: Network, up: Make) -> Build:
-    """`network` with `up` for its transposed convolutions."""
+def build(network: Network, up: Make, conv: Make = flax_conv) -> Build:
+    """`network` with `up` for its transposed convolutions and `conv` for the others."""
     parameters = jax.tree.map(jnp.asarray, network.parameters())
     inputs, target = jax.tree.map(_channels_last, network.arrays())
-    graph, state = nnx.split(_Modules(network, parameters, up))
+    graph, state = nnx.split(_Modules(network, parameters, up, conv))
 
     @jax.jit
     def forward(state: Any, inputs: Arrays) -> jax.Array:
@@ -175,7 +193,7 @@ def build(network: Network, up: Make) -> Build:
     def gradients(parameters: Sequence[Arrays]) -> Sequence[Arrays]:
         # Through the layouts: a network's state is linear in the parameters it is of.
         def error(parameters: Sequence[Arrays]) -> jax.Array:
-            state = nnx.state(_Modules(network, parameters, up))
+            state = nnx.state(_Modules(network, parameters, up, conv))
             return loss(state, inputs, target)
 
         return jax.grad(error)(parameters)

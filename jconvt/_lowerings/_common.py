@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import PartitionSpec
 
+from jconvt._axes import merge_axes
 from jconvt._geometry import Geometry, Size
 from jconvt._layout import Layout
 from jconvt._lowerings._problem import PLAIN, Problem, Slot, Variant, Work
@@ -92,37 +92,6 @@ def grouped_weight(w: jax.Array, groups: int) -> jax.Array:
     w = w.reshape(groups, in_channels // groups, out_channels, *taps)
     w = jnp.moveaxis(w, 0, 1)
     return w.reshape(in_channels // groups, groups * out_channels, *taps)
-
-
-def merge_axes(y: jax.Array, axis: int) -> jax.Array:
-    """Merge `axis` and the next one.
-
-    One pair at a time: with explicit sharding JAX refuses a reshape that merges more.
-    """
-    shape = y.shape
-    merged = (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
-    return lax.reshape(y, merged)
-
-
-def split_axis(y: jax.Array, axis: int, sizes: Sequence[Size]) -> jax.Array:
-    """The inverse of merging: `axis` as several, the first of them sharded as it was.
-
-    With explicit sharding JAX asks where the sharding goes.
-    """
-    shape = (*y.shape[:axis], *sizes, *y.shape[axis + 1 :])
-    spec = jax.typeof(y).sharding.spec
-    if all(along is None for along in spec):
-        return lax.reshape(y, shape)
-    rest = [None] * (len(sizes) - 1)
-    to = PartitionSpec(*spec[: axis + 1], *rest, *spec[axis + 1 :])
-    return lax.reshape(y, shape, out_sharding=to)
-
-
-def move_axis(y: jax.Array, axis: int, to: int) -> jax.Array:
-    """`jnp.moveaxis` for axes counted from 0, at a fraction of its tracing time."""
-    order = [i for i in range(y.ndim) if i != axis]
-    order.insert(to, axis)
-    return y if order == list(range(y.ndim)) else lax.transpose(y, order)
 
 
 def depth_to_space(y: jax.Array, rank: int, first: int = 1) -> jax.Array:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconvt._axes import merge_axes
 from jconvt._geometry import Size
 from jconvt._lowerings._blocks import ResidueClass
-from jconvt._lowerings._common import merge_axes
 from jconvt._lowerings._cuts import Combination, Cut
 from jconvt._lowerings._filters import PAIRS, combine
 from jconvt._lowerings._sheet import Sheet

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax
 from jax import lax
 
+from jconvt._axes import merge_axes, move_axis
 from jconvt._lowerings._blocks import ResidueClass
-from jconvt._lowerings._common import merge_axes, move_axis
 from jconvt._lowerings._cuts import Combination, Cut
 from jconvt._lowerings._filters import PAIRS, combine
 from jconvt._lowerings._sheet import Sheet

@@ -57,8 +57,6 @@ def work_of_patches(
         if paired[-1] and slot == Slot.FORWARD:
             # Pairs lie along the vectorised axis, and many readers pick them apart.
             strided += 6 * gathered + 2 * joined
-    elif groups > 1:  # their channels lie between those of other groups
-        strided += gathered + made
     return Work(
         multiply_adds=macs,
         lanes=lanes,
@@ -66,6 +64,8 @@ def work_of_patches(
         gathered=gathered,
         joined=joined,
         strided=strided,
+        # Their channels lie between those of other groups.
+        regrouped=gathered + made if groups > 1 and not variant.first else 0,
         transposed=0 if variant.first == problem.features_first else moved,
         prepared=kernels,
         calls=calls,

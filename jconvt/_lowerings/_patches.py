@@ -17,11 +17,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconvt._axes import merge_axes, split_axis
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
 from jconvt._lowerings import _patch_work
 from jconvt._lowerings._blocks import ResidueClass
-from jconvt._lowerings._common import merge_axes, pad, split_axis
+from jconvt._lowerings._common import pad
 from jconvt._lowerings._cuts import Combination, Cut, combinations_of, cut_axes
 from jconvt._lowerings._fence import fenced
 from jconvt._lowerings._filters import PAIRS, combine

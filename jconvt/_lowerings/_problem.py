@@ -1,7 +1,7 @@
 """What a lowering is asked to do, as integers, and what it takes. No jax import."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from jconvt._geometry import Axis, Geometry
@@ -82,11 +82,16 @@ class Work:
     Attributes:
       multiply_adds: executed in GEMMs, useful or not.
       convolved: executed in convolutions; zeros of a dilated input are multiplied.
-      lanes: both of them with the vectorised axis filled up to whole vectors.
+      inflated: those of them over a dilated input.
+      lanes: all with the vectorised axis filled up to whole vectors.
       operands: elements of the GEMMs' operands and results.
       gathered: elements of input patches written, or gradients of them added up.
       joined: elements of products read to make the output, or written from it.
-      strided: of those two, elements whose neighbours in memory are not neighbours.
+      added: elements of products added up tap by tap.
+      reordered: elements of products moved between taps last and channels last.
+      strided: of those gathered, joined or added, elements whose neighbours in memory
+        are not neighbours.
+      regrouped: elements moved between groups apart and groups side by side.
       transposed: elements moved between features first and features last.
       prepared: elements of kernels written.
       calls: GEMMs and convolutions.
@@ -95,11 +100,15 @@ class Work:
 
     multiply_adds: int = 0
     convolved: int = 0
+    inflated: int = 0
     lanes: int = 0
     operands: int = 0
     gathered: int = 0
     joined: int = 0
+    added: int = 0
+    reordered: int = 0
     strided: int = 0
+    regrouped: int = 0
     transposed: int = 0
     prepared: int = 0
     calls: int = 0
@@ -113,8 +122,24 @@ class Work:
     @property
     def moved(self) -> int:
         """Elements read or written, each time that they are."""
-        passes = (self.gathered, self.joined, self.transposed, self.prepared)
+        passes = (
+            self.gathered,
+            self.joined,
+            self.added,
+            self.reordered,
+            self.transposed,
+            self.prepared,
+        )
         return self.operands + 2 * sum(passes)
+
+    def and_then(self, other: "Work", count: int) -> "Work":
+        """This, and after it `other` so many times."""
+        totals = {
+            field.name: getattr(self, field.name) + count * getattr(other, field.name)
+            for field in fields(self)
+        }
+        alive = max(self.temporary, other.temporary)
+        return Work(**totals | {"temporary": alive})
 
 
 def filled(n: int) -> int:

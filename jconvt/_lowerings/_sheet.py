@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import jax
 from jax import lax
 
+from jconvt._axes import merge_axes, move_axis, split_axis
 from jconvt._layout import Layout
-from jconvt._lowerings._common import merge_axes, move_axis, split_axis
 from jconvt._lowerings._fence import fenced
 from jconvt._numerics import Numerics
 

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconvt._axes import merge_axes
 from jconvt._geometry import Axis, Geometry
 from jconvt._layout import Layout
 from jconvt._lowerings._common import (
     Lowering,
     crop_space,
     depth_to_space,
-    merge_axes,
     without_variants,
 )
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work

@@ -48,22 +48,21 @@ def lower(
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """A convolution over outputs multiplies the zeros between the input elements.
 
-    Backends go over inputs where they can: for the input gradient, and forward for one
-    group of one or two axes without dilation.
+    One over inputs, which an input gradient is, has none of them.
     """
     del variant
     geometry = problem.geometry
-    plain = geometry.groups == 1 and geometry.rank <= 2
-    plain = plain and all(d == 1 for d in geometry.dilation)
     positions = problem.outputs // problem.out_channels
-    if slot == Slot.INPUT_GRADIENT or (slot == Slot.FORWARD and plain):
-        positions = problem.inputs // problem.in_channels
     channels = problem.out_channels // geometry.groups
     if slot == Slot.INPUT_GRADIENT:
+        positions = problem.inputs // problem.in_channels
         channels = problem.in_channels // geometry.groups
+    macs = positions * problem.weights
+    inflated = slot != Slot.INPUT_GRADIENT and any(s > 1 for s in geometry.stride)
     return Work(
-        convolved=positions * problem.weights,
-        lanes=positions * problem.weights * filled(channels) // channels,
+        convolved=macs,
+        inflated=inflated * macs,
+        lanes=macs * filled(channels) // channels,
         transposed=problem.features_first * (problem.inputs + problem.outputs),
         prepared=problem.weights,
         calls=1,

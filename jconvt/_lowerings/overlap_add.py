@@ -11,20 +11,23 @@ reordered in its place.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconvt._axes import merge_axes, move_axis
 from jconvt._geometry import Axis, Geometry
 from jconvt._layout import Layout
 from jconvt._lowerings._blocks import Blocks, ResidueClass, blocks, too_many_slices
-from jconvt._lowerings._common import Lowering, merge_axes, move_axis, pad
+from jconvt._lowerings._common import Lowering, pad
 from jconvt._lowerings._cuts import Cut
 from jconvt._lowerings._fence import fenced
 from jconvt._lowerings._joins import concatenate, interleave, zeros_like_residues
-from jconvt._lowerings._kernels import take_taps
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
 from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
 from jconvt._numerics import Numerics
@@ -82,7 +85,9 @@ def lower(
         y = sheet.split(m, taps, (batch, *size))
         space, tap = (rank + 2, 0) if first else (1, 1 + rank)
         for i, cut in enumerate(cuts):
-            y = _add_axis(y, cut.blocks, space + i, tap + i)
+            add = partial(_add_axis, cut=cut.blocks, space=space + i, tap=tap + i)
+            # XLA:CPU would compute one axis's sums anew for every tap of the next.
+            y = fenced(add, y) if i + 1 < rank else add(y)
         return interleave(y, cuts, sheet).astype(numerics.result)
 
     direct = forward and first == is_features_first(layout)
@@ -136,10 +141,20 @@ def _add_axis(y: jax.Array, cut: Blocks, space: int, tap: int) -> jax.Array:
     pads = [(0, 0, 0)] * y.ndim
     pads[space] = (*cut.pad, 0)
     y = pad(y, pads) if cut.pad != (0, 0) else y
-    parts = [
-        (length, _residues(y, cut, cut.classes[i], slice(at, at + length), space, tap))
+    terms = [
+        (length, _terms(cut.classes[i], slice(at, at + length)))
         for i, at, length in cut.runs
     ]
+    take = _taps_apart(y, [term.taps for _, found in terms for term in found], tap)
+
+    def residues(found: list[_Term]) -> jax.Array | None:
+        parts = [
+            lax.slice_in_dim(take(t.taps), t.start, t.start + cut.count, axis=space)
+            for t in found
+        ]
+        return sum(parts[1:], start=parts[0]) if parts else None
+
+    parts = [(length, residues(found)) for length, found in terms]
     some = next((part for _, part in parts if part is not None), None)
     if some is None:
         shape = list(y.shape)
@@ -154,19 +169,44 @@ def _add_axis(y: jax.Array, cut: Blocks, space: int, tap: int) -> jax.Array:
     )
 
 
-def _residues(
-    y: jax.Array, cut: Blocks, of: ResidueClass, chosen: slice, space: int, tap: int
-) -> jax.Array | None:
-    """Some residues of a class: for each element its taps, at its blocks; added up."""
-    total: jax.Array | None = None
+class _Term(NamedTuple):
+    """Taps of neighbouring residues, and the element that the first block reads."""
+
+    taps: tuple[int, ...]
+    start: int
+
+
+def _terms(of: ResidueClass, chosen: slice) -> list[_Term]:
+    """For each element that some residues of a class read, its taps."""
+    found: list[_Term] = []
     for m in range(of.taps):
         later = (of.taps - 1 - m) * of.tap_step
-        taps = [first + later for first in of.first_taps[chosen]]
-        start = of.start + m * of.spacing
-        term = take_taps(y, taps, tap)
-        term = lax.slice_in_dim(term, start, start + cut.count, axis=space)
-        total = term if total is None else total + term
-    return total
+        taps = tuple(first + later for first in of.first_taps[chosen])
+        found.append(_Term(taps, of.start + m * of.spacing))
+    return found
+
+
+def _taps_apart(
+    y: jax.Array, wanted: Sequence[tuple[int, ...]], axis: int
+) -> Callable[[tuple[int, ...]], jax.Array]:
+    """Some places of an axis, all of them cut by one `lax.split`.
+
+    Its transpose puts them side by side again. That of a slice for each would write
+    zeros for all other taps, and add these up.
+    """
+    count = y.shape[axis]
+    together = all(t == tuple(range(t[0], t[0] + len(t))) for t in wanted)
+    ends = {e for t in wanted for e in (t[0], t[-1] + 1)} if together else range(count)
+    bounds = sorted({0, *ends, count})
+    sizes = [end - start for start, end in pairwise(bounds)]
+    parts = dict(zip(bounds, lax.split(y, sizes, axis), strict=False))
+
+    def take(taps: tuple[int, ...]) -> jax.Array:
+        if together:
+            return parts[taps[0]]
+        return concatenate([parts[t] for t in taps], axis)
+
+    return take
 
 
 def variants(problem: Problem) -> tuple[Variant, ...]:
@@ -185,7 +225,8 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     made = positions * problem.out_channels * taps
     joined = made + problem.outputs
     groups = problem.geometry.groups
-    zipped = problem.geometry.stride[-1:] > (1,) if variant.first else groups > 1
+    zipped = variant.first and problem.geometry.stride[-1:] > (1,)
+    apart = problem.inputs + made if groups > 1 and not variant.first else 0
     moved = problem.inputs + problem.outputs
     features = problem.out_channels // groups * taps
     wide = positions * filled(features)
@@ -195,12 +236,15 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         multiply_adds=positions * weights,
         lanes=problem.in_channels * wide,
         operands=problem.inputs + weights + made,
-        joined=joined,
-        strided=joined * (zipped + variant.as_given),
+        joined=problem.outputs,
+        added=made,
+        reordered=made if variant.as_given else 0,
+        strided=joined if zipped else 0,
+        regrouped=apart,
         transposed=0 if variant.first == problem.features_first else moved,
         prepared=0 if variant.as_given else weights,
         calls=1,
-        temporary=made + problem.outputs,
+        temporary=2 * made + problem.outputs,  # the products, and padded
     )
 
 

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconvt._axes import pad_axis
 from jconvt._geometry import Axis, Geometry, Phase, Size
-from jconvt._layout import Layout, pad_axis
+from jconvt._layout import Layout
 from jconvt._lowerings._common import (
     MOST_PARTS,
     Lowering,

@@ -17,15 +17,10 @@ import jax
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from jconvt._axes import merge_axes
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
-from jconvt._lowerings._common import (
-    Lowering,
-    merge_axes,
-    pad,
-    serves_all,
-    without_variants,
-)
+from jconvt._lowerings._common import Lowering, pad, serves_all, without_variants
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work
 from jconvt._numerics import Numerics
 

@@ -1,8 +1,7 @@
-"""The bilinear map with its derivatives: three slots, each with its own formulation.
+"""The bilinear map for arrays whose types say how they are sharded.
 
-As a rule these are the primitives of `jconvt._primitive`. Where an array's *type* says
-how it is sharded (explicit axes, or inside shard_map), they are ordinary JAX code,
-which has JAX's own rules for such types.
+Explicit sharding axes and shard_map put that into an array's type, and the primitives
+of `jconvt._primitive` have no rules for it. Here is ordinary JAX code, which has JAX's.
 
 The map ``f(x, w)`` is linear in each operand, so its derivative in the direction
 (dx, dw) is ``f(dx, w) + f(x, dw)``. `jax.custom_jvp` lets these two terms be *other
@@ -13,32 +12,19 @@ runs forward in reverse mode. (`jax.custom_vjp` would give up forward mode.) The
 are plain JAX code, so every higher derivative follows.
 """
 
-from dataclasses import replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from jconvt._batching import Role
 from jconvt._formulation import formulate
 from jconvt._lowerings._problem import Slot
 from jconvt._plan import Plan
-from jconvt._primitive import apply, is_plain
 
 
 def bilinear(x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
-    """The transposed convolution of batched `x` with `w`, without bias.
-
-    Both of one dtype.
-    """
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        # JAX makes a complex convolution of real ones, whose operands are sums of real
-        # and imaginary parts: in the operands' dtype, whatever the result's.
-        plan = replace(plan, operand=plan.numerics.result)
-        x, w = x.astype(plan.operand), w.astype(plan.operand)
-    if is_plain(x, w):
-        return apply(Role.OUTPUT, x, w, plan, plan.output_shape(x.shape, w.shape))
+    """As `jconvt._bilinear.bilinear`."""
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         return formulate(Slot.FORWARD, x, w, plan)
     return _differentiable(x, w, plan)

@@ -1,0 +1,27 @@
+"""The bilinear map behind every front door."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+
+from jconvt._batching import Role
+from jconvt._plan import Plan
+from jconvt._primitive import apply, is_plain
+
+
+def bilinear(x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
+    """The transposed convolution of batched `x` with `w`, of one dtype, without bias.
+
+    As a rule it is a primitive of JAX with two others for its gradients.
+    """
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        # JAX makes a complex convolution of real ones, whose operands are sums of real
+        # and imaginary parts: in the operands' dtype, whatever the result's.
+        plan = replace(plan, operand=plan.numerics.result)
+        x, w = x.astype(plan.operand), w.astype(plan.operand)
+    if is_plain(x, w):
+        return apply(Role.OUTPUT, x, w, plan, plan.output_shape(x.shape, w.shape))
+    from jconvt import _typed  # loaded when a program needs it
+
+    return _typed.bilinear(x, w, plan)

@@ -1,0 +1,367 @@
+"""The ahead-of-time bench: what it reads in compiled programs. Mostly text is read."""
+
+import dataclasses
+import json
+
+import jax
+import pytest
+
+import benchmarks.aot.__main__
+from benchmarks.aot import gpu_tables, hlo, matching, tpu_tables
+from benchmarks.aot.bench import Batch, batches
+from benchmarks.aot.forms import FORMS, LAYOUTS, Form
+from benchmarks.aot.maps import MAPS
+from benchmarks.aot.options import Options
+from benchmarks.aot.reading import Reading, read
+from benchmarks.aot.report import as_result
+from benchmarks.aot.targets import TARGETS
+from benchmarks.layers import zoo
+
+LAYERS = {layer.name: layer for layer in zoo()}
+
+GPU = """\
+HloModule jit_program, is_scheduled=true
+
+FileNames
+1 "program.py"
+
+%fused (param_0: f32[2,8,4,4]) -> f32[2,8,9,9] {
+  %param_0 = f32[2,8,4,4]{3,2,1,0} parameter(0)
+  %zero = f32[] constant(0)
+  ROOT %pad.1 = f32[2,8,9,9]{3,2,1,0} pad(%param_0, %zero), padding=0_0_0x0_0_0x1_1_1x1_1_1
+}
+
+%triton (param_1: f32[16,8], param_2: f32[8,4]) -> f32[16,4] {
+  %param_1 = f32[16,8]{1,0} parameter(0)
+  %param_2 = f32[8,4]{1,0} parameter(1)
+  ROOT %dot.1 = f32[16,4]{1,0} dot(%param_1, %param_2), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+ENTRY %main (x: f32[2,8,4,4], w: f32[8,8,4,4]) -> f32[2,8,6,6] {
+  %x = f32[2,8,4,4]{3,2,1,0} parameter(0)
+  %w = f32[8,8,4,4]{3,2,1,0} parameter(1)
+  %fusion = f32[2,8,9,9]{3,2,1,0} fusion(%x), kind=kLoop, calls=%fused
+  %pad.2 = f32[2,8,5,4]{3,2,1,0} pad(%x, %c), padding=0_0x0_0x0_1x0_-1
+  %cudnn-conv = (f32[2,8,6,6]{3,2,1,0}, u8[0]{0}) custom-call(%fusion, %w), window={size=4x4}, dim_labels=bf01_oi01->bf01, custom_call_target="__cudnn$convForward", backend_config={"algo_id":"-1"}
+  %cudnn-conv.1 = (f32[8,8,4,4]{3,2,1,0}, u8[0]{0}) custom-call(%x, %x), window={size=4x4 stride=2x2}, custom_call_target="__cudnn$convBackwardFilter"
+  %gemm = (f32[16,4]{1,0}, s8[64]{0}) custom-call(%a, %b), custom_call_target="__cublas$gemm"
+  %triton_gemm = f32[16,4]{1,0} fusion(%a, %b), kind=kCustom, calls=%triton, backend_config={"kind":"__triton_nested_gemm_fusion"}
+  ROOT %get-tuple-element = f32[2,8,6,6]{3,2,1,0} get-tuple-element(%cudnn-conv), index=0
+}
+"""  # noqa: E501
+
+TPU = """\
+%fused (p: bf16[16,128,16,16]) -> bf16[16,64,32,32] {
+  %p = bf16[16,128,16,16]{1,3,2,0:T(8,128)(2,1)} parameter(0)
+  ROOT %conv = bf16[16,64,32,32]{1,0,3,2:T(8,128)(2,1)} convolution(%p, %p.1), window={size=4x4 pad=2_2x2_2 lhs_dilate=2x2 rhs_reversal=1x1}, dim_labels=bf01_io01->bf01
+}
+
+%plain (p: bf16[8,8]) -> bf16[8,8] {
+  ROOT %dot = bf16[8,8]{1,0} convolution(%p.2, %p.3), dim_labels=bf_io->bf, backend_config={"window_config":{"estimated_cycles":"7"}}
+}
+
+ENTRY %main.1 (x.1: bf16[16,128,16,16]) -> bf16[16,64,32,32] {
+  %copy-start = (bf16[8]{0:T(256)(128)(2,1)S(1)}, bf16[8]{0:T(256)}, u32[]{:S(2)}) copy-start(%w.1), backend_config={"flag_configs":[]}
+  %fusion = bf16[16,64,32,32]{1,0,3,2:T(8,128)(2,1)S(1)} fusion(%x.1), kind=kOutput, calls=%fused, backend_config={"window_config":{"estimated_cycles":"36700","iteration_bounds":["1"]}}
+  %reshape = bf16[8,8]{1,0:T(8,128)(2,1)} reshape(%fusion.1), backend_config={"flag_configs":[]}
+  %while = (s32[], bf16[8,8]{1,0}) while(%tuple), condition=%less, body=%plain
+  ROOT %copy.2 = bf16[16,64,32,32]{1,3,2,0:T(8,128)(2,1)} copy(%fusion), backend_config={"window_config":{"estimated_cycles":"30242"}}
+}
+"""  # noqa: E501
+
+
+def reading(calls=None, **others):
+    """A reading in which all else is zero."""
+    zeros = dict.fromkeys((f.name for f in dataclasses.fields(Reading)[1:]), 0)
+    return Reading(calls=calls or {}, **(zeros | others))
+
+
+def batch(target, readings):
+    rows = {row: LAYERS[row] for cells in readings.values() for row in cells}
+    choices = {row: dict.fromkeys(readings, "phases") for row in rows}
+    return Batch(
+        target=TARGETS[target],
+        dtype="float32",
+        layout="first",
+        layers=rows,
+        readings=readings,
+        choices=choices,
+    )
+
+
+# Text ---------------------------------------------------------------------------------
+
+
+def test_instructions_of_all_computations_are_found():
+    found = list(hlo.instructions(GPU))
+    assert [i.opcode for i in found if not i.in_entry] == [
+        *("parameter", "constant", "pad"),
+        *("parameter", "parameter", "dot"),
+    ]
+    assert [i.opcode for i in found if i.in_entry] == [
+        *("parameter", "parameter", "fusion", "pad"),
+        *("custom-call", "custom-call", "custom-call", "fusion", "get-tuple-element"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("type", "opcode", "size"),
+    [
+        ("f32[]", "constant", 4),
+        ("bf16[16,64,3]{2,1,0:T(8,128)(2,1)S(1)}", "copy", 2 * 16 * 64 * 3),
+        ("(f32[2,3]{1,0}, u8[0]{0})", "custom-call", 24),
+        ("(bf16[8]{0:T(256)(128)(2,1)S(1)}, u32[]{:S(2)})", "copy-start", 16),
+        ("((f32[4]{0}), /*index=1*/s32[])", "while", 16),
+        ("token[]", "after-all", 0),
+    ],
+)
+def test_types_are_told_from_opcodes(type, opcode, size):
+    (found,) = hlo.instructions(f"  ROOT %name.1-2 = {type} {opcode}(%a, %b), rest=1")
+    assert (found.type, found.opcode, found.bytes) == (type, opcode, size)
+    assert found.rest == "%a, %b), rest=1"
+
+
+def test_what_is_no_instruction_is_passed_over():
+    text = 'FileNames\n1 "a = b c(d)"\n\n%region (a: f32[]) -> f32[] {\n}\n'
+    assert list(hlo.instructions(text)) == []
+
+
+# Readings -----------------------------------------------------------------------------
+
+
+def test_a_gpu_program_is_read():
+    assert read(GPU, 5) == reading(
+        {"convBackwardFilter": 1, "convForward": 1, "gemm": 2},
+        inflated_bytes=2 * 8 * 9 * 9 * 4,
+        temporary_bytes=5,
+    )
+
+
+def test_a_tpu_program_is_read():
+    assert read(TPU, 0) == reading(
+        {"convolution": 2},
+        dilated=1,
+        loops=1,
+        cycles=66942,
+        copy_cycles=30242,
+        unestimated_bytes=2 * 8 * 8,
+    )
+
+
+@pytest.mark.parametrize(
+    ("padding", "inflated"),
+    [("0_0x1_1", False), ("0_0_0x1_-1_0", False), ("0_0_0x-1_0_1", True)],
+)
+def test_only_zeros_between_elements_inflate(padding, inflated):
+    text = f"  %pad = f32[4]{{0}} pad(%x, %zero), padding={padding}, metadata={{}}"
+    assert read(text, 0).inflated_bytes == (16 if inflated else 0)
+
+
+@pytest.mark.parametrize(
+    ("window", "dilated"),
+    [
+        ("size=4x4 lhs_dilate=2x2", 1),
+        ("size=4x4 lhs_dilate=1x2", 1),
+        ("size=4 lhs_dilate=1", 0),
+        ("size=4x4 rhs_dilate=2x2", 0),
+    ],
+)
+def test_a_dilated_input_is_noticed(window, dilated):
+    text = f"  %c = f32[4]{{0}} convolution(%x, %w), window={{{window}}}"
+    assert read(text, 0).dilated == dilated
+
+
+# What is made of them -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("calls", "others", "map_name", "verdicts"),
+    [
+        ({"convBackwardInput": 1}, {}, "forward", (True, False)),
+        ({"convBackwardInput": 1}, {"inflated_bytes": 8}, "forward", (False, False)),
+        ({"convBackwardInput": 1, "gemm": 1}, {}, "forward", (False, False)),
+        ({"convBackwardInput": 4}, {}, "forward", (False, False)),
+        ({"convForward": 1}, {}, "input-gradient", (True, False)),
+        ({"convForward": 1}, {}, "weight-gradient", (False, False)),
+        ({"gemm": 1}, {}, "weight-gradient", (False, True)),
+        ({"gemm": 3}, {}, "training", (False, True)),
+        ({}, {}, "forward", (False, False)),
+    ],
+)
+def test_wanted_calls(calls, others, map_name, verdicts):
+    found = reading(calls, **others)
+    both = (matching.matches(found, map_name), matching.is_gemm(found, map_name))
+    assert both == verdicts
+
+
+def test_every_map_has_wanted_calls():
+    assert set(matching.WANTED) == set(MAPS)
+
+
+def test_calls_in_short():
+    calls = {"convBiasActivationForward": 1, "convForward": 2, "gemm": 1}
+    assert matching.short(calls) == "3 fprop + gemm"
+    assert matching.short({}) == "no call"
+
+
+def test_gpu_tables():
+    dgrad, gemm = {"convBackwardInput": 1}, {"gemm": 1}
+    text = "\n".join(
+        gpu_tables.tables(
+            batch(
+                "gpu",
+                {
+                    "forward": {
+                        "dcgan-up": {
+                            "auto": reading(dgrad, temporary_bytes=2**20),
+                            "native": reading(dgrad, inflated_bytes=2**21),
+                        },
+                        "unet-up": {"auto": reading(gemm)},
+                        "grouped-8": {"auto": reading(dgrad, inflated_bytes=2**20)},
+                    }
+                },
+            )
+        )
+    )
+    for line in (
+        "| Forward | 1 + 1 of 2 | 0 + 0 of 1 |",  # the wanted calls
+        "| Forward | 1 of 3 | 1 of 1 |",  # zeros
+        "| Forward | grouped-8 | phases | dgrad (0.0), zeros 1.0 |",  # auto's exception
+        "| dcgan-up | phases | dgrad (1.0) | dgrad (0.0), zeros 2.0 |",
+        "| unet-up | phases | gemm (0.0) |  |",
+    ):
+        assert line in text
+
+
+def test_tpu_tables():
+    cycles = {"auto": 1100, "native": 2000, "phases": 1000, "gather": 4000}
+    text = "\n".join(
+        tpu_tables.tables(
+            batch(
+                "tpu",
+                {
+                    "forward": {
+                        "dcgan-up": {f: reading(cycles=n) for f, n in cycles.items()},
+                        "unet-up": {
+                            "auto": reading(cycles=1000, unestimated_bytes=3 * 2**20),
+                            "native": reading(cycles=500),
+                            "phases": reading(cycles=1000),
+                            "gather": reading(cycles=1, loops=1),
+                        },
+                    }
+                },
+            )
+        )
+    )
+    for line in (
+        "| Forward | best lowering | 2 | 1.05 | 1.10 | dcgan-up |",
+        "| Forward | native | 2 | 1.05 | 2.00 | unet-up |",
+        "| Forward | best of all | 2 | 1.48 | 2.00 | unet-up |",
+        "| Forward | dcgan-up | phases | phases | 1.10 | 0.0 | 0.0 |",  # auto is behind
+        "| Forward | unet-up | phases | native | 2.00 | 3.0 | 0.0 |",
+        "| dcgan-up | phases | phases | 0.0 | 0.0 | 2.0 | 0.55 | 0.50 | 2.00 |",
+        "| unet-up | phases | native | 3.0 | 0.0 | 0.5 | 2.00 | 2.00 |  |",
+    ):
+        assert line in text
+
+
+# Programs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("map_name", MAPS)
+@pytest.mark.parametrize("row", ["dcgan-up", "grouped-8", "nnunet-3d"])
+def test_all_forms_are_of_the_same_program(row, map_name, layout):
+    layer = LAYERS[row]
+    form = Form(layer=layer, layout=layout, dtype="bfloat16", platform="tpu")
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    arguments = form.arguments(here)
+    tasks = {name: MAPS[map_name](form.forward(name)) for name in form.serving()}
+    shapes = {name: jax.eval_shape(task, *arguments) for name, task in tasks.items()}
+    assert {"auto", "native", "phases"} <= set(shapes) <= set(FORMS)
+    g, x, w, b = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arguments)
+    expected = {
+        "forward": g,
+        "input-gradient": x,
+        "weight-gradient": w,
+        "training": (g, (x, w, b)),
+    }
+    assert all(found == expected[map_name] for found in shapes.values())
+
+
+def compiled(target, row, dtype, layout, forms):
+    """Map -> form -> reading of a layer."""
+    if missing := TARGETS[target].missing():
+        pytest.skip(f"not installed: {', '.join(missing)}; `make test-aot` installs it")
+    options = Options(
+        target=target, rows=(row,), forms=forms, dtypes=(dtype,), layouts=(layout,)
+    )
+    (found,) = batches(options, TARGETS[target].place())
+    assert found.failures == {}
+    return options, found, {name: cells[row] for name, cells in found.readings.items()}
+
+
+@pytest.mark.parametrize(
+    ("row", "dtype", "layout"),
+    [
+        ("dcgan-up", "float32", "first"),
+        ("dcgan-up", "bfloat16", "last"),
+        ("dcgan-up", "float16", "first"),
+        ("hifigan-3", "float32", "last"),
+        ("jax-31662-3d", "bfloat16", "first"),
+    ],
+)
+def test_on_a_gpu_all_maps_are_cudnns_own(row, dtype, layout):
+    *_, cells = compiled("gpu", row, dtype, layout, ("auto", "gather"))
+    for map_name, readings in cells.items():
+        assert matching.matches(readings["auto"], map_name), map_name
+        assert not matching.matches(readings["gather"], map_name), map_name  # canary
+
+
+def test_a_tpus_compiler_makes_estimates():
+    *_, cells = compiled("tpu", "dcgan-up", "bfloat16", "first", ("auto", "native"))
+    assert set(cells) == set(MAPS)
+    for readings in cells.values():
+        assert all(0 < r.copy_cycles < r.cycles for r in readings.values())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_result_says_with_what_it_was_compiled(target, tmp_path):
+    options, batch, _ = compiled(target, "dcgan-head", "float32", "first", ("auto",))
+    files = as_result(batch, options).write(tmp_path)
+    text, data = files[0].read_text(), json.loads(files[1].read_text())
+    assert set(data["readings"]) == set(MAPS)
+    for package, version in TARGETS[target].versions().items():
+        assert data["environment"][package] == version
+        assert f"{package} {version}" in text
+
+
+# The command line ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "the following arguments are required: --target"),
+        ("--target abacus", "argument --target: invalid choice: 'abacus'"),
+        ("--target gpu --rows abacus", "--rows: 'abacus' is none of dcgan-head"),
+        ("--target gpu --maps abacus", "--maps: 'abacus' is none of forward"),
+        ("--target gpu --lowerings abacus", "'abacus' is none of auto, native"),
+        ("--target gpu --dtype float64", "'float64' is none of"),
+        ("--target tpu --dtype float16", "TPU v5e does not compute in float16"),
+        ("--target gpu --layouts abacus", "--layouts: 'abacus' is none of first, last"),
+    ],
+)
+def test_an_error_says_what_there_is(capsys, arguments, message):
+    with pytest.raises(SystemExit) as exit:
+        benchmarks.aot.__main__.main(arguments.split())
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_only_a_whole_result_replaces_the_last_one():
+    every = tuple(LAYERS)
+    assert Options(target="gpu", rows=every).whole
+    assert not Options(target="gpu", rows=every[1:]).whole
+    assert not Options(target="gpu", rows=every, maps=("forward",)).whole
+    assert not Options(target="gpu", rows=every, forms=("auto",)).whole

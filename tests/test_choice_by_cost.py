@@ -1,0 +1,212 @@
+"""On a CPU the choice has the least cost, whatever the rates are.
+
+Each test sets rates of its own, nearly all of them zero, so that the right choice is
+plain: nothing here depends on what was measured.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jconvt import _choice, _cost
+from jconvt._choice import best_variant, candidates, choose, has_fast_convolutions
+from jconvt._cost import FEATURES, features, fits, seconds
+from jconvt._geometry import Geometry
+from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._problem import Problem, Slot, Work
+
+# Convolutions of this type run in plain loops, whose rate keeps them out of the way.
+DTYPE = np.dtype(np.float64)
+NO_LOOPS = {"looped": 1e6}
+
+
+def problem(n=8, batch=2, rank=2, channels=(32, 16), first=True, groups=1):
+    """A kernel of 4, stride 2 and a crop of 1 on every axis."""
+    geometry = Geometry(
+        kernel_size=(4,) * rank,
+        stride=(2,) * rank,
+        dilation=(1,) * rank,
+        crop=((1, 1),) * rank,
+        groups=groups,
+    )
+    return Problem(
+        geometry=geometry,
+        batch=batch,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        size=(n,) * rank,
+        itemsize=DTYPE.itemsize,
+        features_first=first,
+    )
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """Sets the rates of each map: those that are not given are zero."""
+
+    def set_to(forward, input_gradient, weight_gradient):
+        given = (forward, input_gradient, weight_gradient)
+        for slot, found in zip(Slot, given, strict=True):
+            assert set(found) <= set(FEATURES)
+            values = tuple(found.get(name, 0) for name in FEATURES)
+            monkeypatch.setitem(_cost.RATES, slot, values)
+        _choice._cheapest.cache_clear()
+
+    yield set_to
+    _choice._cheapest.cache_clear()
+
+
+def chosen(layer):
+    return [choose(slot, "cpu", layer, DTYPE, static=True) for slot in Slot]
+
+
+def count(name, slot, layer, work):
+    return dict(zip(FEATURES, features(slot, layer, work, False), strict=True))[name]
+
+
+def test_each_map_has_the_least_of_its_own_cost(rates):
+    names = ("multiply_adds", "calls", "prepared")
+    rates(*({name: 1} | NO_LOOPS for name in names))
+    layer = problem()
+    found = chosen(layer)
+    assert len(set(found)) == 3
+    for slot, name, formulation in zip(Slot, names, found, strict=True):
+        works = candidates(slot, layer, DTYPE)
+        counts = {
+            f: count(name, slot, layer, work)
+            for f, work in works.items()
+            if not work.convolved
+        }
+        assert counts[formulation] == min(counts.values()) < max(counts.values())
+
+
+# What two maps of one formulation share is paid once ----------------------------------
+
+
+def test_patches_are_shared_by_output_and_weight_gradient(rates):
+    """Alone the weight gradient would take a lowering that gathers nothing."""
+    rates(
+        {"multiply_adds": 1} | NO_LOOPS,
+        {"calls": 1} | NO_LOOPS,
+        {"gathered": 1, "multiply_adds": 1e-3} | NO_LOOPS,
+    )
+    forward, _, weight = chosen(problem())
+    assert forward == weight
+    assert forward.lowering == "winograd"
+
+
+def test_kernels_are_shared_by_output_and_input_gradient(rates):
+    """Alone the input gradient would take a weight as given."""
+    rates(
+        {"multiply_adds": 1} | NO_LOOPS,
+        {"prepared": 1, "multiply_adds": 1e-3} | NO_LOOPS,
+        {"calls": 1} | NO_LOOPS,
+    )
+    forward, input_, _ = chosen(problem())
+    assert forward == input_
+    assert forward.lowering == "winograd"
+
+
+def test_parts_of_the_cotangent_are_shared_by_the_gradients(rates):
+    """Alone the weight gradient would take features last, which are not strided."""
+    rates(
+        {"calls": 1} | NO_LOOPS,
+        {"transposed": 1} | NO_LOOPS,
+        {"strided": 1, "transposed": 1e-3} | NO_LOOPS,
+    )
+    _, input_, weight = chosen(problem())
+    assert input_ == weight
+    assert weight.variant.first
+
+
+def test_temporaries_of_the_output_press_on_gradients_that_do_not_share_them(rates):
+    """The input gradient takes many GEMMs rather than temporaries of its own."""
+    rates(
+        {"multiply_adds": 1} | NO_LOOPS,
+        {"calls": 1} | NO_LOOPS,
+        {"pressure": 1},
+    )
+    layer = problem(n=64, batch=4)
+    forward, input_, _ = chosen(layer)
+    work = candidates(Slot.FORWARD, layer, DTYPE)[forward]
+    assert count("pressure", Slot.FORWARD, layer, work) > 0
+    assert work.calls > 1
+    assert input_ == forward
+
+
+# What is offered ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_nothing_is_offered_that_outgrows_the_memory_budget(slot):
+    layer = problem(n=32, batch=1, rank=3, channels=(64, 64))
+    offered = candidates(slot, layer, DTYPE)
+    assert all(fits(layer, work) for work in offered.values())
+    row = LOWERINGS["overlap_add"]
+    for variant in row.variants(layer):
+        assert not fits(layer, row.work(layer, variant, slot))
+        assert _choice.Formulation("overlap_add", variant) not in offered
+
+
+@pytest.mark.parametrize(
+    ("slot", "groups", "rank", "dtype", "fast"),
+    [
+        (Slot.FORWARD, 1, 2, np.float32, True),
+        (Slot.FORWARD, 1, 1, jnp.bfloat16, True),
+        (Slot.INPUT_GRADIENT, 1, 2, np.float16, True),
+        (Slot.WEIGHT_GRADIENT, 1, 2, np.float32, False),
+        (Slot.FORWARD, 2, 2, np.float32, False),
+        (Slot.FORWARD, 1, 3, np.float32, False),
+        (Slot.FORWARD, 1, 2, np.float64, False),
+        (Slot.FORWARD, 1, 2, np.complex64, False),
+        (Slot.FORWARD, 1, 2, np.int32, False),
+    ],
+)
+def test_where_convolutions_are_fast(slot, groups, rank, dtype, fast):
+    layer = problem(rank=rank, groups=groups)
+    assert has_fast_convolutions(slot, layer.geometry, np.dtype(dtype)) == fast
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
+@pytest.mark.parametrize("lowering", ["gather", "winograd", "overlap_add"])
+def test_a_named_lowering_has_its_cheapest_variant(rates, lowering, first):
+    rates(*[{"transposed": 1}] * 3)
+    for slot in Slot:
+        found = best_variant(slot, lowering, problem(first=first))
+        assert found.lowering == lowering
+        assert found.variant.first == first
+
+
+# The model ----------------------------------------------------------------------------
+
+
+def test_each_term_is_its_rate_times_its_count(rates):
+    rates({"multiply_adds": 2, "calls": 3}, {"transposed": 5}, {"fixed": 7})
+    work = Work(multiply_adds=10, lanes=16, calls=2, transposed=4)
+    nanoseconds = [1e9 * seconds(slot, problem(), work, False) for slot in Slot]
+    np.testing.assert_allclose(nanoseconds, [2 * 16 + 3 * 2, 5 * 4, 7])
+
+
+def test_convolutions_cost_by_their_path(rates):
+    rates(*[{"multiply_adds": 1, "convolved": 2, "looped": 3, "fixed": 5}] * 3)
+    work, layer = Work(convolved=10, lanes=16), problem(groups=2)
+    for fast, expected in ((True, 2 * 16), (False, 3 * 16 * 2)):
+        found = 1e9 * seconds(Slot.FORWARD, layer, work, fast)
+        np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize(("groups", "batches"), [(1, 0), (4, 8)])
+def test_gemms_of_single_groups_are_counted(rates, groups, batches):
+    rates(*[{"batches": 1}] * 3)
+    found = 1e9 * seconds(Slot.FORWARD, problem(groups=groups), Work(calls=2), False)
+    np.testing.assert_allclose(found, batches)
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_only_large_temporaries_press(rates, slot):
+    """Small ones are kept from run to run."""
+    rates(*[{"pressure": 1}] * 3)
+    for temporary, pressing in ((2**10, 0), (2**30, 2**30)):
+        work = Work(temporary=temporary)
+        found = 1e9 * seconds(slot, problem(), work, False)
+        np.testing.assert_allclose(found, pressing)

@@ -1,0 +1,155 @@
+"""The counts that choices rest on are those of the traced programs."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cases import Case
+from formulations import (
+    LAYOUTS,
+    WITH_VARIANTS,
+    one_map,
+    problem_for,
+    serves,
+    variants_of,
+)
+from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._problem import Slot
+from programs import Dot, dots
+
+CASES = [
+    Case("k4_s2_p1", (5,), (4,), stride=2, padding=1),
+    Case("k3_s1", (18,), (3,), channels=(3, 17)),
+    Case("k5_s2_p1_groups", (4,), (5,), 2, 1, groups=2, channels=(4, 6)),
+    Case("k9_s4_p2", (3,), (9,), stride=4, padding=2, channels=(5, 1)),
+    Case("k2_s4_holes", (3,), (2,), 4, 1, output_padding=1),
+    Case("k3_s2_d3", (4,), (3,), stride=2, padding=2, dilation=3),
+    Case("depthwise", (4,), (5,), 2, 1, groups=3, channels=(3, 3)),
+    Case("crop_taps", (1,), (7,), stride=2, padding=((3, 2),)),
+    Case("2d_blocks", (3, 2), (2, 2), stride=2),
+    Case("2d_k4_s2_p1", (3, 2), (4, 4), stride=2, padding=1),
+    Case("2d_long_by_short", (2, 3), (7, 3), stride=(2, 1), padding=((4, 1), (1, 0))),
+    Case("2d_groups", (2, 3), (4, 3), (2, 3), (1, 1), groups=2, channels=(4, 2)),
+    Case("3d", (2, 1, 3), (2, 1, 3), (1, 2, 2), (0, 0, 1), channels=(2, 3)),
+]
+# Where the only patch is the input, with blocks early or not.
+AS_IT_IS = [("2d_blocks", False), ("k2_s4_holes", True)]
+EVERY = [
+    pytest.param(lowering, case, kind, id=f"{lowering}-{case}-{kind}")
+    for case, kind in zip(CASES, itertools.cycle(LAYOUTS), strict=False)
+    for lowering in WITH_VARIANTS
+    if serves(lowering, case)
+]
+
+
+def works(lowering, case, kind, slot):
+    """Each variant with its counts."""
+    problem = problem_for(case, kind)
+    for name, variant in variants_of(lowering, case, kind).items():
+        yield name, variant, LOWERINGS[lowering].work(problem, variant, slot)
+
+
+def whole_vectors(n):
+    """Lanes of `n` numbers in vectors of 16."""
+    return 16 * -(-n // 16)
+
+
+def check_gemms(work, found, name):
+    assert work.calls == len(found), name
+    assert work.multiply_adds == sum(dot.multiply_adds for dot in found), name
+    elements = sum(dot.left + dot.right + dot.result for dot in found)
+    assert work.operands == elements, name
+
+
+@pytest.mark.parametrize(("lowering", "case", "kind"), EVERY)
+def test_counts_of_the_output(lowering, case, kind):
+    """Positions stand in the columns with features first, else in the rows."""
+    for name, variant, work in works(lowering, case, kind, Slot.FORWARD):
+        function, operands = one_map(Slot.FORWARD, lowering, case, variant, kind)
+        with jax.enable_x64(True):
+            found = dots(function, *operands)
+        check_gemms(work, found, name)
+        assert work.convolved == 0, name
+        assert work.lanes == sum(
+            dot.batch * dot.rows * dot.inner * whole_vectors(dot.columns)
+            for dot in found
+        ), name
+        lefts, rights = (sum(getattr(d, of) for d in found) for of in ("left", "right"))
+        patches, kernels = (rights, lefts) if variant.first else (lefts, rights)
+        as_it_is = lowering == "overlap_add" or (case.name, variant.early) in AS_IT_IS
+        assert work.gathered == (0 if as_it_is else patches), name
+        assert work.prepared == (0 if variant.as_given else kernels), name
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+@pytest.mark.parametrize("lowering", WITH_VARIANTS)
+def test_features_in_another_order_are_moved(lowering, kind):
+    """Input and output pass through memory once more."""
+    (case,) = (case for case in CASES if case.name == "2d_k4_s2_p1")
+    problem = problem_for(case, kind)
+    for name, variant, work in works(lowering, case, kind, Slot.FORWARD):
+        moved = problem.inputs + problem.outputs
+        same = variant.first == (kind == "first")
+        assert work.transposed == (0 if same else moved), name
+
+
+@pytest.mark.parametrize("slot", [Slot.INPUT_GRADIENT, Slot.WEIGHT_GRADIENT])
+@pytest.mark.parametrize(("lowering", "case", "kind"), EVERY)
+def test_counts_of_the_gradients(lowering, case, kind, slot):
+    """A transpose of a GEMM is a GEMM of the same sizes in other roles."""
+    for name, variant, work in works(lowering, case, kind, slot):
+        function, operands = one_map(slot, lowering, case, variant, kind)
+        with jax.enable_x64(True):
+            check_gemms(work, dots(function, *operands), name)
+
+
+@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("lowering", WITH_VARIANTS)
+def test_temporaries_are_of_the_right_order(lowering, slot):
+    """XLA's own count of them, which also depends on what it fuses and reuses."""
+    case = Case("k4_s2", (64,), (4,), stride=2, padding=1, channels=(32, 16))
+    for name, variant, work in works(lowering, case, "first", slot):
+        function, operands = one_map(slot, lowering, case, variant)
+        with jax.enable_x64(True):
+            program = jax.jit(function).lower(*operands).compile()
+        elements = program.memory_analysis().temp_size_in_bytes / 8
+        assert work.temporary / 4 < elements < work.temporary * 4, name
+
+
+def test_every_product_is_counted_where_none_is_wasted():
+    """Blocks of whole strides, none cropped: what is executed is what is useful."""
+    (case,) = (case for case in CASES if case.name == "2d_blocks")
+    problem = problem_for(case)
+    for lowering in ("gather", "overlap_add"):
+        for _, _, work in works(lowering, case, "first", Slot.FORWARD):
+            assert work.executed == problem.useful
+
+
+def test_taps_that_reach_no_output_are_left_out():
+    """One element and 7 taps, 3 of them cropped at one end and 2 at the other."""
+    (case,) = (case for case in CASES if case.name == "crop_taps")
+    inputs, outputs = case.channels
+    for name, _, work in works("overlap_add", case, "first", Slot.FORWARD):
+        assert work.executed == case.batch * inputs * outputs * 2, name
+
+
+def test_products_are_found():
+    """The canary: a GEMM, one of three groups in a call, one more in a call of that."""
+
+    @jax.jit
+    def inner(a, b):
+        return a @ b
+
+    @jax.jit
+    def outer(a, b):
+        return jnp.einsum("gij,gjk->gik", a, b), inner(a[0].T, a[0])
+
+    def function(a, b):
+        return outer(a, b), b[0] @ b[0].T
+
+    found = dots(function, np.ones((3, 4, 5)), np.ones((3, 5, 7)))
+    assert sorted(found) == [Dot(1, 5, 5, 4), Dot(1, 5, 5, 7), Dot(3, 4, 7, 5)]
+    assert [dot.multiply_adds for dot in sorted(found)] == [100, 175, 420]
