@@ -32,7 +32,7 @@ def apply(
     made: Role, one: jax.Array, other: jax.Array, plan: Plan, shape: Shape
 ) -> jax.Array:
     """The map that makes one of the arrays, of `shape`, out of the other two."""
-    return _PRIMITIVES[made].bind(one, other, plan=plan, shape=shape)
+    return PRIMITIVES[made].bind(one, other, plan=plan, shape=shape)
 
 
 def is_plain(*arrays: jax.Array) -> bool:
@@ -134,4 +134,4 @@ def _primitive(made: Role) -> Primitive:
     return primitive
 
 
-_PRIMITIVES: dict[Role, Primitive] = {role: _primitive(role) for role in Role}
+PRIMITIVES: dict[Role, Primitive] = {role: _primitive(role) for role in Role}

@@ -21,6 +21,7 @@ from jax.extend.core import primitives
 
 import jconvt
 from jconvt._lowerings import LOWERINGS
+from jconvt._primitive import PRIMITIVES
 
 PACKAGE = str(Path(jconvt.__file__).parent)
 
@@ -70,12 +71,13 @@ def assert_ours(error):
 
 @pytest.fixture
 def nothing_bound(monkeypatch):
-    """No convolution and no product may be traced."""
+    """No convolution and no product may be traced, and none of ours."""
 
     def bind(*args, **params):
         raise AssertionError("traced before the check")
 
-    for primitive in (primitives.conv_general_dilated_p, primitives.dot_general_p):
+    theirs = (primitives.conv_general_dilated_p, primitives.dot_general_p)
+    for primitive in (*theirs, *PRIMITIVES.values()):
         monkeypatch.setattr(primitive, "bind", bind)
 
 

@@ -35,6 +35,7 @@ CASES = [
     Case("2d_groups", (2, 3), (4, 3), (2, 3), (1, 1), groups=2, channels=(4, 2)),
     Case("3d", (2, 1, 3), (2, 1, 3), (1, 2, 2), (0, 0, 1), channels=(2, 3)),
 ]
+BY_NAME = {case.name: case for case in CASES}
 # Where the only patch is the input, with blocks early or not.
 AS_IT_IS = [("2d_blocks", False), ("k2_s4_holes", True)]
 EVERY = [
@@ -88,7 +89,7 @@ def test_counts_of_the_output(lowering, case, kind):
 @pytest.mark.parametrize("lowering", WITH_VARIANTS)
 def test_features_in_another_order_are_moved(lowering, kind):
     """Input and output pass through memory once more."""
-    (case,) = (case for case in CASES if case.name == "2d_k4_s2_p1")
+    case = BY_NAME["2d_k4_s2_p1"]
     problem = problem_for(case, kind)
     for name, variant, work in works(lowering, case, kind, Slot.FORWARD):
         moved = problem.inputs + problem.outputs
@@ -121,7 +122,7 @@ def test_temporaries_are_of_the_right_order(lowering, slot):
 
 def test_every_product_is_counted_where_none_is_wasted():
     """Blocks of whole strides, none cropped: what is executed is what is useful."""
-    (case,) = (case for case in CASES if case.name == "2d_blocks")
+    case = BY_NAME["2d_blocks"]
     problem = problem_for(case)
     for lowering in ("gather", "overlap_add"):
         for _, _, work in works(lowering, case, "first", Slot.FORWARD):
@@ -130,7 +131,7 @@ def test_every_product_is_counted_where_none_is_wasted():
 
 def test_taps_that_reach_no_output_are_left_out():
     """One element and 7 taps, 3 of them cropped at one end and 2 at the other."""
-    (case,) = (case for case in CASES if case.name == "crop_taps")
+    case = BY_NAME["crop_taps"]
     inputs, outputs = case.channels
     for name, _, work in works("overlap_add", case, "first", Slot.FORWARD):
         assert work.executed == case.batch * inputs * outputs * 2, name
