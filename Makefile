@@ -5,6 +5,7 @@ ARGS ?=
 
 VENV := .venv
 LOWEST_VENV := .venv-lowest
+AOT_VENV := .venv-aot-
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 # Versions stand in pyproject.toml alone; these two read them there.
@@ -20,6 +21,7 @@ PYTEST := -m pytest -n auto --maxprocesses=8
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-parity test-lowest bench bench-quick lint format notebooks clean
+.PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -44,6 +46,16 @@ bench: $(VENV)/.bench ## race jconvt against PyTorch, ONNX Runtime, Flax, ... (A
 bench-quick: $(VENV)/.bench ## the race over a few layers, in about two minutes
 	$(VENV)/bin/python -m benchmarks --quick $(ARGS)
 
+aot: aot-gpu aot-tpu ## compile the layers for an H100 and a TPU that are not here, and read
+
+aot-gpu aot-tpu: aot-%: $(AOT_VENV)%/.setup
+	$(AOT_VENV)$*/bin/python -m benchmarks.aot --target $* $(ARGS)
+
+test-aot: test-aot-gpu test-aot-tpu ## run the tests that compile for them
+
+test-aot-gpu test-aot-tpu: test-aot-%: $(AOT_VENV)%/.setup
+	$(AOT_VENV)$*/bin/python -m pytest tests/test_aot.py $(ARGS)
+
 lint: $(VENV)/.lint ## check format, style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -57,7 +69,7 @@ notebooks: setup ## execute every notebook
 	$(if $(wildcard notebooks/*.ipynb),$(VENV)/bin/python $(PYTEST) --nbmake notebooks $(ARGS))
 
 clean: ## remove everything that these targets made
-	rm -rf $(VENV) $(LOWEST_VENV) build dist .hypothesis
+	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu build dist .hypothesis
 	rm -rf .pytest_cache .ruff_cache tests/.ruff_cache
 	find jconvt tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -88,4 +100,11 @@ $(VENV)/.bench: $(VENV)/.parity
 $(LOWEST_VENV)/.setup: pyproject.toml
 	$(PYTHON) -m venv --clear $(LOWEST_VENV)
 	$(LOWEST_VENV)/bin/python $(PIP_INSTALL) $(LOWEST) --editable '.[test]'
+	@touch $@
+
+$(AOT_VENV)%/.setup: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
+		{ echo "this needs Python 3.12 or newer, as in: make aot PYTHON=python3.13"; false; }
+	$(PYTHON) -m venv --clear $(AOT_VENV)$*
+	$(AOT_VENV)$*/bin/python $(PIP_INSTALL) --editable '.[test,aot-$*]'
 	@touch $@

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from jconvt._lowerings._cuts import Cut, combinations_of, cut_axes
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled, regrouped
 
 PATCH_BYTES = 8 * 2**20
 """Patches of more than this are made and multiplied in parts."""
@@ -64,8 +64,9 @@ def work_of_patches(
         gathered=gathered,
         joined=joined,
         strided=strided,
-        # Their channels lie between those of other groups.
-        regrouped=gathered + made if groups > 1 and not variant.first else 0,
+        regrouped=0
+        if variant.first
+        else regrouped(problem, gathered) + regrouped(problem, made, of_output=True),
         transposed=0 if variant.first == problem.features_first else moved,
         prepared=kernels,
         calls=calls,

@@ -91,7 +91,7 @@ class Work:
       reordered: elements of products moved between taps last and channels last.
       strided: of those gathered, joined or added, elements whose neighbours in memory
         are not neighbours.
-      regrouped: elements moved between groups apart and groups side by side.
+      regrouped: runs of neighbours moved between groups apart and side by side.
       transposed: elements moved between features first and features last.
       prepared: elements of kernels written.
       calls: GEMMs and convolutions.
@@ -145,6 +145,13 @@ class Work:
 def filled(n: int) -> int:
     """`n` lanes as whole vectors: of 16 floats, in registers of 512 bits."""
     return -(-n // 16) * 16
+
+
+def regrouped(problem: Problem, elements: int, *, of_output: bool = False) -> int:
+    """Runs of channels of one group, which stand between those of other groups."""
+    groups = problem.geometry.groups
+    channels = problem.out_channels if of_output else problem.in_channels
+    return 0 if groups == 1 else elements // min(channels // groups, 8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,14 @@ from jconvt._lowerings._common import Lowering, pad
 from jconvt._lowerings._cuts import Cut
 from jconvt._lowerings._fence import fenced
 from jconvt._lowerings._joins import concatenate, interleave, zeros_like_residues
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
+from jconvt._lowerings._problem import (
+    Problem,
+    Slot,
+    Variant,
+    Work,
+    filled,
+    regrouped,
+)
 from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
 from jconvt._numerics import Numerics
 
@@ -226,7 +233,9 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     joined = made + problem.outputs
     groups = problem.geometry.groups
     zipped = variant.first and problem.geometry.stride[-1:] > (1,)
-    apart = problem.inputs + made if groups > 1 and not variant.first else 0
+    apart = regrouped(problem, problem.inputs) + regrouped(
+        problem, made, of_output=True
+    )
     moved = problem.inputs + problem.outputs
     features = problem.out_channels // groups * taps
     wide = positions * filled(features)
@@ -240,7 +249,7 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         added=made,
         reordered=made if variant.as_given else 0,
         strided=joined if zipped else 0,
-        regrouped=apart,
+        regrouped=0 if variant.first else apart,
         transposed=0 if variant.first == problem.features_first else moved,
         prepared=0 if variant.as_given else weights,
         calls=1,

@@ -1,0 +1,35 @@
+"""From a function of arrays to the reading of its compiled program."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from benchmarks.aot.maps import Task
+from benchmarks.aot.reading import Reading, read
+
+
+class Compiler:
+    """Compiles for where the arguments are; the same program only once."""
+
+    def __init__(self) -> None:
+        self._readings: dict[str, Reading] = {}
+
+    def __call__(
+        self, task: Task, arguments: Sequence[jax.ShapeDtypeStruct]
+    ) -> Reading:
+        """The reading of `task`, compiled for `arguments`."""
+
+        def program(
+            *arrays: jax.Array,
+        ) -> Any:  # one name, so that equal ones are equal
+            return task(*arrays)
+
+        lowered = jax.jit(program).lower(*arguments)
+        text = lowered.as_text()
+        if text not in self._readings:
+            compiled = lowered.compile()
+            memory = compiled.memory_analysis()
+            temporary = 0 if memory is None else memory.temp_size_in_bytes
+            self._readings[text] = read(compiled.as_text() or "", temporary)
+        return self._readings[text]

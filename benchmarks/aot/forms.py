@@ -1,0 +1,115 @@
+"""How a layer is written: jconvt's choice, each of its lowerings, JAX's own form."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import Sharding
+
+import jconvt
+from benchmarks.aot.maps import Forward
+from benchmarks.contenders._prepared import dilated_pads
+from benchmarks.layers import Layer
+from jconvt._lowerings import LOWERINGS
+
+AUTO, NATIVE = "auto", "native"
+FORMS = (AUTO, NATIVE, *LOWERINGS)
+
+LAYOUTS = {"first": "NC{}", "last": "N{}C"}
+"""Name -> axes of the images; the weight is PyTorch's in each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A layer in a layout and dtype.
+
+    Attributes:
+      layer: its sizes.
+      layout: of input and output, a key of `LAYOUTS`.
+      dtype: of all arrays.
+      platform: whose lowerings are asked for.
+    """
+
+    layer: Layer
+    layout: str
+    dtype: str
+    platform: str
+
+    @property
+    def axes(self) -> tuple[str, str, str]:
+        """Of input, weight and output, as lax writes them."""
+        space = "DHW"[3 - self.layer.rank :]
+        image = LAYOUTS[self.layout].format(space)
+        return image, f"IO{space}", image
+
+    def arguments(self, place: Sharding) -> list[jax.ShapeDtypeStruct]:
+        """Cotangent, input, weight and bias, without values."""
+        layer = self.layer
+        shapes = [
+            self._image(layer.output_shape),
+            self._image(layer.input_shape),
+            layer.weight_shape,
+            (layer.out_channels,),
+        ]
+        return [jax.ShapeDtypeStruct(s, self.dtype, sharding=place) for s in shapes]
+
+    def forward(self, name: str) -> Forward:
+        """The layer as `name` of `FORMS` writes it."""
+        if name == NATIVE:
+            return self._native
+        return partial(
+            jconvt.conv_transpose,
+            dimension_numbers=self.axes,
+            lowering=name,
+            **self.layer.options,
+        )
+
+    def serving(self) -> set[str]:
+        """The forms that there are of this layer."""
+        found = self._explained.candidates
+        return {AUTO, NATIVE, *(c.lowering for c in found if c.refusal is None)}
+
+    def choices(self) -> dict[str, str]:
+        """Map -> the lowering that jconvt chooses for it."""
+        found = self._explained
+        return {
+            "forward": found.forward,
+            "input-gradient": found.input_gradient,
+            "weight-gradient": found.weight_gradient,
+        }
+
+    @property
+    def _explained(self) -> jconvt.Explanation:
+        return jconvt.explain(
+            self._image(self.layer.input_shape),
+            self.layer.weight_shape,
+            dimension_numbers=self.axes,
+            dtype=self.dtype,
+            platform=self.platform,
+            **self.layer.options,
+        )
+
+    def _image(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A channels-first shape in this layout."""
+        n, c, *space = shape
+        return (n, c, *space) if self.layout == "first" else (n, *space, c)
+
+    def _native(self, x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
+        """`lax.conv_general_dilated` with ``lhs_dilation``: all of it is JAX's."""
+        groups, rank = self.layer.groups, self.layer.rank
+        c_in, c_out, *taps = w.shape
+        w = w.reshape(groups, c_in // groups, c_out, *taps).swapaxes(0, 1)
+        w = w.reshape(c_in // groups, groups * c_out, *taps)
+        y = lax.conv_general_dilated(
+            x,
+            jnp.flip(w, range(2, w.ndim)),
+            (1,) * rank,
+            dilated_pads(self.layer),
+            lhs_dilation=self.layer.stride,
+            rhs_dilation=self.layer.dilation,
+            dimension_numbers=self.axes,
+            feature_group_count=groups,
+        )
+        return y + (b if self.layout == "last" else b.reshape(-1, *(1,) * rank))
