@@ -14,6 +14,7 @@ from jax import lax
 
 from jconvt._axes import merge_axes
 from jconvt._layout import Layout
+from jconvt._plan import Shape
 
 
 class Role(StrEnum):
@@ -49,14 +50,18 @@ def fold(
 def unfold(
     a: jax.Array,
     count: int,
+    size: Shape,
     role: Role,
     roles: frozenset[Role],
     layout: Layout,
     groups: int,
 ) -> tuple[jax.Array, int]:
-    """The inverse of `fold`: `a`, and which of its axes is the mapped one."""
+    """The inverse of `fold`: `a`, and which of its axes is the mapped one.
+
+    `size` is the shape without that axis, whose length `count` may be 0.
+    """
     axis, outer = _place(role, roles, layout, groups)
-    shape = (outer, count, a.shape[axis] // (outer * count))
+    shape = (outer, count, size[axis] // outer)
     if outer == 1:
         shape = shape[1:]
     a = lax.reshape(a, (*a.shape[:axis], *shape, *a.shape[axis + 1 :]))
@@ -80,8 +85,8 @@ def _place(
 
 
 # Arrays with the mapped axis -> array -> which of its axes takes it, counted as
-# (N, C) and (I, O), and whether that axis counts groups first. A weight's O does not,
-# and groups themselves are counted last to first.
+# (N, C) and (I, O), and whether the mapped axis stands inside the groups there. (A
+# weight's O is that of one group, and new groups stand outside of the old ones.)
 _PLACES: dict[frozenset[Role], dict[Role, tuple[int, bool]]] = {
     frozenset({Role.INPUT, Role.OUTPUT}): {
         Role.INPUT: (0, False),

@@ -125,18 +125,22 @@ def _cheapest(problem: Problem, dtype: np.dtype[Any]) -> dict[Slot, Formulation]
     gradient), the parts of the cotangent (both gradients). It may run the maps at the
     same time, so the temporaries of all three are alive together.
     """
-    outputs, inputs, weights = (_estimates(slot, problem, dtype) for slot in Slot)
-    forward = min(outputs, key=lambda f: outputs[f])
     works = {slot: candidates(slot, problem, dtype) for slot in Slot}
+    times = {
+        slot: {f: estimate(slot, problem, work, dtype) for f, work in found.items()}
+        for slot, found in works.items()
+    }
+    outputs, inputs, weights = times.values()
+    forward = min(outputs, key=lambda f: outputs[f])
 
-    def alone(slot: Slot, formulation: Formulation, estimates: Estimates) -> float:
+    def alone(slot: Slot, formulation: Formulation) -> float:
         temporary = works[slot][formulation].temporary
         pressure = seconds_of_pressure(slot, problem, temporary)
-        return estimates[formulation] - pressure
+        return times[slot][formulation] - pressure
 
     def cost(pair: tuple[Formulation, Formulation]) -> float:
-        total = alone(Slot.INPUT_GRADIENT, pair[0], inputs)
-        total += alone(Slot.WEIGHT_GRADIENT, pair[1], weights)
+        total = alone(Slot.INPUT_GRADIENT, pair[0])
+        total += alone(Slot.WEIGHT_GRADIENT, pair[1])
         maps = dict(zip(Slot, (forward, *pair), strict=True))
         alive: dict[Formulation, int] = {}
         for slot, formulation in maps.items():
@@ -152,8 +156,6 @@ def _cheapest(problem: Problem, dtype: np.dtype[Any]) -> dict[Slot, Formulation]
     return dict(zip(Slot, (forward, *pair), strict=True))
 
 
-Estimates = dict[Formulation, float]
-
 # Two maps, the map by whose rates what they share is estimated, and what they share.
 _SHARED: tuple[tuple[Slot, Slot, Slot, tuple[str, ...]], ...] = (
     (
@@ -165,11 +167,6 @@ _SHARED: tuple[tuple[Slot, Slot, Slot, tuple[str, ...]], ...] = (
     (Slot.FORWARD, Slot.WEIGHT_GRADIENT, Slot.WEIGHT_GRADIENT, ("gathered",)),
     (Slot.FORWARD, Slot.INPUT_GRADIENT, Slot.INPUT_GRADIENT, ("prepared",)),
 )
-
-
-def _estimates(slot: Slot, problem: Problem, dtype: np.dtype[Any]) -> Estimates:
-    works = candidates(slot, problem, dtype)
-    return {f: estimate(slot, problem, work, dtype) for f, work in works.items()}
 
 
 def _may_serve(name: str, slot: Slot, geometry: Geometry, dtype: np.dtype[Any]) -> bool:

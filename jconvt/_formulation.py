@@ -190,7 +190,11 @@ def _in_pieces(
         )
 
     def piece(operands: Arrays, shape: Shape, geometry: Geometry) -> jax.Array:
-        inner = replace(plan, geometry=geometry, operand=plan.numerics.result)
+        # Weight gradients of pieces are summed before they are rounded.
+        numerics = plan.numerics.summed() if made == Role.WEIGHT else plan.numerics
+        inner = replace(
+            plan, geometry=geometry, operand=numerics.result, numerics=numerics
+        )
         return make(made, operands, inner, shape, platform, uncut)
 
     def image(operands: Arrays, shape: Shape, geometry: Geometry) -> jax.Array:

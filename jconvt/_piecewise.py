@@ -31,8 +31,8 @@ class Whole:
     Attributes:
       made: the array that the map makes.
       shape: of that array.
-      dtype: of that array and of each piece.
-      accumulation: in which weight gradients are summed.
+      dtype: of that array.
+      accumulation: of a piece's weight gradient, and of their sum.
     """
 
     made: Role
@@ -120,7 +120,7 @@ def in_rows(whole: Whole, operands: Arrays, rows: Rows, run: Run) -> jax.Array:
     if made == Role.WEIGHT:
         total = _sum(whole, lambda i: piece(rows.piece, i), rows.count)
         if rows.rest is not None:
-            total += piece(rows.rest, 0).astype(total.dtype)
+            total += piece(rows.rest, 0)
         return total.astype(whole.dtype)
 
     def put(total: jax.Array, of: Segment, i: jax.Array | int) -> jax.Array:
@@ -136,7 +136,7 @@ def _sum(
     whole: Whole, piece: Callable[[jax.Array], jax.Array], count: int
 ) -> jax.Array:
     def body(i: jax.Array, total: jax.Array) -> jax.Array:
-        return total + piece(i).astype(whole.accumulation)
+        return total + piece(i)
 
     zero = jnp.zeros(whole.shape, whole.accumulation)
     return lax.fori_loop(0, count, body, zero)

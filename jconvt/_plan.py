@@ -8,6 +8,7 @@ import numpy as np
 from jconvt._geometry import Geometry, Size
 from jconvt._layout import Layout
 from jconvt._numerics import Numerics
+from jconvt._recipe import Recipe
 
 Shape = tuple[Size, ...]
 
@@ -34,15 +35,7 @@ class Plan:
 
     def output_shape(self, input_shape: Shape, weight_shape: Shape) -> Shape:
         """The shape of the output for a batched input."""
-        layout = self.layout
-        size = tuple(
-            n + before + after
-            for n, (before, after) in zip(
-                layout.spatial(input_shape, batched=True), self.wrap, strict=True
-            )
+        recipe = Recipe(
+            geometry=self.geometry, wrap=self.wrap, layout=self.layout, batched=True
         )
-        return layout.output_shape(
-            input_shape[layout.input[0]],
-            weight_shape[layout.weight[1]] * self.geometry.groups,
-            self.geometry.output_size(size),
-        )
+        return recipe.output_shape(input_shape, weight_shape)

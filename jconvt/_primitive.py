@@ -94,9 +94,6 @@ def _batch(
     plan: Plan,
     shape: Shape,
 ) -> tuple[jax.Array, int]:
-    if not is_plain(*operands):
-        run = partial(_run, made, plan=plan, shape=shape)
-        return jax.vmap(run, in_axes=mapped)(*operands), 0
     axes = dict(zip(_operands(made), mapped, strict=True))
     roles = frozenset({made, *(r for r, axis in axes.items() if axis is not None)})
     layout, groups = plan.layout, plan.geometry.groups
@@ -105,6 +102,11 @@ def _batch(
         for a, axis in zip(operands, mapped, strict=True)
         if axis is not None
     )
+    # Channels and groups are ints: a symbolic axis can be more batch alone.
+    foldable = isinstance(count, int) or Role.WEIGHT not in roles
+    if not (foldable and is_plain(*operands)):
+        run = partial(_run, made, plan=plan, shape=shape)
+        return jax.vmap(run, in_axes=mapped)(*operands), 0
     one, other = (
         a if axis is None else fold(a, axis, role, roles, layout, groups)
         for (role, axis), a in zip(axes.items(), operands, strict=True)
@@ -116,7 +118,7 @@ def _batch(
         jax.ShapeDtypeStruct((count, *shape), plan.operand),
     ).shape
     result = apply(made, one, other, replace(plan, geometry=geometry), whole)
-    return unfold(result, count, made, roles, layout, groups)
+    return unfold(result, count, shape, made, roles, layout, groups)
 
 
 def _primitive(made: Role) -> Primitive:

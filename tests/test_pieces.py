@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -198,3 +199,21 @@ def test_a_large_layer_runs_in_a_loop():
         .lower()
     )
     assert "stablehlo.while" in lowered.as_text()
+
+
+def test_a_weight_gradient_in_pieces_is_rounded_once():
+    """Each piece is 257, of which bfloat16 would keep 256; the sum of six is 1542."""
+    plan = Plan(
+        geometry=geometry_of(Case("k1", (1,), (1,))),
+        wrap=((0, 0),),
+        layout=normalize_layout("test", FIRST[1], 1),
+        operand=np.dtype(jnp.bfloat16),
+        numerics=Numerics(None, np.dtype(jnp.bfloat16)),
+        lowering="auto",
+    )
+    x = jnp.asarray([1] * 6 + [256] * 6, jnp.bfloat16).reshape(12, 1, 1)
+    operands = {Role.INPUT: x, Role.OUTPUT: jnp.ones_like(x)}
+    formulation = Formulation("gather", pieces=Pieces(batch=6))
+    dw = make(Role.WEIGHT, operands, plan, (1, 1, 1), "cpu", formulation)
+    assert dw.dtype == jnp.bfloat16
+    assert float(dw[0, 0, 0]) == 1544  # the nearest bfloat16

@@ -402,3 +402,32 @@ def test_a_jitted_step_is_traced_once(compilations):
         state = step(*state)
     assert not compilations
     assert len(traces) == 1
+
+
+@pytest.mark.parametrize("in_axes", [(0, None), (None, 0), (0, 0)], ids=str)
+@layers
+def test_vmap_over_nothing(layer, in_axes):
+    """An axis of length 0 gives results and gradients without elements."""
+    f = apply(layer)
+    x, w, _ = operands(layer)
+    x, w = (
+        a if axis is None else jnp.zeros((0, *a.shape))
+        for a, axis in zip((x, w), in_axes, strict=True)
+    )
+    run = jax.vmap(jax.value_and_grad(loss(f), (0, 1)), in_axes)
+    y, (dx, dw) = run(x, w)
+    assert y.shape == (0,)
+    assert dx.shape == (0, *operands(layer)[0].shape)
+    assert dw.shape == (0, *operands(layer)[1].shape)
+
+
+def test_symbolic_vmap_over_kernels():
+    """More output channels, and their number is not known."""
+    (n,) = jax.export.symbolic_shape("n")
+    x, w, b = operands("overlap")
+    run = jax.jit(jax.vmap(apply("overlap"), (None, 0, None)))
+    shapes = [x.shape, (n, *w.shape), b.shape]
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    exported = jax.export.export(run, platforms=["cpu"])(*arrays)
+    ws = jnp.stack([w, w + 1])
+    assert_equal(exported.call(x, ws, b), run(x, ws, b))
