@@ -41,7 +41,7 @@ def read(found, n, output):
     """The (element, tap) pairs that a block reads for an output, without its zeros."""
     block, residue = divmod(output + found.crop[0], found.stride)
     (kind,) = (c for c in found.classes if residue in c.residues)
-    tap = kind.first_taps[kind.residues.index(residue)]
+    tap = kind.first_tap + kind.residues.index(residue)
     for m in range(kind.taps):
         place = kind.start + block + m * kind.spacing
         assert 0 <= place < n + sum(found.pad)

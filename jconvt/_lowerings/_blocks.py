@@ -11,16 +11,19 @@ import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from jconvt._geometry import Axis, Geometry, Phase, Size
+from jconvt._geometry import Axis, Geometry, Size
 
 
 @dataclass(frozen=True, slots=True)
 class ResidueClass:
     """Residues of one axis that read the same input elements.
 
+    The last element of residue r meets tap ``(r + low - c*s)/d`` with one c for the
+    class, so that the taps of its residues are neighbours.
+
     Attributes:
       residues: of the block, increasing.
-      first_taps: for each residue, the tap that its last element meets.
+      first_tap: the tap that the last element of the first residue meets.
       taps: how many elements each block reads; 0: only bias.
       tap_step: between the taps of neighbouring elements.
       spacing: between neighbouring elements.
@@ -28,7 +31,7 @@ class ResidueClass:
     """
 
     residues: tuple[int, ...]
-    first_taps: tuple[int, ...]
+    first_tap: int
     taps: int
     tap_step: int
     spacing: int
@@ -64,12 +67,11 @@ class Blocks:
         runs: list[tuple[int, int, int]] = []
         for r in range(self.stride):
             i, j = places[r]
-            if runs:
-                k, first, length = runs[-1]
-                if k == i and first + length == j:
-                    runs[-1] = (k, first, length + 1)
-                    continue
-            runs.append((i, j, 1))
+            if runs and runs[-1][0] == i:
+                _, first, length = runs.pop()
+                runs.append((i, first, length + 1))
+            else:
+                runs.append((i, j, 1))
         return tuple(runs)
 
 
@@ -83,11 +85,11 @@ def blocks(axis: Axis, n: Size, shift: int) -> Blocks:
     high = max(0, *(p.pad[1] for p in phases))
     kinds: dict[tuple[int, ...], list[int]] = {}
     for residue, phase in enumerate(phases):
-        kinds.setdefault(_kind(phase), []).append(residue)
+        kinds.setdefault((phase.taps, *phase.pad), []).append(residue)
     classes = tuple(
         ResidueClass(
             residues=tuple(residues),
-            first_taps=tuple(phases[r].first_tap for r in residues),
+            first_tap=phases[residues[0]].first_tap,
             taps=phases[residues[0]].taps,
             tap_step=phases[residues[0]].tap_step,
             spacing=phases[residues[0]].dilation,
@@ -97,10 +99,6 @@ def blocks(axis: Axis, n: Size, shift: int) -> Blocks:
     )
     tail = count * axis.stride - grid.output_size(n)
     return Blocks(axis.stride, count, classes, (low, high), (shift, tail))
-
-
-def _kind(phase: Phase) -> tuple[int, ...]:
-    return (phase.taps, phase.tap_step, phase.dilation, *phase.pad)
 
 
 def too_many_slices(geometry: Geometry) -> str | None:

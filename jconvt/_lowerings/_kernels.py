@@ -55,7 +55,7 @@ def _is_whole(residues: ResidueClass, kernel_size: int) -> bool:
     """Whether the class reads every tap, residue by residue."""
     return (
         residues.taps * residues.tap_step == kernel_size
-        and residues.first_taps == tuple(range(residues.tap_step))
+        and len(residues.residues) == residues.tap_step
     )
 
 
@@ -63,16 +63,10 @@ def _elements(k: jax.Array, residues: ResidueClass, at: int) -> list[jax.Array]:
     """For each element the taps it meets: axis `at` goes, residues come at the end."""
     found: list[jax.Array] = []
     for m in reversed(range(residues.taps)):
-        taps = [first + m * residues.tap_step for first in residues.first_taps]
-        found.append(move_axis(take_taps(k, taps, at), at, k.ndim - 1))
+        start = residues.first_tap + m * residues.tap_step
+        taps = lax.slice_in_dim(k, start, start + len(residues.residues), axis=at)
+        found.append(move_axis(taps, at, k.ndim - 1))
     return found
-
-
-def take_taps(k: jax.Array, taps: list[int], at: int) -> jax.Array:
-    """Some places of an axis: one slice where they are neighbours."""
-    if taps == list(range(taps[0], taps[0] + len(taps))):
-        return lax.slice_in_dim(k, taps[0], taps[0] + len(taps), axis=at)
-    return lax.concatenate([lax.slice_in_dim(k, t, t + 1, axis=at) for t in taps], at)
 
 
 def kernel_matrix(k: jax.Array, sheet: Sheet, chosen: slice) -> jax.Array:

@@ -14,7 +14,6 @@ import math
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jconvt._axes import merge_axes, split_axis
@@ -50,11 +49,6 @@ def lower_patches(
     cuts = cut_axes(geometry, size, paired, variant.early)
     combinations = combinations_of(cuts)
     batch = x.shape[1] if sheet.first else x.shape[0]
-    if not combinations:
-        channels = w.shape[layout.weight[1]] * geometry.groups
-        space = geometry.output_size(size)
-        shape = layout.output_shape(batch, channels, space)
-        return jnp.zeros(shape, numerics.result)
     if any(paired):
         # The sums that a filter takes are not rounded to 16 bits.
         x, w = x.astype(numerics.accumulation), w.astype(numerics.accumulation)

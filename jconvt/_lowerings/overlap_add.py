@@ -11,13 +11,12 @@ reordered in its place.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jconvt._axes import merge_axes, move_axis
@@ -148,25 +147,18 @@ def _add_axis(y: jax.Array, cut: Blocks, space: int, tap: int) -> jax.Array:
     pads = [(0, 0, 0)] * y.ndim
     pads[space] = (*cut.pad, 0)
     y = pad(y, pads) if cut.pad != (0, 0) else y
-    terms = [
-        (length, _terms(cut.classes[i], slice(at, at + length)))
-        for i, at, length in cut.runs
-    ]
-    take = _taps_apart(y, [term.taps for _, found in terms for term in found], tap)
+    runs = [(length, _terms(cut.classes[i], at, length)) for i, at, length in cut.runs]
+    parts_of = _taps_apart(y, [term for _, terms in runs for term in terms], tap)
 
-    def residues(found: list[_Term]) -> jax.Array | None:
+    def residues(terms: list[_Term]) -> jax.Array | None:
         parts = [
-            lax.slice_in_dim(take(t.taps), t.start, t.start + cut.count, axis=space)
-            for t in found
+            lax.slice_in_dim(parts_of[t], t.start, t.start + cut.count, axis=space)
+            for t in terms
         ]
         return sum(parts[1:], start=parts[0]) if parts else None
 
-    parts = [(length, residues(found)) for length, found in terms]
-    some = next((part for _, part in parts if part is not None), None)
-    if some is None:
-        shape = list(y.shape)
-        shape[space], shape[tap] = cut.count, cut.stride
-        return jnp.zeros(shape, y.dtype)
+    parts = [(length, residues(terms)) for length, terms in runs]
+    some = next(part for _, part in parts if part is not None)
     return concatenate(
         [
             zeros_like_residues(some, (length,), tap) if part is None else part
@@ -179,41 +171,37 @@ def _add_axis(y: jax.Array, cut: Blocks, space: int, tap: int) -> jax.Array:
 class _Term(NamedTuple):
     """Taps of neighbouring residues, and the element that the first block reads."""
 
-    taps: tuple[int, ...]
+    first_tap: int
+    taps: int
     start: int
 
 
-def _terms(of: ResidueClass, chosen: slice) -> list[_Term]:
+def _terms(of: ResidueClass, first: int, length: int) -> list[_Term]:
     """For each element that some residues of a class read, its taps."""
-    found: list[_Term] = []
-    for m in range(of.taps):
-        later = (of.taps - 1 - m) * of.tap_step
-        taps = tuple(first + later for first in of.first_taps[chosen])
-        found.append(_Term(taps, of.start + m * of.spacing))
-    return found
+    return [
+        _Term(
+            of.first_tap + first + (of.taps - 1 - m) * of.tap_step,
+            length,
+            of.start + m * of.spacing,
+        )
+        for m in range(of.taps)
+    ]
 
 
 def _taps_apart(
-    y: jax.Array, wanted: Sequence[tuple[int, ...]], axis: int
-) -> Callable[[tuple[int, ...]], jax.Array]:
-    """Some places of an axis, all of them cut by one `lax.split`.
+    y: jax.Array, wanted: Sequence[_Term], axis: int
+) -> dict[_Term, jax.Array]:
+    """The taps of each term, all of them cut by one `lax.split`.
 
     Its transpose puts them side by side again. That of a slice for each would write
     zeros for all other taps, and add these up.
     """
     count = y.shape[axis]
-    together = all(t == tuple(range(t[0], t[0] + len(t))) for t in wanted)
-    ends = {e for t in wanted for e in (t[0], t[-1] + 1)} if together else range(count)
+    ends = {e for t in wanted for e in (t.first_tap, t.first_tap + t.taps)}
     bounds = sorted({0, *ends, count})
     sizes = [end - start for start, end in pairwise(bounds)]
     parts = dict(zip(bounds, lax.split(y, sizes, axis), strict=False))
-
-    def take(taps: tuple[int, ...]) -> jax.Array:
-        if together:
-            return parts[taps[0]]
-        return concatenate([parts[t] for t in taps], axis)
-
-    return take
+    return {term: parts[term.first_tap] for term in wanted}
 
 
 def variants(problem: Problem) -> tuple[Variant, ...]:
