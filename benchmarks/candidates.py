@@ -1,7 +1,9 @@
 """Every candidate formulation of a CPU, timed by itself for each of the three maps."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +15,13 @@ from rich.progress import track
 from benchmarks.layers import Layer
 from benchmarks.timing import race
 from jconvt._batching import Role
-from jconvt._choice import Formulation, candidates, has_fast_convolutions, work_of
+from jconvt._choice import (
+    Formulation,
+    candidates,
+    estimate,
+    has_fast_convolutions,
+    work_of,
+)
 from jconvt._cost import features
 from jconvt._formulation import SLOTS, make
 from jconvt._geometry import Geometry
@@ -23,7 +31,7 @@ from jconvt._lowerings._problem import Problem, Slot, Variant
 from jconvt._numerics import Numerics
 from jconvt._plan import Plan
 
-MOST_USEFUL = 5e8
+MOST_USEFUL = 1e9
 """Multiply-adds: larger layers take long to time and choose alike."""
 
 
@@ -52,7 +60,7 @@ def draw(rng: np.random.Generator, least: float) -> Problem:
             features_first=bool(rng.random() < 0.5),
         )
         moved = max(problem.inputs, problem.outputs, problem.weights)
-        if least < problem.useful < MOST_USEFUL and moved < 8e6:
+        if least < problem.useful < MOST_USEFUL and moved < 16e6:
             return problem
 
 
@@ -83,8 +91,10 @@ def _log(rng: np.random.Generator, low: int, high: int) -> int:
     return round(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
-def measure(problem: Problem, slot: Slot, seconds: float) -> dict[Formulation, float]:
-    """Median seconds of every candidate."""
+def measure(
+    problem: Problem, slot: Slot, seconds: float, within: float
+) -> dict[Formulation, float]:
+    """Median seconds of the candidates estimated `within` so many times the least."""
     rng = np.random.default_rng(0)
     geometry = problem.geometry
     make = Layout.channels_first if problem.features_first else Layout.channels_last
@@ -102,11 +112,18 @@ def measure(problem: Problem, slot: Slot, seconds: float) -> dict[Formulation, f
     ]
     x, y = (jnp.asarray(rng.standard_normal(s, np.float32)) for s in shapes)
     arrays = {Role.INPUT: x, Role.WEIGHT: w, Role.OUTPUT: y}
-    runs: dict[str, Callable[[], object]] = {}
-    found = candidates(slot, problem, np.dtype(np.float32))
-    for formulation in found:
-        run = _program(formulation, slot, geometry, layout)
-        runs[str(formulation)] = lambda run=run: jax.block_until_ready(run(arrays))
+    dtype = np.dtype(np.float32)
+    works = candidates(slot, problem, dtype)
+    estimates = {f: estimate(slot, problem, work, dtype) for f, work in works.items()}
+    least = min(estimates.values())
+    found = [f for f, guess in estimates.items() if guess <= within * least]
+
+    def compiled(formulation: Formulation) -> Callable[[], object]:
+        run = _program(formulation, slot, geometry, layout).lower(arrays).compile()
+        return lambda: jax.block_until_ready(run(arrays))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = dict(zip(map(str, found), pool.map(compiled, found), strict=True))
     once = race(runs, seconds=0, rounds=1)
     # What is far behind (a plain loop) is not timed again.
     close = {f: r for f, r in runs.items() if once[f] < 8 * min(once.values())}
@@ -116,7 +133,7 @@ def measure(problem: Problem, slot: Slot, seconds: float) -> dict[Formulation, f
 
 def _program(
     formulation: Formulation, slot: Slot, geometry: Geometry, layout: Layout
-) -> Callable[[dict[Role, jax.Array]], jax.Array]:
+) -> jax.stages.Wrapped:
     plan = Plan(
         geometry=geometry,
         wrap=((0, 0),) * geometry.rank,
@@ -135,12 +152,12 @@ def _program(
 
 
 def collect(
-    problems: Iterable[tuple[str, Problem]], seconds: float
+    problems: Iterable[tuple[str, Problem]], seconds: float, within: float
 ) -> Iterator[dict[str, Any]]:
-    """For each problem, map and candidate: its time, and the best time."""
+    """For each problem, map and candidate of `measure`: its time, and the best time."""
     for name, problem in track(list(problems), "timing"):
         for slot in Slot:
-            times = measure(problem, slot, seconds)
+            times = measure(problem, slot, seconds, within)
             for formulation, spent in times.items():
                 yield {
                     "layer": name,

@@ -36,6 +36,7 @@ _START = (
     12e-3,
     18e-3,
     3e-2,
+    0.5,
     2,
     0.1,
     0.3,
@@ -142,6 +143,12 @@ def main() -> None:
     parser.add_argument("--least", type=float, default=1e3, help="multiply-adds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.15, help="per candidate")
+    parser.add_argument(
+        "--within",
+        type=float,
+        default=3.0,
+        help="time candidates estimated at most this many times the least",
+    )
     parser.add_argument("--out", type=Path, required=True, help="times, as JSON lines")
     parser.add_argument("--read", action="store_true", help="time nothing, read --out")
     parser.add_argument("--zoo", action="store_true", help="the zoo, in both layouts")
@@ -156,7 +163,7 @@ def main() -> None:
         )
     if not args.read:
         with args.out.open("a") as file:
-            for row in collect(problems, args.seconds):
+            for row in collect(problems, args.seconds, args.within):
                 file.write(json.dumps(row) + "\n")
                 file.flush()
     rows = [json.loads(line) for line in args.out.read_text().splitlines()]

@@ -104,7 +104,8 @@ def candidates(
     ]
     cut = [f._replace(pieces=_pieces(slot, problem, f)) for f in whole]
     works = {f: work_of(slot, problem, f) for f in (*whole, *cut)}
-    found = {f: work for f, work in works.items() if fits(problem, work)}
+    native = work_of(slot, problem, Formulation("lhs_dilation"))
+    found = {f: work for f, work in works.items() if fits(problem, work, native)}
     # XLA:CPU has grouped convolutions as plain loops, and it gathers a sharded batch
     # for the transposed ones.
     apart = {f: work for f, work in found.items() if f.lowering != "lhs_dilation"}

@@ -14,6 +14,7 @@ FEATURES: tuple[str, ...] = (
     "multiply_adds",
     "convolved",
     "inflated",
+    "scattered",
     "looped",
     "operands",
     "gathered",
@@ -31,25 +32,25 @@ FEATURES: tuple[str, ...] = (
 )
 """The terms of the model, in the order of the rates.
 
-The multiply-adds are those of whole vectors. ``looped`` is convolved work where XLA:CPU
-has plain loops, which go over groups as over channels; ``batches`` the GEMMs of single
-groups; ``pressure`` the elements of temporaries where they are more than a process
-keeps between runs: glibc hands an allocation of 32 MiB and more back to the system, and
-made anew it costs a page fault for every 4 KiB. ``fixed`` is 1 for what is more than a
-convolution.
+The multiply-adds are those of whole vectors; where products are ``scattered``, no zeros
+are multiplied. ``looped`` is convolved work where XLA:CPU has plain loops, which go
+over groups as over channels; ``batches`` the GEMMs of single groups; ``pressure`` the
+elements of temporaries where they are more than a process keeps between runs: glibc
+hands an allocation of 32 MiB and more back to the system, and made anew it costs a page
+fault for every 4 KiB. ``fixed`` is 1 for what is more than a convolution.
 """
 
 RATES: dict[Slot, tuple[float, ...]] = {
     Slot.FORWARD: (
-        0.0075, 0.032, 0.03, 2, 0.12, 1.0, 0.12, 0.75, 0.2, 0.12, 0.2, 2.2, 1.4,
+        0.0075, 0.032, 0.03, 0.5, 2, 0.12, 1.0, 0.12, 0.75, 0.2, 0.12, 0.2, 2.2, 1.4,
         7500, 60, 1.2, 24_000,
     ),
     Slot.INPUT_GRADIENT: (
-        0.0075, 0.026, 0.03, 2, 0.2, 0.16, 0.37, 1.2, 0.34, 0.24, 5.0, 1.2, 2.2,
+        0.0075, 0.026, 0.03, 0.5, 2, 0.2, 0.16, 0.37, 1.2, 0.34, 0.24, 5.0, 1.2, 2.2,
         8000, 20, 0.75, 130_000,
     ),
     Slot.WEIGHT_GRADIENT: (
-        0.0075, 0.018, 0.03, 2, 0.13, 0.42, 0.42, 1.2, 0.12, 0.16, 5.0, 1.7, 1.4,
+        0.0075, 0.018, 0.03, 0.5, 2, 0.13, 0.42, 0.42, 1.2, 0.12, 0.16, 5.0, 1.7, 1.4,
         15_000, 25, 1.3, 36_000,
     ),
 }  # fmt: skip
@@ -64,10 +65,13 @@ def features(slot: Slot, problem: Problem, work: Work, fast: bool) -> tuple[floa
     """The counts of a map; `fast` says that convolutions have a fast path."""
     groups = problem.geometry.groups
     convolved = work.lanes if work.convolved else 0
+    scattered = work.scattered if fast else 0
+    direct = convolved if not work.inflated else scattered * problem.in_channels
     return (
         0 if work.convolved else work.lanes,
-        convolved if fast and not work.inflated else 0,
-        convolved if fast and work.inflated else 0,
+        direct if fast else 0,
+        convolved if fast and work.inflated and not scattered else 0,
+        scattered,
         0 if fast else convolved * groups,
         work.operands,
         work.gathered,
@@ -107,15 +111,14 @@ def shared_seconds(slot: Slot, work: Work, *names: str) -> float:
     return 1e-9 * sum(rates[name] * getattr(work, name) for name in names)
 
 
-def fits(problem: Problem, work: Work) -> bool:
-    """Whether temporaries stay within twice the larger of input and output.
+def fits(problem: Problem, work: Work, native: Work) -> bool:
+    """Whether temporaries are at most twice the larger of input and output more.
 
-    Where that is little, 64 MiB are allowed.
+    More than those of the `native` form. Where that is little, 64 MiB are allowed.
     """
-    allowed = 2 * max(problem.inputs, problem.outputs)
-    return work.temporary * problem.itemsize <= max(
-        allowed * problem.itemsize, _SMALL_BYTES
-    )
+    allowed = native.temporary + 2 * max(problem.inputs, problem.outputs)
+    most = max(allowed * problem.itemsize, _SMALL_BYTES)
+    return work.temporary * problem.itemsize <= most
 
 
 _SMALL_BYTES = 64 * 2**20

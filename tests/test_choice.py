@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 import jconvt
-from jconvt._choice import PLATFORMS, candidates, choose, work_of
+from jconvt._choice import PLATFORMS, Formulation, candidates, choose, work_of
 from jconvt._cost import fits
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
@@ -79,9 +79,10 @@ def test_nothing_is_chosen_that_outgrows_the_memory_budget():
     layer = problem(geometry(3, 2, rank=3), n=64, batch=1, channels=(64, 64))
     for slot in Slot:
         found = choose(slot, "cpu", layer, np.dtype(np.float32), True)
-        assert fits(layer, work_of(slot, layer, found))
+        native = work_of(slot, layer, Formulation("lhs_dilation"))
+        assert fits(layer, work_of(slot, layer, found), native)
         whole = found._replace(lowering="overlap_add", pieces=WHOLE)
-        assert not fits(layer, work_of(slot, layer, whole))
+        assert not fits(layer, work_of(slot, layer, whole), native)
 
 
 @pytest.mark.parametrize("slot", Slot)

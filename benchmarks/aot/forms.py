@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
-import jax.numpy as jnp
-from jax import lax
 from jax.sharding import Sharding
 
 import jconvt
 from benchmarks.aot.maps import Forward
-from benchmarks.contenders._prepared import dilated_pads
 from benchmarks.layers import Layer
+from benchmarks.native import native
 from jconvt._lowerings import LOWERINGS
 
 AUTO, NATIVE = "auto", "native"
@@ -58,7 +56,7 @@ class Form:
     def forward(self, name: str) -> Forward:
         """The layer as `name` of `FORMS` writes it."""
         if name == NATIVE:
-            return self._native
+            return partial(native, self.layer, axes=self.axes)
         return partial(
             jconvt.conv_transpose,
             dimension_numbers=self.axes,
@@ -95,21 +93,3 @@ class Form:
         """A channels-first shape in this layout."""
         n, c, *space = shape
         return (n, c, *space) if self.layout == "first" else (n, *space, c)
-
-    def _native(self, x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
-        """`lax.conv_general_dilated` with ``lhs_dilation``: all of it is JAX's."""
-        groups, rank = self.layer.groups, self.layer.rank
-        c_in, c_out, *taps = w.shape
-        w = w.reshape(groups, c_in // groups, c_out, *taps).swapaxes(0, 1)
-        w = w.reshape(c_in // groups, groups * c_out, *taps)
-        y = lax.conv_general_dilated(
-            x,
-            jnp.flip(w, range(2, w.ndim)),
-            (1,) * rank,
-            dilated_pads(self.layer),
-            lhs_dilation=self.layer.stride,
-            rhs_dilation=self.layer.dilation,
-            dimension_numbers=self.axes,
-            feature_group_count=groups,
-        )
-        return y + (b if self.layout == "last" else b.reshape(-1, *(1,) * rank))

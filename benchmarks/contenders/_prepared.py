@@ -74,13 +74,3 @@ def jax_arrays(layer: Layer, dtype: str, *, last: bool = False) -> list[jax.Arra
             arrays[name] = np.moveaxis(arrays[name], 1, -1)
     names = ("input", "weight", "bias", "cotangent")
     return [jnp.asarray(arrays[name], dtype) for name in names]
-
-
-def dilated_pads(layer: Layer) -> list[tuple[int, int]]:
-    """The crop as zeros around the dilated input: what lax, Flax and Haiku pad."""
-    return [
-        (e - 1 - p, e - 1 - p + a)
-        for e, p, a in zip(
-            layer.extent, layer.padding, layer.output_padding, strict=True
-        )
-    ]

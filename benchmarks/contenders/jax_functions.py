@@ -4,18 +4,16 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
-import jax.numpy as jnp
-from jax import lax
 
 import jconvt
 from benchmarks.contenders._prepared import (
     Form,
     Prepared,
     Unsupported,
-    dilated_pads,
     jax_arrays,
 )
 from benchmarks.layers import Layer
+from benchmarks.native import native as native_form
 
 
 def jconvt_first(layer: Layer, dtype: str, lowering: str = "auto") -> Form:
@@ -55,25 +53,8 @@ def jconvt_lowering(layer: Layer, dtype: str, train: bool, lowering: str) -> Pre
 def native(layer: Layer, dtype: str) -> Form:
     """`lax.conv_general_dilated` with ``lhs_dilation``, differentiated by JAX."""
     space = "DHW"[3 - layer.rank :]
-
-    def forward(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
-        groups, rank = layer.groups, layer.rank
-        c_in, c_out, *taps = w.shape
-        w = w.reshape(groups, c_in // groups, c_out, *taps).swapaxes(0, 1)
-        w = w.reshape(c_in // groups, groups * c_out, *taps)
-        y = lax.conv_general_dilated(
-            x,
-            jnp.flip(w, range(2, w.ndim)),
-            (1,) * rank,
-            dilated_pads(layer),
-            lhs_dilation=layer.stride,
-            rhs_dilation=layer.dilation,
-            dimension_numbers=(f"NC{space}", f"IO{space}", f"NC{space}"),
-            feature_group_count=groups,
-            preferred_element_type=_result_dtype(dtype),
-        )
-        return y + b.reshape(-1, *(1,) * rank)
-
+    axes = (f"NC{space}", f"IO{space}", f"NC{space}")
+    forward = partial(native_form, layer, axes=axes, result=_result_dtype(dtype))
     return _form(forward, jax_arrays(layer, dtype))
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.contenders._prepared import Form, Unsupported, dilated_pads, jax_arrays
+from benchmarks.contenders._prepared import Form, Unsupported, jax_arrays
 from benchmarks.layers import Layer
+from benchmarks.native import dilated_pads
 
 
 def flax(layer: Layer, dtype: str) -> Form:

@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from jconvt._lowerings._cuts import Cut, combinations_of, cut_axes
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled, regrouped
 
+
+def parts_of_patches(elements: int, nbytes: int) -> int:
+    """How many GEMMs multiply so many elements of a block, with `nbytes` of patches."""
+    return min(elements, -(-nbytes // PATCH_BYTES))
+
+
 PATCH_BYTES = 8 * 2**20
-"""Patches of more than this are made and multiplied in parts."""
 
 
 def variants_of_patches(problem: Problem) -> tuple[Variant, ...]:
@@ -28,7 +33,7 @@ def work_of_patches(
     cuts = cut_axes(geometry, problem.size, paired, variant.early)
     positions = problem.batch * math.prod(cut.tiles for cut in cuts)
     groups = geometry.groups
-    macs = lanes = operands = gathered = kernels = made = calls = alive = 0
+    macs = lanes = operands = gathered = kernels = made = calls = 0
     for combination in combinations_of(cuts):
         pairs = list(zip(cuts, combination, strict=True))
         gemms = math.prod(cut.products(residues) for cut, residues in pairs)
@@ -39,17 +44,18 @@ def work_of_patches(
         macs += gemms * groups * positions * k * f
         wide = filled(positions) * f if variant.first else positions * filled(f)
         lanes += gemms * groups * k * wide
-        operands += gemms * groups * (positions * (k + f) + k * f)
         patches = gemms * groups * positions * k
+        parts = parts_of_patches(elements, patches // gemms * problem.itemsize)
+        products = gemms * groups * positions * f
+        operands += patches + parts * products + gemms * groups * k * f
         gathered += patches
-        split = max(PATCH_BYTES // problem.itemsize, patches // elements)
-        alive = max(alive, min(patches, split))
         kernels += gemms * groups * k * f
-        made += gemms * groups * positions * f
-        calls += gemms
+        made += products
+        calls += gemms * parts
     if not any(paired) and gathered == problem.inputs and _is_whole(cuts):
         gathered = 0
     moved = problem.inputs + problem.outputs
+    copied = problem.copied(variant.first)
     joined = made + problem.outputs
     strided = 0
     if variant.first and geometry.rank:
@@ -70,7 +76,7 @@ def work_of_patches(
         transposed=0 if variant.first == problem.features_first else moved,
         prepared=kernels,
         calls=calls,
-        temporary=alive + made + kernels,
+        temporary=copied + gathered + made + kernels,
     )
 
 

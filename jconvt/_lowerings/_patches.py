@@ -19,7 +19,6 @@ from jax import lax
 from jconvt._axes import merge_axes, split_axis
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
-from jconvt._lowerings import _patch_work
 from jconvt._lowerings._blocks import ResidueClass
 from jconvt._lowerings._common import pad
 from jconvt._lowerings._cuts import Combination, Cut, combinations_of, cut_axes
@@ -27,6 +26,7 @@ from jconvt._lowerings._fence import fenced
 from jconvt._lowerings._filters import PAIRS, combine
 from jconvt._lowerings._joins import interleave, join_classes
 from jconvt._lowerings._kernels import kernel_matrix, kernels_of
+from jconvt._lowerings._patch_work import parts_of_patches
 from jconvt._lowerings._problem import Variant
 from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
 from jconvt._numerics import Numerics
@@ -99,11 +99,9 @@ def _multiply(
 
 def _parts(x: jax.Array, elements: int) -> int:
     """Into how many GEMMs to split the elements that a block reads."""
-    if elements == 1 or not all(isinstance(n, int) for n in x.shape):
+    if not all(isinstance(n, int) for n in x.shape):
         return 1
-    return min(
-        elements, -(-x.size * x.dtype.itemsize * elements // _patch_work.PATCH_BYTES)
-    )
+    return parts_of_patches(elements, elements * x.nbytes)
 
 
 def _patches(

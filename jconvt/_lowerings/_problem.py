@@ -61,6 +61,14 @@ class Problem:
         pairs = zip(self.geometry.axes, self.size, strict=True)
         return self.batch * channels * math.prod(useful_pairs(a, n) for a, n in pairs)
 
+    def copied(self, first: bool) -> int:
+        """Elements of the input that matrices with such an order of features copy.
+
+        Features stand outside of the batch in one order and inside in the other.
+        """
+        as_given = first == self.features_first and (not first or self.batch == 1)
+        return 0 if as_given else self.inputs
+
 
 def useful_pairs(axis: Axis, n: int) -> int:
     """Pairs of an element and a tap of one axis whose position is not cropped."""
@@ -82,7 +90,9 @@ class Work:
     Attributes:
       multiply_adds: executed in GEMMs, useful or not.
       convolved: executed in convolutions; zeros of a dilated input are multiplied.
-      inflated: those of them over a dilated input.
+      inflated: those of them over a dilated input, with its zeros.
+      scattered: elements of products that XLA:CPU adds up where it knows a convolution
+        of a dilated input for a transposed one, and multiplies no zeros.
       lanes: all with the vectorised axis filled up to whole vectors.
       operands: elements of the GEMMs' operands and results.
       gathered: elements of input patches written, or gradients of them added up.
@@ -101,6 +111,7 @@ class Work:
     multiply_adds: int = 0
     convolved: int = 0
     inflated: int = 0
+    scattered: int = 0
     lanes: int = 0
     operands: int = 0
     gathered: int = 0

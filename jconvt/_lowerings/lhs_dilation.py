@@ -5,6 +5,8 @@ The kernel is reversed by `lax.rev` feeding the convolution directly and is read
 Its transpose in the input is the ordinary strided convolution.
 """
 
+import math
+
 import jax
 from jax import lax
 
@@ -48,7 +50,9 @@ def lower(
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """A convolution over outputs multiplies the zeros between the input elements.
 
-    One over inputs, which an input gradient is, has none of them.
+    One over inputs, which an input gradient is, has none of them, and where XLA:CPU has
+    a fast path the undilated one is a GEMM whose products are scattered (its
+    EigenTransposedConv2D).
     """
     del variant
     geometry = problem.geometry
@@ -59,13 +63,22 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         channels = problem.in_channels // geometry.groups
     macs = positions * problem.weights
     inflated = slot != Slot.INPUT_GRADIENT and any(s > 1 for s in geometry.stride)
+    scattered = 0
+    plain = geometry.groups == 1 and all(d == 1 for d in geometry.dilation)
+    if inflated and plain and geometry.rank <= 2:
+        taps = math.prod(geometry.kernel_size)
+        elements = problem.inputs // problem.in_channels
+        scattered = elements * problem.out_channels * taps
+    moved = problem.features_first * (problem.inputs + problem.outputs)
     return Work(
         convolved=macs,
         inflated=inflated * macs,
+        scattered=scattered,
         lanes=macs * filled(channels) // channels,
-        transposed=problem.features_first * (problem.inputs + problem.outputs),
+        transposed=moved,
         prepared=problem.weights,
         calls=1,
+        temporary=moved + problem.weights + scattered,
     )
 
 

@@ -73,7 +73,7 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         transposed=problem.features_first * (problem.inputs + problem.outputs),
         prepared=problem.weights,
         calls=1,
-        temporary=made,
+        temporary=problem.copied(first=False) + problem.weights + made,
     )
 
 

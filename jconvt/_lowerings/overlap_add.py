@@ -212,7 +212,6 @@ def variants(problem: Problem) -> tuple[Variant, ...]:
 
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """What each of the three maps takes."""
-    del slot
     _, axes = keep_taps(problem.geometry.axes, problem.size)
     taps = math.prod(axis.kernel_size for axis in axes)
     positions = problem.batch * math.prod(problem.size)
@@ -225,10 +224,13 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         problem, made, of_output=True
     )
     moved = problem.inputs + problem.outputs
+    copied = problem.copied(variant.first)
     features = problem.out_channels // groups * taps
     wide = positions * filled(features)
     if variant.first:
         wide = filled(positions) * features
+    # The products, and once more where they are padded or reordered.
+    passes = 2 if slot == Slot.FORWARD or variant.as_given else 1
     return Work(
         multiply_adds=positions * weights,
         lanes=problem.in_channels * wide,
@@ -241,7 +243,7 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         transposed=0 if variant.first == problem.features_first else moved,
         prepared=0 if variant.as_given else weights,
         calls=1,
-        temporary=2 * made + problem.outputs,  # the products, and padded
+        temporary=copied + weights + passes * made + problem.outputs,
     )
 
 

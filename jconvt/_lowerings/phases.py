@@ -7,13 +7,14 @@ stay where they belong.
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconvt._axes import pad_axis
+from jconvt._axes import pad_axis, split_axis
 from jconvt._geometry import Axis, Geometry, Phase, Size
 from jconvt._layout import Layout
 from jconvt._lowerings._common import (
@@ -45,9 +46,10 @@ def lower(
     x = layout.input_channels_last(x).astype(numerics.accumulation)
     w = grouped_weight(layout.weight_channels_first(w), geometry.groups)
     axes, size = geometry.axes, x.shape[1:-1]
+    kernels = _kernels(w, axes)
     blocks = [n + axis.extra_blocks for n, axis in zip(size, axes, strict=True)]
     made = [
-        _phase(x, w, phases, geometry.groups, numerics)
+        _phase(x, kernels, phases, geometry.groups, numerics)
         for phases in itertools.product(*(axis.phases() for axis in axes))
     ]
     some = next((part for part in made if part is not None), None)
@@ -69,9 +71,43 @@ def _tail(axis: Axis, n: Size, blocks: Size) -> tuple[int, Size]:
     return 0, blocks * axis.stride - axis.output_size(n)
 
 
+_Kernels = dict[tuple[int, ...], jax.Array]
+"""First tap of each axis -> the taps from there on, a step apart: (I, O, *taps)."""
+
+
+def _kernels(w: jax.Array, axes: Sequence[Axis]) -> _Kernels:
+    """By `lax.split`, whose transpose puts the taps side by side again.
+
+    That of strided slices would write zeros between them, and add these up.
+    """
+    found: _Kernels = {(): w}
+    for at, axis in enumerate(axes, start=2):
+        step = axis.stride // math.gcd(axis.stride, axis.dilation)
+        found = {
+            (*first_taps, first_tap): taps
+            for first_taps, kernel in found.items()
+            for first_tap, taps in enumerate(_every(kernel, at, step))
+        }
+    return found
+
+
+def _every(w: jax.Array, axis: int, step: int) -> list[jax.Array]:
+    """Of an axis, the places 0, step, ...; 1, step + 1, ...; up to step - 1."""
+    n = w.shape[axis]
+    if step == 1:
+        return [w]
+    w = split_axis(pad_axis(w, axis, 0, -n % step), axis, (-(-n // step), step))
+    return [
+        lax.slice_in_dim(
+            lax.squeeze(part, (axis + 1,)), 0, -(-(n - first) // step), axis=axis
+        )
+        for first, part in enumerate(lax.split(w, (1,) * step, axis + 1))
+    ]
+
+
 def _phase(
     x: jax.Array,
-    w: jax.Array,
+    kernels: _Kernels,
     phases: tuple[Phase, ...],
     groups: int,
     numerics: Numerics,
@@ -79,11 +115,8 @@ def _phase(
     """The outputs of one residue per axis: (N, *blocks, C_out); None: all zero."""
     if any(not p.taps for p in phases):
         return None
-    taps = tuple(
-        slice(p.first_tap, p.first_tap + (p.taps - 1) * p.tap_step + 1, p.tap_step)
-        for p in phases
-    )
-    kernel = lax.rev(w[(slice(None), slice(None), *taps)], range(2, w.ndim))
+    w = kernels[tuple(p.first_tap for p in phases)]
+    kernel = lax.rev(w, range(2, w.ndim))
     # What the window cannot see is cut off the input or appended to the output, so that
     # the convolution and its transposes pad by nothing negative.
     reach = [(p.taps - 1) * p.dilation for p in phases]
@@ -152,6 +185,7 @@ def work_of_phases(problem: Problem, slot: Slot, early: bool) -> Work:
     return replace(
         found, multiply_adds=0, convolved=found.multiply_adds, operands=0, gathered=0,
         calls=1 if early else math.prod(problem.geometry.stride),
+        temporary=found.temporary - found.gathered,
     )  # fmt: skip
 
 
