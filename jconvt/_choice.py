@@ -205,17 +205,17 @@ def has_fast_convolutions(slot: Slot, geometry: Geometry, dtype: np.dtype[Any]) 
     """Whether XLA:CPU sends the convolutions to Eigen or YNNPACK.
 
     It does so with 1-d and 2-d ones of float32 (and of 16-bit floats, widened);
-    grouped, 3-d, float64, complex and integer ones run in plain loops, and so does a
-    weight gradient, whose kernel is the cotangent.
+    grouped, 3-d, float64, complex and integer ones run in plain loops, dilated ones not
+    much faster, and so does a weight gradient, whose kernel is the cotangent.
     """
     if slot == Slot.WEIGHT_GRADIENT:
         return False
     narrow = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize <= 4
-    return geometry.groups == 1 and geometry.rank <= 2 and narrow
+    return _is_plain(geometry) and geometry.rank <= 2 and narrow
 
 
 def _is_plain(geometry: Geometry) -> bool:
-    """Whether cuDNN's backward-data is matched: one group and no dilation."""
+    """One group and no dilation: what fast convolutions are made for."""
     return geometry.groups == 1 and all(d == 1 for d in geometry.dilation)
 
 

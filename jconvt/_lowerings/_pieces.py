@@ -151,12 +151,18 @@ def parts_of(
 def total_work(
     problem: Problem, pieces: Pieces, slot: Slot, work_of: Callable[[Problem], Work]
 ) -> Work:
-    """The work of all pieces, which are copied out of their arrays and into them."""
-    total = Work(
-        operands=0 if pieces == WHOLE else problem.inputs + problem.outputs,
-    )
-    for count, part in parts_of(problem, pieces, slot):
-        total = total.and_then(work_of(part), count)
+    """The work of all pieces, which are cut out of their arrays and put into them.
+
+    Those of a weight gradient are summed.
+    """
+    total = Work()
+    count = 0
+    for times, part in parts_of(problem, pieces, slot):
+        total = total.and_then(work_of(part), times)
+        count += times
+    if pieces != WHOLE:
+        summed = problem.weights * count if slot == Slot.WEIGHT_GRADIENT else 0
+        total = replace(total, cut=problem.inputs + problem.outputs + summed)
     padded = problem.outputs if slot == Slot.INPUT_GRADIENT else problem.inputs
     padded = padded if pieces.blocks else 0
     return replace(total, temporary=total.temporary + padded)

@@ -104,6 +104,7 @@ class Work:
       regrouped: runs of neighbours moved between groups apart and side by side.
       transposed: elements moved between features first and features last.
       prepared: elements of kernels written.
+      cut: elements that a loop cuts into pieces, puts together or sums.
       calls: GEMMs and convolutions.
       temporary: elements alive at once beside input, weight and output.
     """
@@ -122,6 +123,7 @@ class Work:
     regrouped: int = 0
     transposed: int = 0
     prepared: int = 0
+    cut: int = 0
     calls: int = 0
     temporary: int = 0
 
@@ -140,6 +142,7 @@ class Work:
             self.reordered,
             self.transposed,
             self.prepared,
+            self.cut,
         )
         return self.operands + 2 * sum(passes)
 
