@@ -48,14 +48,20 @@ class Formulation(NamedTuple):
 
 
 def choose(
-    slot: Slot, platform: str, problem: Problem, dtype: np.dtype[Any], static: bool
+    slot: Slot,
+    platform: str,
+    problem: Problem,
+    dtype: np.dtype[Any],
+    static: bool,
+    whole: bool = False,
 ) -> Formulation:
     """The formulation of a slot on a platform.
 
-    `static` says that the spatial sizes are ints, not symbolic.
+    `static` says that the spatial sizes are ints, not symbolic; `whole` that nothing
+    can be cut into pieces.
     """
     if platform == "cpu" and static:
-        return _cheapest(problem, dtype)[slot]
+        return _cheapest(problem, dtype, whole)[slot]
     return Formulation(_preferred(slot, platform, problem.geometry, static))
 
 
@@ -118,7 +124,9 @@ def _pieces(slot: Slot, problem: Problem, whole: Formulation) -> Pieces:
 
 
 @lru_cache(maxsize=1024)
-def _cheapest(problem: Problem, dtype: np.dtype[Any]) -> dict[Slot, Formulation]:
+def _cheapest(
+    problem: Problem, dtype: np.dtype[Any], whole: bool
+) -> dict[Slot, Formulation]:
     """By the estimate of `jconvt._cost`; the two gradients are chosen as a pair.
 
     XLA does once what two maps of one formulation have in common: the patches of the
@@ -126,7 +134,14 @@ def _cheapest(problem: Problem, dtype: np.dtype[Any]) -> dict[Slot, Formulation]
     gradient), the parts of the cotangent (both gradients). It may run the maps at the
     same time, so the temporaries of all three are alive together.
     """
-    works = {slot: candidates(slot, problem, dtype) for slot in Slot}
+    works = {
+        slot: {
+            f: work
+            for f, work in candidates(slot, problem, dtype).items()
+            if not whole or f.pieces == WHOLE
+        }
+        for slot in Slot
+    }
     times = {
         slot: {f: estimate(slot, problem, work, dtype) for f, work in found.items()}
         for slot, found in works.items()
