@@ -159,8 +159,7 @@ def _chosen(
     symbolic = not isinstance(x_shape[plan.layout.input[0]], int)
     share = 1 if symbolic else math.gcd(problem.batch, devices)
     problem = replace(problem, batch=problem.batch // share)
-    formulation = choose(SLOTS[made], platform, problem, plan.operand, static)
-    return formulation._replace(pieces=WHOLE) if symbolic else formulation
+    return choose(SLOTS[made], platform, problem, plan.operand, static, whole=symbolic)
 
 
 def _inside(
