@@ -35,6 +35,12 @@ LAYERS = {  # weight, options
 layers = pytest.mark.parametrize("layer", LAYERS)
 
 
+# Without optimization of the machine code: compiling is nearly all of the time.
+quick_jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
 def apply(layer, lowering="auto"):
     return functools.partial(
         jconvt.conv_transpose, **LAYERS[layer][1], lowering=lowering
@@ -306,11 +312,11 @@ def test_every_formulation_that_can_be_picked_takes_symbolic_sizes(layer, space)
     x, w = symbolic(layer, "b, _, _, _" if space == "plain" else "b, _, h, w")
     y = jax.eval_shape(apply(layer), x, w)
     run = all_that_can_be_picked(layer, static=space == "plain")
-    artefact = export.export(jax.jit(run))(x, w, y)
+    call = quick_jit(export.export(jax.jit(run))(x, w, y).call)
     for batch, size in [(2, 4), (3, 4)] if space == "plain" else [(2, 4), (1, 6)]:
         arrays = operands(layer, batch, size)
         desired, (dx, dw) = trained(layer, batch, size)
-        results = artefact.call(*arrays, desired)
+        results = call(*arrays, desired)
         for made, expected in (("output", desired), ("input", dx), ("weight", dw)):
             for name, array in results[made].items():
                 np.testing.assert_allclose(array, expected, rtol=1e-5, err_msg=name)
@@ -332,9 +338,15 @@ def test_transformations_of_a_stored_forward():
 def test_a_stored_vmap():
     """With a symbolic number of examples, since JAX has no vmap of an artefact."""
     x, w = operands("overlap_even")
-    f = jax.vmap(training(apply("overlap_even")), in_axes=(0, None))
-    scope = export.symbolic_args_specs((x[None], w), ("n, b, _, _", "_, _, _"))
-    artefact = exported(f, *scope)
-    assert_equal(artefact.call(jnp.stack([x, 2 * x]), w), f(jnp.stack([x, 2 * x]), w))
+    many = jnp.stack([x, 2 * x])
+
+    def value_and_gradient(x, w):
+        y, pull = jax.vjp(lambda x: apply("overlap_even")(x, w), x)
+        return y, pull(y)
+
+    f = jax.vmap(value_and_gradient, in_axes=(0, None))
+    specs = export.symbolic_args_specs((many, w), ("n, b, _, _", "_, _, _"))
+    artefact = exported(f, *specs)
+    assert_equal(artefact.call(many, w), f(many, w))
     with pytest.raises(NotImplementedError, match="call_exported"):
-        jax.vmap(artefact.call, in_axes=(0, None))(x[None, None], w)
+        jax.vmap(artefact.call, in_axes=(0, None))(many[None], w)
