@@ -193,7 +193,8 @@ def test_what_cannot_be_cut_fits_as_a_whole(slot):
     assert choose(slot, "cpu", problem, dtype, True).pieces != WHOLE  # else no test
     picked = choose(slot, "cpu", problem, dtype, True, whole=True)
     assert picked.pieces == WHOLE
-    assert fits(problem, work_of(slot, problem, picked))
+    native = work_of(slot, problem, Formulation("lhs_dilation"))
+    assert fits(problem, work_of(slot, problem, picked), native)
 
 
 def test_a_large_layer_runs_in_a_loop():
