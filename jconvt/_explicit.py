@@ -20,11 +20,14 @@ summed over ends there.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import jax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from jconvt._plan import Plan, Shape
+
+Run = Callable[[jax.Array, jax.Array], jax.Array]
 
 Along = str | tuple[str, ...] | None
 """The entry of a `PartitionSpec` for one axis."""
@@ -40,7 +43,7 @@ def explicit_mesh(*arrays: jax.Array) -> AbstractMesh | None:
 
 
 def with_automatic_axes(
-    run: Callable[[jax.Array, jax.Array], jax.Array],
+    run: Run,
     x: jax.Array,
     w: jax.Array,
     plan: Plan,
@@ -50,7 +53,9 @@ def with_automatic_axes(
     kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
     axes = tuple(name for name, kind in kinds if kind == AxisType.Explicit)
     sharding = NamedSharding(mesh, _output_spec(x, w, plan, mesh))
-    return jax.sharding.auto_axes(run, axes=axes, out_sharding=sharding)(x, w)
+    # Without a function it is a decorator, so its type says nothing of this call.
+    automatic = cast(Run, jax.sharding.auto_axes(run, axes=axes, out_sharding=sharding))
+    return automatic(x, w)
 
 
 def _output_spec(

@@ -312,7 +312,7 @@ def test_pieces_are_of_one_devices_share(pieces, devices, monkeypatch):
     """A loop over images takes as many from every device, and gathers none."""
     shares = set()
 
-    def in_pieces(slot, platform, problem, *rest):
+    def in_pieces(slot, platform, problem, *rest, **options):
         shares.add(problem.batch)
         cut = {"batch": (2, 0), "blocks": (1, 2), "both": (2, 2)}[pieces]
         return Formulation("gather", pieces=Pieces(*cut))
