@@ -150,6 +150,24 @@ def test_unbatched_input():
     np.testing.assert_array_equal(quick_jit(run)(x[0], w, b), desired)
 
 
+def test_batch_and_space_over_two_mesh_axes():
+    x, w, b = operands("doubled")
+    _, _, options, mesh_axes = LAYERS["doubled"]
+    f = functools.partial(
+        jconvt.sharding.conv_transpose, mesh_axes=mesh_axes, **options
+    )
+    both = P("images", None, "rows")
+    run = jax.shard_map(
+        f,
+        mesh=make_mesh(("images", "rows")),
+        in_specs=(both, P(), P()),
+        out_specs=both,
+    )
+    actual = quick_jit(training(run))(x, w, b)
+    desired = quick_jit(training(unsharded("doubled")))(x, w, b)
+    jax.tree.map(np.testing.assert_array_equal, actual, desired)
+
+
 def test_second_derivatives():
     x, w, b = operands("doubled")
 
