@@ -54,7 +54,7 @@ aot-gpu aot-tpu: aot-%: $(AOT_VENV)%/.setup
 test-aot: test-aot-gpu test-aot-tpu ## run the tests that compile for them
 
 test-aot-gpu test-aot-tpu: test-aot-%: $(AOT_VENV)%/.setup
-	$(AOT_VENV)$*/bin/python -m pytest tests/test_aot.py $(ARGS)
+	$(AOT_VENV)$*/bin/python -m pytest tests/test_aot.py tests/test_aot_sharding.py $(ARGS)
 
 lint: $(VENV)/.lint ## check format, style and types
 	$(VENV)/bin/ruff format --check .

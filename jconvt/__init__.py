@@ -1,7 +1,8 @@
 """jconvt: transposed convolution for JAX, exact, fast and at home in Flax.
 
 Functions are here; Flax layers are in `jconvt.nnx` and `jconvt.linen`, which are
-imported on their own, so that `import jconvt` imports no Flax.
+imported on their own, so that `import jconvt` imports no Flax. `jconvt.sharding` is for
+arrays whose space lies on several devices.
 """
 
 import typing

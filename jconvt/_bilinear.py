@@ -20,8 +20,16 @@ def bilinear(x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
         # and imaginary parts: in the operands' dtype, whatever the result's.
         plan = replace(plan, operand=plan.numerics.result)
         x, w = x.astype(plan.operand), w.astype(plan.operand)
-    if is_plain(x, w):
-        return apply(Role.OUTPUT, x, w, plan, plan.output_shape(x.shape, w.shape))
-    from jconvt import _typed  # loaded when a program needs it
 
+    def run(x: jax.Array, w: jax.Array) -> jax.Array:
+        return apply(Role.OUTPUT, x, w, plan, plan.output_shape(x.shape, w.shape))
+
+    if is_plain(x, w):
+        return run(x, w)
+    # Loaded when a program needs them.
+    from jconvt import _explicit, _typed
+
+    mesh = _explicit.explicit_mesh(x, w)
+    if mesh is not None:
+        return _explicit.with_automatic_axes(run, x, w, plan, mesh)
     return _typed.bilinear(x, w, plan)

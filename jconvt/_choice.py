@@ -48,14 +48,20 @@ class Formulation(NamedTuple):
 
 
 def choose(
-    slot: Slot, platform: str, problem: Problem, dtype: np.dtype[Any], static: bool
+    slot: Slot,
+    platform: str,
+    problem: Problem,
+    dtype: np.dtype[Any],
+    static: bool,
+    whole: bool = False,
 ) -> Formulation:
     """The formulation of a slot on a platform.
 
-    `static` says that the spatial sizes are ints, not symbolic.
+    `static` says that the spatial sizes are ints, not symbolic; `whole` that nothing
+    can be cut into pieces.
     """
     if platform == "cpu" and static:
-        return _cheapest(problem, dtype)[slot]
+        return _cheapest(problem, dtype, whole)[slot]
     return Formulation(_preferred(slot, platform, problem.geometry, static))
 
 
@@ -109,7 +115,27 @@ def candidates(
     # XLA:CPU has grouped convolutions as plain loops, and it gathers a sharded batch
     # for the transposed ones.
     apart = {f: work for f, work in found.items() if f.lowering != "lhs_dilation"}
-    return apart if apart and problem.geometry.groups > 1 else found
+    avoided = problem.geometry.groups > 1 or _aborts_xla(slot, problem)
+    return apart if apart and avoided else found
+
+
+def _aborts_xla(slot: Slot, problem: Problem) -> bool:
+    """Whether XLA may abort on the weight gradient as a convolution of dilated input.
+
+    Its kernel is the cotangent. An axis of ``kernel == base dilation == stride + 1``
+    and no padding is how XLA writes groups as space, and where it exchanges input and
+    kernel (SwapConvOperands, for a larger kernel) it takes such an axis for that,
+    whatever the size of the input, and fails a check. Seen up to jax 0.12.
+    """
+    if slot != Slot.WEIGHT_GRADIENT:
+        return False
+    geometry = problem.geometry
+    return any(
+        axis.output_size(n) == axis.stride == axis.dilation + 1 and pads == (0, 0)
+        for axis, n, pads in zip(
+            geometry.axes, problem.size, geometry.dilated_pads, strict=True
+        )
+    )
 
 
 def _pieces(slot: Slot, problem: Problem, whole: Formulation) -> Pieces:
@@ -118,7 +144,9 @@ def _pieces(slot: Slot, problem: Problem, whole: Formulation) -> Pieces:
 
 
 @lru_cache(maxsize=1024)
-def _cheapest(problem: Problem, dtype: np.dtype[Any]) -> dict[Slot, Formulation]:
+def _cheapest(
+    problem: Problem, dtype: np.dtype[Any], whole: bool
+) -> dict[Slot, Formulation]:
     """By the estimate of `jconvt._cost`; the two gradients are chosen as a pair.
 
     XLA does once what two maps of one formulation have in common: the patches of the
@@ -126,7 +154,14 @@ def _cheapest(problem: Problem, dtype: np.dtype[Any]) -> dict[Slot, Formulation]
     gradient), the parts of the cotangent (both gradients). It may run the maps at the
     same time, so the temporaries of all three are alive together.
     """
-    works = {slot: candidates(slot, problem, dtype) for slot in Slot}
+    works = {
+        slot: {
+            f: work
+            for f, work in candidates(slot, problem, dtype).items()
+            if not whole or f.pieces == WHOLE
+        }
+        for slot in Slot
+    }
     times = {
         slot: {f: estimate(slot, problem, work, dtype) for f, work in found.items()}
         for slot, found in works.items()

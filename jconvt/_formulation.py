@@ -1,5 +1,6 @@
 """A map of a plan as ordinary JAX code: choice, lowering, and what surrounds them."""
 
+import math
 from dataclasses import dataclass, replace
 
 import jax
@@ -51,10 +52,12 @@ def make(
     shape: Shape,
     platform: str | None = None,
     formulation: Formulation | None = None,
+    devices: int = 1,
 ) -> jax.Array:
     """One of the three arrays, of `shape`, out of the other two.
 
-    `platform` None: for all of them. `formulation` None: the choice's.
+    `platform` None: for all of them. `formulation` None: the choice's. `devices`: among
+    how many JAX may divide the program.
     """
     forward, wide = made == Role.OUTPUT, plan.numerics.result
     dtype = wide if forward else plan.operand
@@ -77,6 +80,8 @@ def make(
         inside[Role.INPUT], inside[Role.WEIGHT]
     )
     entered = {role: frame.take(role, a, inside) for role, a in operands.items()}
+    if formulation is None and platform is not None and plan.lowering == AUTO:
+        formulation = _chosen(made, inside, frame.inner, platform, devices)
     result = _inside(made, entered, frame.inner, inside, platform, formulation)
     return frame.give(made, result, shape).astype(dtype)
 
@@ -138,6 +143,25 @@ class Frame:
         return a
 
 
+def _chosen(
+    made: Role, shapes: dict[Role, Shape], plan: Plan, platform: str, devices: int
+) -> Formulation:
+    """What one of the devices would use by itself for its share of the batch.
+
+    How arrays are sharded is not known when a program is lowered. What can be known is
+    that a batch divided evenly among the devices, or some of them, stays in its place
+    if the pieces that it is cut into divide each device's share: the loop over them
+    then takes as many images from every device.
+    """
+    x_shape = shapes[Role.INPUT]
+    problem = _problem(x_shape, shapes[Role.WEIGHT], plan)
+    static = plan.layout.is_static(x_shape, batched=True)
+    symbolic = not isinstance(x_shape[plan.layout.input[0]], int)
+    share = 1 if symbolic else math.gcd(problem.batch, devices)
+    problem = replace(problem, batch=problem.batch // share)
+    return choose(SLOTS[made], platform, problem, plan.operand, static, whole=symbolic)
+
+
 def _inside(
     made: Role,
     operands: Arrays,
@@ -149,10 +173,6 @@ def _inside(
     slot, layout = SLOTS[made], plan.layout
     problem = _problem(shapes[Role.INPUT], shapes[Role.WEIGHT], plan)
     static = layout.is_static(shapes[Role.INPUT], batched=True)
-    if formulation is None and plan.lowering == AUTO and platform is not None:
-        formulation = choose(slot, platform, problem, plan.operand, static)
-        if not isinstance(shapes[Role.INPUT][layout.input[0]], int):
-            formulation = formulation._replace(pieces=WHOLE)
     if formulation is not None and platform is not None and formulation.pieces != WHOLE:
         return _in_pieces(made, operands, plan, shapes[made], formulation, platform)
 
@@ -252,7 +272,10 @@ def _anywhere(
         return _Branch(formulation, slot, plan, plan.layout)(x, w)
     branches = {
         platform: _branch(
-            choose(slot, platform, problem, x.dtype, static), slot, plan, platform
+            choose(slot, platform, problem, x.dtype, static, whole=True),
+            slot,
+            plan,
+            platform,
         )
         for platform in PLATFORMS
     }

@@ -6,9 +6,10 @@ the weight gradient. Each transpose of one of them is another of them, so deriva
 any order, in either mode, stay among the three and keep nothing but operands.
 
 The platform is known when a program is lowered, and only then is a formulation chosen
-and traced, for that platform alone.
+and traced, for that platform alone and for one device's share of the batch.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -62,11 +63,12 @@ def _run(
     plan: Plan,
     shape: Shape,
     platform: str | None = None,
+    devices: int = 1,
 ) -> jax.Array:
     from jconvt._formulation import make  # loaded when a program is first lowered
 
     operands = dict(zip(_operands(made), (one, other), strict=True))
-    return make(made, operands, plan, shape, platform)
+    return make(made, operands, plan, shape, platform, devices=devices)
 
 
 def _type(made: Role, one: Any, other: Any, *, plan: Plan, shape: Shape) -> Any:
@@ -131,9 +133,22 @@ def _primitive(made: Role) -> Primitive:
     ad.defbilinear(primitive, *transposes)
     batching.primitive_batchers[primitive] = partial(_batch, made)
     for platform, registered in (("cpu", "cpu"), ("cuda", None)):
-        rule = mlir.lower_fun(partial(run, platform=platform), multiple_results=False)
+        rule = partial(_lower, partial(run, platform=platform))
         mlir.register_lowering(primitive, rule, platform=registered)
     return primitive
+
+
+def _lower(
+    run: Callable[..., jax.Array],
+    context: mlir.LoweringRuleContext,
+    *operands: Any,
+    **parameters: Any,
+) -> Any:
+    # Of a program that JAX partitions this is the number of its devices.
+    devices: int = getattr(context.module_context.axis_context, "num_devices", 1)
+    run = partial(run, devices=devices)
+    rule = mlir.lower_fun(run, multiple_results=False)
+    return rule(context, *operands, **parameters)
 
 
 PRIMITIVES: dict[Role, Primitive] = {role: _primitive(role) for role in Role}

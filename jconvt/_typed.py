@@ -1,7 +1,7 @@
-"""The bilinear map for arrays whose types say how they are sharded.
+"""The bilinear map for arrays whose types say over which devices they vary.
 
-Explicit sharding axes and shard_map put that into an array's type, and the primitives
-of `jconvt._primitive` have no rules for it. Here is ordinary JAX code, which has JAX's.
+`jax.shard_map` puts that into an array's type, and the primitives of
+`jconvt._primitive` have no rules for it. Here is ordinary JAX code, which has JAX's.
 
 The map ``f(x, w)`` is linear in each operand, so its derivative in the direction
 (dx, dw) is ``f(dx, w) + f(x, dw)``. `jax.custom_jvp` lets these two terms be *other

@@ -1,5 +1,6 @@
 """One artefact serves every platform, and symbolic sizes."""
 
+import collections
 import functools
 import re
 
@@ -10,8 +11,16 @@ import pytest
 from jax import export
 
 import jconvt
+from jconvt._batching import Role
+from jconvt._choice import candidates, choose
+from jconvt._formulation import SLOTS, Frame, make
 from jconvt._lowerings import LOWERINGS
-from jconvt._recipe import geometry_of, normalize_options
+from jconvt._lowerings._pieces import WHOLE
+from jconvt._lowerings._problem import Slot
+from jconvt._numerics import Numerics
+from jconvt._plan import Plan
+from jconvt._problem_of import problem_of
+from jconvt._recipe import geometry_of, make_recipe, normalize_options
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 LAYERS = {  # weight, options
@@ -24,6 +33,12 @@ LAYERS = {  # weight, options
     "circular": ((4, 3, 5), {"stride": 2, "padding": "CIRCULAR"}),
 }
 layers = pytest.mark.parametrize("layer", LAYERS)
+
+
+# Without optimization of the machine code: compiling is nearly all of the time.
+quick_jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
 
 
 def apply(layer, lowering="auto"):
@@ -187,3 +202,151 @@ def test_symbolic_unbatched():
     artefact = exported(training(apply("overlap_even")), spec, w)
     desired = jax.jit(training(apply("overlap_even")))(x[0], w)
     assert_equal(artefact.call(x[0], w), desired)
+
+
+# What an artefact holds ---------------------------------------------------------------
+
+HEAVY = re.compile(r"stablehlo\.(?:convolution|dot_general)\b.*")
+
+
+def heavy(text):
+    """The convolutions and GEMMs of a module, with their sizes and not their names."""
+    lines = (re.sub(r"%[\w#:]+", "%", found[0]) for found in HEAVY.finditer(text))
+    return collections.Counter(re.sub(r" loc\(.*", "", line) for line in lines)
+
+
+@layers
+def test_one_artefact_holds_the_formulation_of_each_platform(layer):
+    """And no other: alone, none has anything to choose from."""
+    arrays = operands(layer, batch=64, size=16)
+    f = training(apply(layer))
+    alone = {
+        platform: exported(f, *arrays, platforms=(platform,)).mlir_module()
+        for platform in PLATFORMS
+    }
+    for text in alone.values():
+        assert "stablehlo.case" not in text
+        assert "stablehlo.if" not in text
+    parts = [heavy(text) for text in alone.values()]
+    together = heavy(exported(f, *arrays).mlir_module())
+    assert all(part <= together for part in parts)
+    assert together <= functools.reduce(collections.Counter.__add__, parts)
+    assert heavy(alone["cpu"]) != heavy(alone["cuda"])
+
+
+@layers
+def test_no_conditional_is_left_in_a_compiled_program(layer):
+    arrays = operands(layer)
+    f = training(apply(layer))
+    for program in (f, exported(f, *arrays).call):
+        text = jax.jit(program).lower(*arrays).compile().as_text()
+        assert " conditional(" not in text
+
+
+# All that the choice can pick ---------------------------------------------------------
+
+
+def plan_of(layer):
+    (_, _, *kernel), options = LAYERS[layer]
+    checked = normalize_options("test", len(kernel), **options)
+    x, w = operands(layer)
+    recipe = make_recipe(checked, x.shape, w.shape, None)
+    dtype = np.dtype(np.float32)
+    return Plan(
+        geometry=recipe.geometry,
+        wrap=recipe.wrap,
+        layout=recipe.layout,
+        operand=dtype,
+        numerics=Numerics(None, dtype),
+        lowering="auto",
+    )
+
+
+def pickable(layer, static):
+    """What `auto` may pick for each slot, whatever the rates, and where."""
+    frame = Frame(plan_of(layer))
+    x, w = operands(layer)
+    inside = frame.entered(x.shape)
+    space = inside[2:]
+    problem = problem_of(
+        32, space, w.shape, frame.inner.geometry, frame.inner.layout, x.dtype
+    )
+    found = {slot: set() for slot in Slot}
+    for slot in Slot:
+        if static:
+            names = candidates(slot, problem, x.dtype)
+            found[slot] |= {("cpu", f._replace(pieces=WHOLE)) for f in names}
+        for platform in PLATFORMS:
+            f = choose(slot, platform, problem, x.dtype, static)
+            found[slot].add((platform, f._replace(pieces=WHOLE)))
+    return found
+
+
+def all_that_can_be_picked(layer, static):
+    """One program of the three maps in every formulation."""
+    plan, picks = plan_of(layer), pickable(layer, static)
+
+    def run(x, w, y):
+        arrays = {Role.INPUT: x, Role.WEIGHT: w, Role.OUTPUT: y}
+        return {
+            made: {
+                f"{platform} {formulation}": make(
+                    made,
+                    {role: a for role, a in arrays.items() if role != made},
+                    plan,
+                    arrays[made].shape,
+                    platform,
+                    formulation,
+                )
+                for platform, formulation in picks[SLOTS[made]]
+            }
+            for made in Role
+        }
+
+    return run
+
+
+@pytest.mark.parametrize("space", ["plain", "symbolic"])
+@layers
+def test_every_formulation_that_can_be_picked_takes_symbolic_sizes(layer, space):
+    x, w = symbolic(layer, "b, _, _, _" if space == "plain" else "b, _, h, w")
+    y = jax.eval_shape(apply(layer), x, w)
+    run = all_that_can_be_picked(layer, static=space == "plain")
+    call = quick_jit(export.export(jax.jit(run))(x, w, y).call)
+    for batch, size in [(2, 4), (3, 4)] if space == "plain" else [(2, 4), (1, 6)]:
+        arrays = operands(layer, batch, size)
+        desired, (dx, dw) = trained(layer, batch, size)
+        results = call(*arrays, desired)
+        for made, expected in (("output", desired), ("input", dx), ("weight", dw)):
+            for name, array in results[made].items():
+                np.testing.assert_allclose(array, expected, rtol=1e-5, err_msg=name)
+
+
+# Transformations of an artefact -------------------------------------------------------
+
+
+def test_transformations_of_a_stored_forward():
+    x, w = operands("overlap_even")
+    f = apply("overlap_even")
+    stored = export.export(jax.jit(f), platforms=PLATFORMS)(*symbolic("overlap_even"))
+    call = export.deserialize(stored.serialize(vjp_order=1)).call
+    assert_equal(jax.jit(call)(x, w), f(x, w))
+    loss = lambda f: lambda w: jnp.sum(f(x, w) ** 2)  # noqa: E731
+    assert_equal(jax.jit(jax.grad(loss(call)))(w), jax.grad(loss(f))(w))
+
+
+def test_a_stored_vmap():
+    """With a symbolic number of examples, since JAX has no vmap of an artefact."""
+    x, w = operands("overlap_even")
+    many = jnp.stack([x, 2 * x])
+
+    def value_and_gradient(x, w):
+        y, pull = jax.vjp(lambda x: apply("overlap_even")(x, w), x)
+        return y, pull(y)
+
+    f = jax.vmap(value_and_gradient, in_axes=(0, None))
+    specs = export.symbolic_args_specs((many, w), ("n, b, _, _", "_, _, _"))
+    artefact = exported(f, *specs)
+    assert_equal(artefact.call(many, w), f(many, w))
+    with pytest.raises(NotImplementedError, match="call_exported"):
+        jax.vmap(artefact.call, in_axes=(0, None))(many[None], w)

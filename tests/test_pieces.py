@@ -13,7 +13,7 @@ from cases import Case
 from formulations import FIRST, LAYOUTS, expected, geometry_of, quick_jit, whole
 from jconvt._batching import Role
 from jconvt._choice import Formulation, candidates, choose, work_of
-from jconvt._cost import KEPT_BYTES
+from jconvt._cost import KEPT_BYTES, fits
 from jconvt._formulation import make
 from jconvt._layout import normalize_layout
 from jconvt._lowerings._pieces import WHOLE, Pieces, cut_rows, parts_of
@@ -184,6 +184,17 @@ def test_a_symbolic_batch_is_not_cut():
     assert picked.pieces != WHOLE
     text = jax.export.export(jax.jit(run), platforms=["cpu"])(*arrays).mlir_module()
     assert "stablehlo.while" not in text
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_what_cannot_be_cut_fits_as_a_whole(slot):
+    """Under shard_map, for one."""
+    problem, dtype = layer(batch=32), np.dtype(np.float32)
+    assert choose(slot, "cpu", problem, dtype, True).pieces != WHOLE  # else no test
+    picked = choose(slot, "cpu", problem, dtype, True, whole=True)
+    assert picked.pieces == WHOLE
+    native = work_of(slot, problem, Formulation("lhs_dilation"))
+    assert fits(problem, work_of(slot, problem, picked), native)
 
 
 def test_a_large_layer_runs_in_a_loop():

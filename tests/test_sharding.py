@@ -1,6 +1,8 @@
 """Sharded arrays give what unsharded ones do, under each of JAX's three regimes."""
 
 import functools
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +11,38 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jconvt
+from jconvt import _formulation
+from jconvt._choice import Formulation
 from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._pieces import Pieces
 from jconvt._recipe import geometry_of, normalize_options
 
 P = PartitionSpec
-LAYERS = {  # input, weight, options
-    "overlap": ((4,), (8, 8, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
-    "overlap_even": ((4,), (8, 8, 4), {"stride": 2, "padding": 1}),
-    "blocks": ((3, 2), (8, 8, 2, 2), {"stride": 2}),
-    "grouped": ((4,), (8, 4, 3), {"stride": 2, "dilation": 3, "groups": 2}),
-    "circular": ((4,), (8, 8, 5), {"stride": 2, "padding": "CIRCULAR"}),
+LAST = {
+    rank: (f"N{'DHW'[-rank:]}C", f"{'DHW'[-rank:]}IO", f"N{'DHW'[-rank:]}C")
+    for rank in (1, 2)
+}
+LAYERS = {  # space, weight, options
+    "overlap": ((8,), (8, 8, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    "overlap_even": ((8,), (8, 8, 4), {"stride": 2, "padding": 1}),
+    "stride_1": ((8,), (8, 8, 3), {"padding": 1}),
+    "blocks": ((8, 2), (8, 8, 2, 2), {"stride": 2}),
+    "gaps": ((8,), (8, 8, 2), {"stride": 3, "padding": "SAME"}),
+    "dilated": ((8,), (8, 8, 3), {"stride": 2, "dilation": 3, "padding": [(2, 3)]}),
+    "grouped": ((8,), (8, 4, 3), {"stride": 2, "dilation": 3, "groups": 2}),
+    "depthwise": ((8, 3), (8, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 8}),
+    "circular": ((8,), (8, 8, 5), {"stride": 2, "padding": "CIRCULAR"}),
+    "volume": ((8, 2, 2), (8, 8, 3, 3, 3), {"stride": 2, "padding": "SAME"}),
+    "channels_last": (
+        (8, 2),
+        (3, 3, 8, 8),
+        {"stride": 2, "padding": "SAME", "dimension_numbers": LAST[2]},
+    ),
+    "grouped_last": (
+        (8,),
+        (4, 8, 2),
+        {"stride": 2, "padding": 1, "groups": 4, "dimension_numbers": LAST[1]},
+    ),
 }
 layers = pytest.mark.parametrize("layer", LAYERS)
 
@@ -38,11 +62,22 @@ PAIRS = [("auto", layer) for layer in LAYERS] + [
 ]
 
 
+def letters(layer):
+    """What the axes of input, weight and bias are."""
+    space, _, options = LAYERS[layer]
+    letters = "DHW"[-len(space) :]
+    given = options.get("dimension_numbers", (f"NC{letters}", f"IO{letters}"))
+    return (*given[:2], "C")
+
+
 def operands(layer):
     """Input, weight and bias of small integers, so that sums are exact in any order."""
-    space, weight, _ = LAYERS[layer]
+    space, weight, options = LAYERS[layer]
     draw = functools.partial(np.random.default_rng(0).integers, -3, 4)
-    shapes = ((8, 8, *space), weight, (8,))
+    x, w, _ = letters(layer)
+    sizes = {"N": 8, "C": 8} | dict(zip(x.strip("NC"), space, strict=True))
+    channels = weight[w.index("O")] * options.get("groups", 1)
+    shapes = ([sizes[letter] for letter in x], weight, (channels,))
     return [draw(shape).astype(np.float32) for shape in shapes]
 
 
@@ -86,6 +121,37 @@ def place(mesh, arrays, specs):
     ]
 
 
+SHARDED = {  # letters of input, weight and bias that are sharded, and of the output
+    "batch": ("N", "", "", "N"),
+    "input_channels": ("C", "I", "", ""),
+    "output_channels": ("", "O", "C", "C"),
+    "space": ("first", "", "", "first"),
+}
+KINDS = [
+    (sharded, layer)
+    for sharded in SHARDED
+    for layer, (_, _, options) in LAYERS.items()
+    # Fewer output channels in a group than devices.
+    if sharded != "output_channels" or "groups" not in options
+]
+kinds = pytest.mark.parametrize(("sharded", "layer"), KINDS)
+
+
+def specs_of(layer, sharded):
+    """Of input, weight, bias and output; "first" is the first spatial axis."""
+    x, w, b = letters(layer)
+    first = x.strip("NC")[0]
+    return [
+        P(
+            *(
+                "rows" if letter in wanted.replace("first", first) else None
+                for letter in spec
+            )
+        )
+        for spec, wanted in zip((x, w, b, x), SHARDED[sharded], strict=True)
+    ]
+
+
 BATCH = (P("rows"), P(), P())
 
 
@@ -100,19 +166,55 @@ def test_shard_map_over_the_batch(lowering, layer):
     assert_equal(run(*operands(layer)), unsharded(layer))
 
 
-# JAX refuses to merge groups with a sharded batch; `auto` never takes this one.
+@pytest.mark.parametrize("layer", ["overlap", "blocks", "volume", "channels_last"])
+def test_shard_map_over_output_channels(layer):
+    """The input is replicated, so its gradient is a sum over the devices."""
+    mesh = make_mesh(AxisType.Auto)
+    *specs, out = specs_of(layer, "output_channels")
+    wrap = functools.partial(
+        jax.shard_map, mesh=mesh, in_specs=tuple(specs), out_specs=out, check_vma=True
+    )
+    run = quick_jit(training(layer, wrap=wrap))
+    assert_equal(run(*operands(layer)), unsharded(layer))
+
+
+@kinds
+def test_automatic_sharding(sharded, layer):
+    mesh = make_mesh(AxisType.Auto)
+    *specs, _ = specs_of(layer, sharded)
+    placed = tuple(NamedSharding(mesh, spec) for spec in specs)
+    run = quick_jit(training(layer), in_shardings=placed)
+    assert_equal(run(*operands(layer)), unsharded(layer))
+
+
+@kinds
+def test_explicit_sharding(sharded, layer):
+    """A gradient is sharded as its operand."""
+    mesh = make_mesh(AxisType.Explicit)
+    *specs, out = specs_of(layer, sharded)
+    if sharded == "input_channels" and "groups" in LAYERS[layer][2]:
+        *_, out = specs_of(layer, "output_channels")  # nothing is summed over devices
+    with jax.set_mesh(mesh):
+        arrays = place(mesh, operands(layer), specs)
+        y, gradients = quick_jit(training(layer))(*arrays)
+    assert_equal((y, gradients), unsharded(layer))
+    along = [axis for axis, name in enumerate(out) if name]
+    if all(y.shape[axis] % 8 == 0 for axis in along):
+        assert jax.typeof(y).sharding.spec == out
+    for gradient, spec in zip(gradients, specs, strict=True):
+        assert jax.typeof(gradient).sharding.spec == spec
+
+
 @pytest.mark.parametrize(
-    ("lowering", "layer"), [p for p in PAIRS if p != ("role_swapped", "grouped")]
+    ("lowering", "layer"), [pair for pair in PAIRS if pair[0] != "auto"]
 )
-def test_explicit_sharding_over_the_batch(lowering, layer):
+def test_explicit_sharding_of_every_lowering(lowering, layer):
     mesh = make_mesh(AxisType.Explicit)
     with jax.set_mesh(mesh):
         arrays = place(mesh, operands(layer), BATCH)
-        y, (dx, dw, db) = quick_jit(training(layer, lowering))(*arrays)
-    assert_equal((y, (dx, dw, db)), unsharded(layer))
-    assert jax.typeof(y).sharding.spec[0] == jax.typeof(dx).sharding.spec[0] == "rows"
-    assert dw.sharding.is_fully_replicated
-    assert db.sharding.is_fully_replicated
+        y, gradients = quick_jit(training(layer, lowering))(*arrays)
+    assert_equal((y, gradients), unsharded(layer))
+    assert jax.typeof(y).sharding.spec[0] == "rows"
 
 
 @layers
@@ -125,33 +227,115 @@ def test_explicit_sharding_of_an_eager_call(layer):
     assert jax.typeof(y).sharding.spec[0] == "rows"
 
 
-AUTOMATIC = {
-    "batch": BATCH,
-    "input_channels": (P(None, "rows"), P("rows"), P()),
-    "output_channels": (P(), P(None, "rows"), P("rows")),
-}
+def test_explicit_sharding_without_a_mesh_around():
+    """The arrays' own is enough."""
+    mesh = make_mesh(AxisType.Explicit)
+    arrays = place(mesh, operands("overlap"), BATCH)
+    y, gradients = quick_jit(training("overlap"))(*arrays)
+    assert_equal((y, gradients), unsharded("overlap"))
 
 
-@pytest.mark.parametrize("specs", AUTOMATIC.values(), ids=AUTOMATIC)
-@pytest.mark.parametrize("layer", ["overlap", "blocks", "circular"])
-def test_automatic_sharding(layer, specs):
-    mesh = make_mesh(AxisType.Auto)
-    shardings = tuple(NamedSharding(mesh, spec) for spec in specs)
-    run = quick_jit(training(layer), in_shardings=shardings)
-    assert_equal(run(*operands(layer)), unsharded(layer))
+def test_no_mesh_axis_shards_two_axes_of_the_output():
+    """A weight that is sharded over the axis of the batch is gathered, as in FSDP."""
+    mesh = make_mesh(AxisType.Explicit)
+    specs = (P("rows"), P(None, "rows"), P())
+    with jax.set_mesh(mesh):
+        arrays = place(mesh, operands("overlap"), specs)
+        y, (dx, dw, _) = quick_jit(training("overlap"))(*arrays)
+    assert_equal(y, unsharded("overlap")[0])
+    assert jax.typeof(y).sharding.spec == P("rows", None, None)
+    assert jax.typeof(dx).sharding.spec == P("rows", None, None)
+    assert jax.typeof(dw).sharding.spec == P(None, "rows", None)
 
 
-@layers
-def test_automatic_sharding_over_the_batch_gathers_nothing(layer):
-    """Each device works on its rows; only the gradients' sums travel."""
-    mesh = make_mesh(AxisType.Auto)
+def test_explicit_axes_under_vmap():
+    mesh = make_mesh(AxisType.Explicit)
+    x, w, _ = operands("overlap")
+    f = functools.partial(jconvt.conv_transpose, **LAYERS["overlap"][2])
+    with jax.set_mesh(mesh):
+        arrays = place(mesh, (np.stack([x, 2 * x]), w), (P(None, "rows"), P()))
+        y = quick_jit(jax.vmap(f, in_axes=(0, None)))(*arrays)
+    desired = f(x, w)
+    assert_equal(y, np.stack([desired, 2 * desired]))
+
+
+# What travels -------------------------------------------------------------------------
+
+_COLLECTIVE = re.compile(
+    r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)\("
+)
+
+
+def collectives(text):
+    """Operation -> the most elements of one of its results."""
+    found = {}
+    for types, operation in _COLLECTIVE.findall(text):
+        for sizes in re.findall(r"\[([\d,]*)\]", types):
+            count = math.prod(int(n) for n in sizes.split(",") if n)
+            found[operation] = max(found.get(operation, 0), count)
+    return found
+
+
+def compiled(layer, mesh, lowering="auto"):
+    """The program of a training step with a sharded batch, as XLA made it."""
     rows, whole = (NamedSharding(mesh, P(*p)) for p in (("rows",), ()))
     run = quick_jit(
-        training(layer),
+        training(layer, lowering),
         in_shardings=(rows, whole, whole),
         out_shardings=(rows, (rows, whole, whole)),
     )
-    text = run.lower(*map(jnp.asarray, operands(layer))).compile().as_text()
-    for moved in ("all-gather", "all-to-all", "collective-permute"):
-        assert moved not in text
-    assert "all-reduce" in text
+    return run.lower(*map(jnp.asarray, operands(layer))).compile()
+
+
+@layers
+def test_a_sharded_batch_stays_where_it_is(layer):
+    """Each device works on its images; only the sums of gradients travel."""
+    program = compiled(layer, make_mesh(AxisType.Auto))
+    found = collectives(program.as_text())
+    weights = max(a.size for a in operands(layer)[1:])
+    assert set(found) == {"all-reduce"}
+    assert found["all-reduce"] <= weights
+
+
+@layers
+def test_an_explicitly_sharded_batch_stays_where_it_is(layer):
+    mesh = make_mesh(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        arrays = place(mesh, operands(layer), BATCH)
+        text = quick_jit(training(layer)).lower(*arrays).compile().as_text()
+    assert set(collectives(text)) == {"all-reduce"}
+
+
+@pytest.mark.parametrize("devices", [8, 4])
+@pytest.mark.parametrize("pieces", ["batch", "blocks", "both"])
+def test_pieces_are_of_one_devices_share(pieces, devices, monkeypatch):
+    """A loop over images takes as many from every device, and gathers none."""
+    shares = set()
+
+    def in_pieces(slot, platform, problem, *rest, **options):
+        shares.add(problem.batch)
+        cut = {"batch": (2, 0), "blocks": (1, 2), "both": (2, 2)}[pieces]
+        return Formulation("gather", pieces=Pieces(*cut))
+
+    monkeypatch.setattr(_formulation, "choose", in_pieces)
+    make_mesh(AxisType.Auto)  # or skip
+    names, sizes = ("rows", "columns"), (devices, 8 // devices)
+    mesh = jax.make_mesh(sizes, names, axis_types=(AxisType.Auto,) * 2)
+    x, w, b = operands("overlap")
+    x = np.concatenate([x, -x])
+    rows, whole = (NamedSharding(mesh, P(*p)) for p in (("rows",), ()))
+    run = quick_jit(
+        training("overlap"),
+        in_shardings=(rows, whole, whole),
+        out_shardings=(rows, (rows, whole, whole)),
+    )
+    program = run.lower(x, w, b).compile()
+    text = program.as_text()
+    assert shares == {2}
+    assert " while(" in text
+    assert set(collectives(text)) == {"all-reduce"}
+    jax.clear_caches()
+    monkeypatch.undo()
+    desired = quick_jit(training("overlap"))(x, w, b)
+    jax.clear_caches()
+    assert_equal(program(*place(mesh, (x, w, b), BATCH)), desired)

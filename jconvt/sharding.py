@@ -1,0 +1,232 @@
+"""A transposed convolution of arrays whose space lies on several devices.
+
+Under `jax.jit` JAX partitions the functions of `jconvt` by itself, and what travels
+between the devices is up to its compiler. Here it is explicit: neighbours exchange the
+elements that they share, and nothing else is sent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike, DTypeLike
+
+from jconvt._arguments import IntOrInts, Padding, spatial_rank
+from jconvt._execution import prepare, run
+from jconvt._halo import Share, share_of
+from jconvt._layout import DimensionNumbers, Layout
+from jconvt._numerics import Precision, check_array
+from jconvt._plan import Shape
+from jconvt._recipe import normalize_options
+
+__all__ = ["conv_transpose"]
+
+_FUNCTION = "sharding.conv_transpose"
+
+
+def conv_transpose(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    mesh_axes: Sequence[str | None],
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    output_size: IntOrInts | None = None,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    dimension_numbers: DimensionNumbers | None = None,
+    precision: Precision = None,
+    preferred_element_type: DTypeLike | None = None,
+    lowering: str = "auto",
+) -> jax.Array:
+    """`jconvt.conv_transpose` of a share of space, inside `jax.shard_map`.
+
+    Each device passes its share of the input and gets its share of the output: together
+    they are what `jconvt.conv_transpose` makes of the whole, with any stride, kernel,
+    dilation and padding, also where a kernel reaches beyond a neighbour, and so are the
+    gradients. Neighbours exchange the elements at the edges of their shares
+    (`jax.lax.ppermute`), and the gradient sends their cotangents back. Batch and
+    channels may be sharded over other mesh axes, by the rules of `jax.shard_map`.
+
+    Args:
+      input: a share of ``(N, C_in, *S)`` or ``(C_in, *S)``, at least one element of
+        each sharded axis; all shares are of one size.
+      weight: whole, ``(C_in, C_out/groups, *K)``.
+      bias: whole, ``(C_out,)``, or None.
+      mesh_axes: for each spatial axis, in the order of `stride`, the name of the mesh
+        axis over which it is sharded, or None.
+      stride: as in `jconvt.conv_transpose`, output elements, as all of these.
+      padding: output elements cropped at both ends of the whole.
+      output_padding: output elements appended to the whole.
+      output_size: O of the whole.
+      groups: groups of channels.
+      dilation: output elements between neighbouring taps.
+      dimension_numbers: layouts of input, weight and output.
+      precision: as in `jax.lax.conv_general_dilated`.
+      preferred_element_type: dtype of the result.
+      lowering: ``"auto"``, or the name of a formulation.
+
+    Returns:
+      A share of ``(N, C_out, *O)`` or ``(C_out, *O)``. The sharded sizes O must be
+      multiples of the number of devices; least is computed where ``O = S*stride``.
+
+    Raises:
+      TypeError: an option or array of the wrong kind.
+      ValueError: an option out of range, shapes that do not fit, an output that cannot
+        be shared evenly, or a name that is no mesh axis of a `jax.shard_map` around.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jconvt.sharding
+      >>> from functools import partial
+      >>> from jax.sharding import AxisType, PartitionSpec as P
+      >>> mesh = jax.make_mesh((1,), ("rows",), axis_types=(AxisType.Auto,))
+      >>> up = partial(jconvt.sharding.conv_transpose, mesh_axes=("rows", None),
+      ...              stride=2, padding=1)
+      >>> rows = P(None, None, "rows")
+      >>> up = jax.shard_map(up, mesh=mesh, in_specs=(rows, P()), out_specs=rows)
+      >>> up(jnp.ones((1, 4, 8, 8)), jnp.ones((4, 3, 4, 4))).shape
+      (1, 3, 16, 16)
+    """
+    rank = spatial_rank(_FUNCTION, check_array(_FUNCTION, "weight", weight).shape)
+    options = normalize_options(
+        _FUNCTION,
+        rank,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+        dimension_numbers=dimension_numbers,
+    )
+    devices = _devices(mesh_axes, rank)
+    call = prepare(
+        options,
+        input,
+        weight,
+        bias,
+        output_size=output_size,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        lowering=lowering,
+        whole=lambda shape: _whole(options.layout, shape, devices),
+    )
+    x, recipe, layout = call.input, call.recipe, call.recipe.layout
+    whole = recipe.output_shape(
+        _whole(layout, x.shape, devices), tuple(call.weight.shape)
+    )
+    crop, wrap = list(recipe.geometry.crop), list(recipe.wrap)
+    drifting: list[tuple[int, str, Share]] = []
+    for i, (name, count) in enumerate(zip(mesh_axes, devices, strict=True)):
+        if name is None or count is None:
+            continue
+        axis = _number(layout.input, i, recipe.batched)
+        out_axis = _number(layout.output, i, recipe.batched)
+        outputs = _outputs(whole[out_axis], count, name)
+        share = share_of(
+            recipe.geometry.axes[i], wrap[i], x.shape[axis], outputs, count
+        )
+        x = _exchange(x, axis, share, name, count, periodic=any(wrap[i]))
+        crop[i], wrap[i] = share.crop, (0, 0)
+        if share.drift:
+            drifting.append((out_axis, name, share))
+    geometry = replace(recipe.geometry, crop=tuple(crop))
+    recipe = replace(recipe, geometry=geometry, wrap=tuple(wrap))
+    y = run(*call._replace(input=x, recipe=recipe))
+    for axis, name, share in drifting:
+        begin = share.begin + share.drift * lax.axis_index(name)
+        y = lax.dynamic_slice_in_dim(y, begin, share.outputs, axis)
+    return y
+
+
+def _devices(mesh_axes: object, rank: int) -> tuple[int | None, ...]:
+    """Among how many devices each spatial axis is divided, if it is."""
+    if not isinstance(mesh_axes, tuple | list) or not all(
+        name is None or isinstance(name, str) for name in mesh_axes
+    ):
+        raise TypeError(
+            f"{_FUNCTION}: `mesh_axes` must be a tuple or list of names of mesh axes "
+            f"and None; got {mesh_axes!r}."
+        )
+    names = [name for name in mesh_axes if name is not None]
+    if len(mesh_axes) != rank or len(set(names)) != len(names):
+        raise ValueError(
+            f"{_FUNCTION}: `mesh_axes` must have an entry for each of {rank} spatial "
+            f"axes, and no name twice; got {mesh_axes!r}."
+        )
+    try:
+        return tuple(
+            None if name is None else lax.axis_size(name) for name in mesh_axes
+        )
+    except NameError as error:
+        raise ValueError(
+            f"{_FUNCTION}: `mesh_axes` must name axes of the mesh of a jax.shard_map "
+            f"around the call; got {mesh_axes!r}: {error}"
+        ) from error
+
+
+def _number(axes: tuple[int, ...], i: int, batched: bool) -> int:
+    """Which axis of an input or output, maybe without a batch, is the i-th spatial."""
+    return axes[2 + i] - (not batched and axes[2 + i] > axes[0])
+
+
+def _whole(layout: Layout, shape: Shape, devices: tuple[int | None, ...]) -> Shape:
+    """The shape of the whole input, of which a device has a share of `shape`."""
+    missing = len(layout.input) - len(shape)
+    if missing not in (0, 1):
+        return shape  # refused for that by the next check
+    sizes = list(shape)
+    for i, count in enumerate(devices):
+        axis = _number(layout.input, i, batched=not missing)
+        if count is None:
+            continue
+        if not (isinstance(sizes[axis], int) and sizes[axis] > 0):
+            raise ValueError(
+                f"{_FUNCTION}: `input` must have at least one element along a sharded "
+                f"axis, in a plain int; got {sizes[axis]} on axis {axis} of "
+                f"{tuple(shape)}."
+            )
+        sizes[axis] *= count
+    return tuple(sizes)
+
+
+def _outputs(whole: int, devices: int, name: str) -> int:
+    if whole % devices:
+        raise ValueError(
+            f"{_FUNCTION}: the output size must be a multiple of the number of devices "
+            f"along a sharded axis; got {whole} on the {devices} of {name!r}. With "
+            f"`output_size` or another `padding` it may be input size times stride, "
+            f"which is one."
+        )
+    return whole // devices
+
+
+def _exchange(
+    x: jax.Array, axis: int, share: Share, name: str, devices: int, *, periodic: bool
+) -> jax.Array:
+    """`x` between the elements of its neighbours that it needs."""
+    n = x.shape[axis]
+
+    def neighbours(halo: int, step: int) -> list[jax.Array]:
+        """Those of the next device first; `step` says on which side it is."""
+        parts: list[jax.Array] = []
+        for hops, taken in enumerate(range(0, halo, n), start=1):
+            length = min(n, halo - taken)
+            start = n - length if step < 0 else 0
+            part = lax.slice_in_dim(x, start, start + length, axis=axis)
+            receivers = ((c, c - step * hops) for c in range(devices))
+            pairs = [
+                (c, to % devices)
+                for c, to in receivers
+                if periodic or 0 <= to < devices
+            ]
+            parts.append(lax.ppermute(part, name, pairs))
+        return parts
+
+    before, after = neighbours(share.before, -1), neighbours(share.after, 1)
+    if not (before or after):
+        return x
+    return jnp.concatenate([*reversed(before), x, *after], axis)
