@@ -1,5 +1,7 @@
 """From checked options and arrays to the result: the one path of every front door."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -8,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from jconvt._arguments import Shape
 from jconvt._bilinear import bilinear
 from jconvt._numerics import Numerics, Precision, check_array, settle
 from jconvt._pinned import check_lowering
@@ -35,27 +38,66 @@ def execute(
     x = check_array(function, "input", input)
     w = check_array(function, "weight", weight)
     b = None if bias is None else check_array(function, "bias", bias)
-    recipe = make_recipe(
-        options, x.shape, w.shape, None if b is None else b.shape, output_size
+    call = settle_call(
+        options,
+        (x.shape, w.shape, None if b is None else b.shape),
+        [dtype] if dtype is not None else [a for a in (x, w, b) if a is not None],
+        output_size=output_size,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        lowering=lowering,
     )
-    types = [dtype] if dtype is not None else [a for a in (x, w, b) if a is not None]
-    promoted, numerics = settle(function, types, precision, preferred_element_type)
-    static = recipe.layout.is_static(x.shape, recipe.batched)
-    lowering = check_lowering(function, lowering, recipe.geometry, static)
-    return _run(x, w, b, recipe, promoted, numerics, lowering)
+    return run(x, w, b, call)
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=True)
-@jax.named_scope("jconvt.conv_transpose")
-def _run(
-    x: jax.Array,
-    w: jax.Array,
-    b: jax.Array | None,
-    recipe: Recipe,
-    promoted: np.dtype[Any],
-    numerics: Numerics,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """All that is static about a call, checked.
+
+    Attributes:
+      recipe: what to do, without sizes.
+      promoted: dtype to which the operands are cast.
+      numerics: how to compute; its `result` is the dtype of the output.
+      lowering: ``"auto"``, or a formulation's name.
+    """
+
+    recipe: Recipe
+    promoted: np.dtype[Any]
+    numerics: Numerics
+    lowering: str
+
+
+def settle_call(
+    options: Options,
+    shapes: tuple[Shape, Shape, Shape | None],
+    operands: Sequence[ArrayLike | DTypeLike],
+    *,
+    output_size: object,
+    precision: Precision,
+    preferred_element_type: DTypeLike | None,
     lowering: str,
-) -> jax.Array:
+) -> Call:
+    """The call for input, weight and bias of these shapes, or the error.
+
+    `operands` are the arrays or dtypes that are promoted together.
+    """
+    function = options.function
+    recipe = make_recipe(options, *shapes, output_size)
+    promoted, numerics = settle(function, operands, precision, preferred_element_type)
+    static = recipe.layout.is_static(tuple(shapes[0]), recipe.batched)
+    return Call(
+        recipe=recipe,
+        promoted=promoted,
+        numerics=numerics,
+        lowering=check_lowering(function, lowering, recipe.geometry, static),
+    )
+
+
+@partial(jax.jit, static_argnums=(3,), inline=True)
+@jax.named_scope("jconvt.conv_transpose")
+def run(x: jax.Array, w: jax.Array, b: jax.Array | None, call: Call) -> jax.Array:
+    """A settled call's output."""
+    recipe, promoted = call.recipe, call.promoted
     layout = recipe.layout
     x, w = x.astype(promoted), w.astype(promoted)
     if not recipe.batched:
@@ -65,8 +107,8 @@ def _run(
         wrap=recipe.wrap,
         layout=layout,
         operand=promoted,
-        numerics=numerics,
-        lowering=lowering,
+        numerics=call.numerics,
+        lowering=call.lowering,
     )
     y = bilinear(x, w, plan)
     if not recipe.batched:
@@ -76,8 +118,14 @@ def _run(
     channel = layout.output[1]
     if not recipe.batched:
         channel -= channel > layout.output[0]
-    around = [axis for axis in range(y.ndim) if axis != channel]
-    b = jnp.expand_dims(b.astype(promoted), around)
-    # In the accumulation dtype, so that the bias gradient is summed in it too.
+    return add_bias(y, b.astype(promoted), channel, call.numerics)
+
+
+def add_bias(y: jax.Array, b: jax.Array, channel: int, numerics: Numerics) -> jax.Array:
+    """`y` plus one number for each place of axis `channel`, of the result's dtype.
+
+    Added in the accumulation dtype, so that the bias gradient is summed in it too.
+    """
     wide = numerics.accumulation
+    b = jnp.expand_dims(b, [axis for axis in range(y.ndim) if axis != channel])
     return (y.astype(wide) + b.astype(wide)).astype(numerics.result)
