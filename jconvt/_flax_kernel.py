@@ -55,7 +55,9 @@ class FlaxKernel:
             r, out = self.rank, kernel.shape[-1]
             kernel = split_axis(kernel, r + 1, (self.groups, out // self.groups))
             kernel = merge_axes(move_axis(kernel, r + 1, r), r)
-        return lax.rev(kernel, range(self.rank))
+        # XLA would cancel this reversal against the one in front of a convolution, and
+        # a GPU then finds no cuDNN call for it, but inflates the input with zeros.
+        return lax.optimization_barrier(lax.rev(kernel, range(self.rank)))
 
     def oriented_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of what `oriented` gives."""

@@ -18,18 +18,19 @@ STARTING_STEPS = 15
 
 
 def check_axis(name: str, dim: Any, axes: int) -> int:
-    """`dim` as an axis of the weight counted from 0, or the error."""
+    """`dim` as an axis of the weight counted from 0, or the error.
+
+    Not from the end: PyTorch's `weight_norm` reads -1 as None.
+    """
+    rule = "must be an axis of the weight (C_in, C_out/groups, *kernel), from 0 to"
     if not is_int(dim):
         raise TypeError(
-            f"{name}: `dim` must be an axis of the weight (C_in, C_out/groups, *kernel)"
-            f"; got {dim!r} of type {type(dim).__name__}."
+            f"{name}: `dim` {rule} {axes - 1}; got {dim!r} of type "
+            f"{type(dim).__name__}."
         )
-    if not -axes <= dim < axes:
-        raise ValueError(
-            f"{name}: `dim` must be an axis of the weight (C_in, C_out/groups, *kernel)"
-            f", which has {axes}; got {dim}."
-        )
-    return int(dim) % axes
+    if not 0 <= dim < axes:
+        raise ValueError(f"{name}: `dim` {rule} {axes - 1}; got {dim}.")
+    return int(dim)
 
 
 def check_steps(name: str, n_steps: Any) -> int:
