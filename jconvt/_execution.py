@@ -1,18 +1,20 @@
 """From checked options and arrays to the result: the one path of every front door."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from jconvt._arguments import Shape
 from jconvt._bilinear import bilinear
 from jconvt._numerics import Numerics, Precision, check_array, settle
 from jconvt._pinned import check_lowering
-from jconvt._plan import Plan, Shape
+from jconvt._plan import Plan
 from jconvt._recipe import Options, Recipe, make_recipe
 
 
@@ -32,75 +34,78 @@ def execute(
 
     `dtype` is what to cast the arrays to; None: what they promote to.
     """
-    call = prepare(
+    x, w, b = check_arrays(options.function, input, weight, bias)
+    call = settle_call(
         options,
-        input,
-        weight,
-        bias,
+        (x.shape, w.shape, None if b is None else b.shape),
+        [dtype] if dtype is not None else [a for a in (x, w, b) if a is not None],
         output_size=output_size,
         precision=precision,
         preferred_element_type=preferred_element_type,
         lowering=lowering,
-        dtype=dtype,
     )
-    return run(*call)
+    return run(x, w, b, call)
 
 
-class Call(NamedTuple):
-    """The arguments of `run`, checked."""
+def check_arrays(
+    function: str, input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """The operands as arrays, or the error."""
+    return (
+        check_array(function, "input", input),
+        check_array(function, "weight", weight),
+        None if bias is None else check_array(function, "bias", bias),
+    )
 
-    input: jax.Array
-    weight: jax.Array
-    bias: jax.Array | None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """All that is static about a call, checked.
+
+    Attributes:
+      recipe: what to do, without sizes.
+      promoted: dtype to which the operands are cast.
+      numerics: how to compute; its `result` is the dtype of the output.
+      lowering: ``"auto"``, or a formulation's name.
+    """
+
     recipe: Recipe
     promoted: np.dtype[Any]
     numerics: Numerics
     lowering: str
 
 
-def prepare(
+def settle_call(
     options: Options,
-    input: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike | None,
+    shapes: tuple[Shape, Shape, Shape | None],
+    operands: Sequence[ArrayLike | DTypeLike],
     *,
     output_size: object,
     precision: Precision,
     preferred_element_type: DTypeLike | None,
     lowering: str,
-    dtype: DTypeLike | None = None,
-    whole: Callable[[Shape], Shape] = tuple,
 ) -> Call:
-    """Check the arrays against the options.
+    """The call for input, weight and bias of these shapes, or the error.
 
-    `whole` tells from the shape of `input` that of the array which it is a part of.
+    `operands` are the arrays or dtypes that are promoted together.
     """
     function = options.function
-    x = check_array(function, "input", input)
-    w = check_array(function, "weight", weight)
-    b = None if bias is None else check_array(function, "bias", bias)
-    recipe = make_recipe(
-        options, whole(x.shape), w.shape, None if b is None else b.shape, output_size
+    recipe = make_recipe(options, *shapes, output_size)
+    promoted, numerics = settle(function, operands, precision, preferred_element_type)
+    static = recipe.layout.is_static(tuple(shapes[0]), recipe.batched)
+    return Call(
+        recipe=recipe,
+        promoted=promoted,
+        numerics=numerics,
+        lowering=check_lowering(function, lowering, recipe.geometry, static),
     )
-    types = [dtype] if dtype is not None else [a for a in (x, w, b) if a is not None]
-    promoted, numerics = settle(function, types, precision, preferred_element_type)
-    static = recipe.layout.is_static(x.shape, recipe.batched)
-    lowering = check_lowering(function, lowering, recipe.geometry, static)
-    return Call(x, w, b, recipe, promoted, numerics, lowering)
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5, 6), inline=True)
+@partial(jax.jit, static_argnums=(3,), inline=True)
 @jax.named_scope("jconvt.conv_transpose")
-def run(
-    x: jax.Array,
-    w: jax.Array,
-    b: jax.Array | None,
-    recipe: Recipe,
-    promoted: np.dtype[Any],
-    numerics: Numerics,
-    lowering: str,
-) -> jax.Array:
-    """Plan and bias: the program."""
+def run(x: jax.Array, w: jax.Array, b: jax.Array | None, call: Call) -> jax.Array:
+    """A settled call's output."""
+    recipe, promoted = call.recipe, call.promoted
     layout = recipe.layout
     x, w = x.astype(promoted), w.astype(promoted)
     if not recipe.batched:
@@ -110,8 +115,8 @@ def run(
         wrap=recipe.wrap,
         layout=layout,
         operand=promoted,
-        numerics=numerics,
-        lowering=lowering,
+        numerics=call.numerics,
+        lowering=call.lowering,
     )
     y = bilinear(x, w, plan)
     if not recipe.batched:
@@ -121,8 +126,14 @@ def run(
     channel = layout.output[1]
     if not recipe.batched:
         channel -= channel > layout.output[0]
-    around = [axis for axis in range(y.ndim) if axis != channel]
-    b = jnp.expand_dims(b.astype(promoted), around)
-    # In the accumulation dtype, so that the bias gradient is summed in it too.
+    return add_bias(y, b.astype(promoted), channel, call.numerics)
+
+
+def add_bias(y: jax.Array, b: jax.Array, channel: int, numerics: Numerics) -> jax.Array:
+    """`y` plus one number for each place of axis `channel`, of the result's dtype.
+
+    Added in the accumulation dtype, so that the bias gradient is summed in it too.
+    """
     wide = numerics.accumulation
+    b = jnp.expand_dims(b, [axis for axis in range(y.ndim) if axis != channel])
     return (y.astype(wide) + b.astype(wide)).astype(numerics.result)

@@ -14,7 +14,7 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._arguments import IntOrInts, Padding, spatial_rank
-from jconvt._execution import prepare, run
+from jconvt._execution import check_arrays, run, settle_call
 from jconvt._halo import Share, share_of
 from jconvt._layout import DimensionNumbers, Layout
 from jconvt._numerics import Precision, check_array
@@ -103,21 +103,19 @@ def conv_transpose(
         dimension_numbers=dimension_numbers,
     )
     devices = _devices(mesh_axes, rank)
-    call = prepare(
+    x, w, b = check_arrays(_FUNCTION, input, weight, bias)
+    inputs = _whole(options.layout, x.shape, devices)
+    call = settle_call(
         options,
-        input,
-        weight,
-        bias,
+        (inputs, w.shape, None if b is None else b.shape),
+        [x, w] if b is None else [x, w, b],
         output_size=output_size,
         precision=precision,
         preferred_element_type=preferred_element_type,
         lowering=lowering,
-        whole=lambda shape: _whole(options.layout, shape, devices),
     )
-    x, recipe, layout = call.input, call.recipe, call.recipe.layout
-    whole = recipe.output_shape(
-        _whole(layout, x.shape, devices), tuple(call.weight.shape)
-    )
+    recipe, layout = call.recipe, call.recipe.layout
+    whole = recipe.output_shape(inputs, w.shape)
     crop, wrap = list(recipe.geometry.crop), list(recipe.wrap)
     drifting: list[tuple[int, str, Share]] = []
     for i, (name, count) in enumerate(zip(mesh_axes, devices, strict=True)):
@@ -135,7 +133,7 @@ def conv_transpose(
             drifting.append((out_axis, name, share))
     geometry = replace(recipe.geometry, crop=tuple(crop))
     recipe = replace(recipe, geometry=geometry, wrap=tuple(wrap))
-    y = run(*call._replace(input=x, recipe=recipe))
+    y = run(x, w, b, replace(call, recipe=recipe))
     for axis, name, share in drifting:
         begin = share.begin + share.drift * lax.axis_index(name)
         y = lax.dynamic_slice_in_dim(y, begin, share.outputs, axis)

@@ -4,11 +4,15 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 
 import benchmarks.aot.__main__
+import jconvt.linen
 from benchmarks.aot import gpu_tables, hlo, matching, tpu_tables
 from benchmarks.aot.bench import Batch, batches
+from benchmarks.aot.compiling import Compiler
 from benchmarks.aot.forms import FORMS, LAYOUTS, Form
 from benchmarks.aot.maps import MAPS
 from benchmarks.aot.options import Options
@@ -289,14 +293,19 @@ def test_all_forms_are_of_the_same_program(row, map_name, layout):
     assert all(found == expected[map_name] for found in shapes.values())
 
 
-def compiled(target, row, dtype, layout, forms):
-    """Map -> form -> reading of a layer."""
+def place_of(target):
     if missing := TARGETS[target].missing():
         pytest.skip(f"not installed: {', '.join(missing)}; `make test-aot` installs it")
+    return TARGETS[target].place()
+
+
+def compiled(target, row, dtype, layout, forms):
+    """Map -> form -> reading of a layer."""
+    place = place_of(target)
     options = Options(
         target=target, rows=(row,), forms=forms, dtypes=(dtype,), layouts=(layout,)
     )
-    (found,) = batches(options, TARGETS[target].place())
+    (found,) = batches(options, place)
     assert found.failures == {}
     return options, found, {name: cells[row] for name, cells in found.readings.items()}
 
@@ -316,6 +325,27 @@ def test_on_a_gpu_all_maps_are_cudnns_own(row, dtype, layout):
     for map_name, readings in cells.items():
         assert matching.matches(readings["auto"], map_name), map_name
         assert not matching.matches(readings["gather"], map_name), map_name  # canary
+
+
+def test_on_a_gpu_flaxs_layer_becomes_cudnns_by_the_import():
+    """Its kernel runs the other way: XLA must not cancel the two reversals."""
+    place = place_of("gpu")
+    arguments = [
+        jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place)
+        for shape in ((16, 32, 32, 64), (16, 16, 16, 128), (4, 4, 128, 64), (64,))
+    ]
+
+    def reading(package, map_name):
+        layer = package.ConvTranspose(64, (4, 4), 2)
+
+        def forward(x, kernel, bias):
+            return layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)
+
+        return Compiler()(MAPS[map_name](forward), arguments)
+
+    for map_name in MAPS:
+        assert matching.matches(reading(jconvt.linen, map_name), map_name), map_name
+    assert not matching.matches(reading(nn, "forward"), "forward")  # canary
 
 
 def test_a_tpus_compiler_makes_estimates():

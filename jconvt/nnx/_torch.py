@@ -4,28 +4,21 @@ Thin: a layer checks its options, owns ``weight`` and ``bias``, and calls the sa
 as the functions.
 """
 
-import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn.dtypes import canonicalize_dtype
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
-
-try:
-    from flax import nnx
-    from flax.nnx.nn.dtypes import canonicalize_dtype
-except ModuleNotFoundError as error:
-    raise ImportError(
-        "jconvt.nnx needs Flax, which is not installed: `pip install flax`. The "
-        "functions of jconvt itself do without."
-    ) from error
 
 from jconvt._arguments import IntOrInts
 from jconvt._layer import make_config
 from jconvt._numerics import Precision
+from jconvt.nnx._signature import shows_constructor
 
 __all__ = ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
@@ -34,14 +27,10 @@ class _ConvTranspose(nnx.Module):
     """The layer of any rank; public is one class for each."""
 
     rank: ClassVar[int]
-    __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # NNX's metaclass hides the constructor's from `help` and from editors.
-        signature = inspect.signature(cls.__init__)
-        _, *parameters = signature.parameters.values()
-        cls.__signature__ = signature.replace(parameters=parameters)
+        shows_constructor(cls)
 
     def __init__(
         self,

@@ -9,17 +9,10 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import canonicalize_dtype
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
-
-try:
-    from flax import linen as nn
-    from flax.linen.dtypes import canonicalize_dtype
-except ModuleNotFoundError as error:
-    raise ImportError(
-        "jconvt.linen needs Flax, which is not installed: `pip install flax`. The "
-        "functions of jconvt itself do without."
-    ) from error
 
 from jconvt._arguments import IntOrInts
 from jconvt._layer import make_config

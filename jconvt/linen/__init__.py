@@ -1,0 +1,23 @@
+"""Layers for Flax Linen: PyTorch's constructors, Flax's own, and the spectral norm.
+
+Thin: a layer checks its options, owns its parameters, and calls the same core as the
+functions.
+"""
+
+try:
+    from jconvt.linen._drop_in import ConvTranspose
+    from jconvt.linen._norms import SpectralNorm
+    from jconvt.linen._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "jconvt.linen needs Flax, which is not installed: `pip install flax`. The "
+        "functions of jconvt itself do without."
+    ) from error
+
+__all__ = [
+    "ConvTranspose",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "SpectralNorm",
+]

@@ -1,0 +1,26 @@
+"""Layers for Flax NNX: PyTorch's constructors, Flax's own, and norms of their weights.
+
+Thin: a layer checks its options, owns its parameters, and calls the same core as the
+functions.
+"""
+
+try:
+    from jconvt.nnx._drop_in import ConvTranspose
+    from jconvt.nnx._norms import SpectralNorm, WeightNorm
+    from jconvt.nnx._replace import replace_conv_transpose
+    from jconvt.nnx._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "jconvt.nnx needs Flax, which is not installed: `pip install flax`. The "
+        "functions of jconvt itself do without."
+    ) from error
+
+__all__ = [
+    "ConvTranspose",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "SpectralNorm",
+    "WeightNorm",
+    "replace_conv_transpose",
+]
