@@ -1,0 +1,33 @@
+"""Doors between frameworks: a trained layer from elsewhere, and back.
+
+``from_*`` reads a layer of another framework into a `PortedLayer`, which computes what
+the source computes, in the source's data layout. ``to_*`` makes a layer of another
+framework of it. A framework is imported when its function is called, MindSpore never,
+and nothing here unpickles.
+"""
+
+from jconvt.interop._equinox import from_equinox, to_equinox
+from jconvt.interop._flax import from_flax, to_flax
+from jconvt.interop._haiku import from_haiku
+from jconvt.interop._keras import from_keras
+from jconvt.interop._mindspore import from_mindspore
+from jconvt.interop._onnx import from_onnx, to_onnx
+from jconvt.interop._onnx_model import from_onnx_model
+from jconvt.interop._ported import PortedLayer
+from jconvt.interop._torch import from_torch, to_torch
+
+__all__ = [
+    "PortedLayer",
+    "from_equinox",
+    "from_flax",
+    "from_haiku",
+    "from_keras",
+    "from_mindspore",
+    "from_onnx",
+    "from_onnx_model",
+    "from_torch",
+    "to_equinox",
+    "to_flax",
+    "to_onnx",
+    "to_torch",
+]
