@@ -235,7 +235,8 @@ def icnr(inner: Initializer, *, stride: IntOrInts) -> Initializer:
                 f"every axis; got {tuple(shape)} with stride {strides}."
             )
         small = tuple(k // s for k, s in zip(kernel_size, strides, strict=True))
-        weight = inner(key, (*channels, *small), *(() if dtype is None else (dtype,)))
+        shape = (*channels, *small)
+        weight = inner(key, shape) if dtype is None else inner(key, shape, dtype)
         for axis, (k, s) in enumerate(zip(kernel_size, strides, strict=True), start=2):
             weight = _repeat_and_smooth(weight, axis, s, k % s + 1)
         return _placed(weight, out_sharding)

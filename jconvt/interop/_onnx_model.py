@@ -107,6 +107,7 @@ class _Constants:
     def _with_data(self, tensor: Any) -> Any:
         """A copy of an external tensor with its data, from the model's directory."""
         import onnx
+        from onnx.external_data_helper import load_external_data_for_tensor
 
         location = {entry.key: entry.value for entry in tensor.external_data}.get(
             "location", ""
@@ -127,16 +128,12 @@ class _Constants:
         copy = onnx.TensorProto()
         copy.CopyFrom(tensor)
         try:
-            onnx.external_data_helper.load_external_data_for_tensor(
-                copy, str(directory)
-            )
+            load_external_data_for_tensor(copy, str(directory))
         except (OSError, ValueError, onnx.checker.ValidationError) as error:
             raise ValueError(
                 f"{FUNCTION}: the data of {tensor.name!r} cannot be read from "
                 f"{location!r}: {error}"
             ) from error
-        copy.data_location = onnx.TensorProto.DEFAULT
-        del copy.external_data[:]
         return copy
 
 

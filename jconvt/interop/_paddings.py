@@ -4,15 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from jconvt._arguments import is_int
-from jconvt._dialects import lax_pads
+from jconvt._dialects import Crop, lax_pads
 from jconvt._recipe import Pairs
 
 
-def per_axis(rule: Callable[..., tuple[int, int]], *options: tuple[Any, ...]) -> Pairs:
+def per_axis(rule: Callable[..., Crop], *options: tuple[Any, ...]) -> Pairs:
     """A dialect's rule applied axis by axis, as (low, high) pairs."""
-    return tuple(
-        (c[0], c[1]) for c in (rule(*axis) for axis in zip(*options, strict=True))
-    )
+    crops = (rule(*axis) for axis in zip(*options, strict=True))
+    return tuple((crop.low, crop.high) for crop in crops)
 
 
 def crop_of_pads(function: str, padding: Any, extents: tuple[int, ...]) -> Any:
