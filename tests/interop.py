@@ -8,6 +8,7 @@ import zlib
 
 import jax
 import numpy as np
+import pytest
 
 
 def whole(*shape, name=""):
@@ -49,3 +50,24 @@ def same_layers(actual, desired):
     assert (actual.bias is None) == (desired.bias is None)
     if actual.bias is not None:
         same(actual.bias, desired.bias)
+
+
+def onnx_node_tests(monkeypatch):
+    """The standard's ConvTranspose tests: (node, inputs, outputs), with literal values.
+
+    ONNX's own loader would build the tests of all other operators too.
+    """
+    module = pytest.importorskip(
+        "onnx.backend.test.case.node.convtranspose", reason="has ONNX's node tests"
+    )
+    found = []
+    monkeypatch.setattr(
+        module,
+        "expect",
+        lambda node, inputs, outputs, name: found.append((node, inputs, outputs)),
+    )
+    for name, export in vars(module.ConvTranspose).items():
+        if name.startswith("export"):
+            export.__func__()
+    assert len(found) >= 11
+    return found

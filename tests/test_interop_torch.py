@@ -2,6 +2,7 @@
 
 import copy
 import re
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -184,7 +185,7 @@ def test_weight_norm(torch, norm, dim):
         told = from_torch(state, "up.", stride=2, groups=2)
         x = np.random.default_rng(0).normal(size=(1, 4, 3))
         desired = layer(torch.from_numpy(x)).numpy()
-        np.testing.assert_allclose(ours.apply(x), desired, rtol=0, atol=1e-14)
+        np.testing.assert_allclose(ours.apply(x), desired, rtol=1e-13, atol=1e-13)
         same(ours.weight, layer.weight.numpy())
         np.testing.assert_allclose(told.weight, ours.weight, rtol=1e-14)
         assert told.options == ours.options
@@ -208,7 +209,7 @@ def test_spectral_norm_is_that_of_evaluation(torch, form, training):
         assert all(m.training == training for m in layer.modules())
         x = np.random.default_rng(0).normal(size=(1, 4, 3, 3))
         desired = layer.eval()(torch.from_numpy(x)).numpy()
-        np.testing.assert_allclose(ours.apply(x), desired, rtol=0, atol=1e-14)
+        np.testing.assert_allclose(ours.apply(x), desired, rtol=1e-13, atol=1e-13)
     with pytest.raises(
         ValueError, match=r"^from_torch: the state dict must hold 'weig"
     ):
@@ -219,7 +220,8 @@ def test_spectral_norm_is_that_of_evaluation(torch, form, training):
 
 
 def test_lazy_modules(torch):
-    with pytest.warns(UserWarning, match="Lazy"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the interface may change
         lazy = torch.nn.LazyConvTranspose2d(4, 3)
     with pytest.raises(
         ValueError,

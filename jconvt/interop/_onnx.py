@@ -238,9 +238,11 @@ def _pads(layer: PortedLayer) -> dict[str, Any]:
     lows, highs, more = [], [], []
     given = options.padding
     for i, (low, high) in enumerate(fixed_crop("to_onnx", layer)):
-        # The layer's own split where it has one, and else as little as there must be.
-        plain = not isinstance(given, str) and min(given[i]) >= 0
-        extra = options.output_padding[i] if plain else max(-high, 0)
+        # The layer's own split where every runtime takes it (ONNX Runtime wants an
+        # `output_padding` below the stride), and else as little as there must be.
+        extra = options.output_padding[i]
+        if isinstance(given, str) or min(given[i]) < 0 or extra >= options.stride[i]:
+            extra = max(-high, 0)
         if low < 0 or extra >= max(options.stride[i], options.dilation[i], 1):
             raise refuse(
                 "to_onnx",

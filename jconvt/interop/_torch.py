@@ -219,7 +219,9 @@ def _from_module(module: Any) -> tuple[Any, Any, TorchOptions]:
             f"state dict; got {type(module).__name__}. Of a model give its layers; "
             f"files are not loaded here."
         )
-    if isinstance(module.weight, torch.nn.parameter.UninitializedParameter):
+    # Not by `module.weight`, which a parametrization would compute.
+    lazy = isinstance(module, torch.nn.modules.lazy.LazyModuleMixin)
+    if lazy and module.has_uninitialized_params():
         raise ValueError(
             f"from_torch: `source` must have parameters; got a {type(module).__name__} "
             f"that has seen no data yet. Call it once, or give a state dict."
