@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import jconvt
+import jconvt.nnx
 from interop import same, same_layers, same_trees, whole, with_gradients
 from jconvt._recipe import geometry_of
 from jconvt.interop import (
@@ -258,6 +259,30 @@ def test_to_flax(name, transpose_kernel, api):
         y, back = made[0].apply(made[1], x), from_flax(*made)
     np.testing.assert_allclose(y, layer(x), rtol=1e-5, atol=1e-5)
     same_layers(back, ours)
+
+
+@pytest.mark.parametrize("transpose_kernel", [False, True], ids=["plain", "transposed"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_our_drop_in_layers(transpose_kernel, groups):
+    """They have groups and an output_padding, which Flax's have not."""
+    if not hasattr(jconvt.nnx, "ConvTranspose"):
+        pytest.skip("jconvt has no drop-in layers")
+    nnx = pytest.importorskip("flax.nnx", reason="makes Flax layers")
+    linen = pytest.importorskip("jconvt.linen")
+    fields = {
+        "strides": (2, 3),
+        "padding": ((1, 0), (2, 1)),
+        "groups": groups,
+        "output_padding": (1, 0),
+        "transpose_kernel": transpose_kernel,
+    }
+    theirs = jconvt.nnx.ConvTranspose(4, 6, (3, 4), **fields, rngs=nnx.Rngs(0))
+    theirs.kernel[...] = whole(*theirs.kernel.shape)
+    ours, x = from_flax(theirs), whole(2, 3, 2, 4)
+    same(ours.apply(x), theirs(x))
+    module = linen.ConvTranspose(6, (3, 4), **fields)
+    params = {"kernel": theirs.kernel[...], "bias": theirs.bias[...]}
+    same_layers(from_flax(module, {"params": params}), ours)
 
 
 def test_linen_variables():

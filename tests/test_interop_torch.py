@@ -461,3 +461,6 @@ def test_refused_by_rank(torch):
         to_torch(layer)
     with pytest.raises(TypeError, match="to_torch: `layer` must be a PortedLayer; got"):
         to_torch(whole(2, 3, 4))
+    integers = from_mindspore({"weight": whole(2, 3, 4).astype(np.int32)})
+    with pytest.raises(ValueError, match=r"the layer's `weight.dtype` is 'int32'"):
+        to_torch(integers)

@@ -10,7 +10,7 @@ import numpy as np
 
 from jconvt._dialects import PERIODIC
 from jconvt._layer import LayerConfig
-from jconvt.interop._kernels import flip, from_channels_last, to_channels_last
+from jconvt.interop._kernels import flip, from_channels_last, regroup, to_channels_last
 from jconvt.interop._paddings import crop_of_pads
 from jconvt.interop._ported import PortedLayer, port
 from jconvt.interop._targets import check_layer, fixed_crop, refuse
@@ -200,14 +200,21 @@ def _from_flax(layer: Any, params: Mapping[str, Any]) -> PortedLayer:
             f"from_flax: `layer.promote_dtype` must be Flax's own; got {promote!r}."
         )
     dilation = _ints(layer.kernel_dilation, rank)
+    # These two only our drop-in layers have, which otherwise are as Flax's. Groups lie
+    # in the output channels of a plain kernel, as in a convolution's.
+    groups = getattr(layer, "groups", 1)
+    output_padding = getattr(layer, "output_padding", 0)
+    weight = from_channels_last(kernel, "OI")
+    if not layer.transpose_kernel:
+        weight = flip(regroup(weight, groups))
     return port(
         "from_flax",
-        from_channels_last(kernel, "OI")
-        if layer.transpose_kernel
-        else flip(from_channels_last(kernel, "IO")),
+        weight,
         params.get("bias"),
         stride=_ints(layer.strides, rank),
         padding=_padding(layer, kernel.shape[:rank], dilation),
+        output_padding=output_padding,
+        groups=groups,
         dilation=dilation,
         channels_last=True,
         precision=layer.precision,

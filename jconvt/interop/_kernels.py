@@ -36,5 +36,5 @@ def from_channels_last(kernel: jax.Array, order: str) -> jax.Array:
 
 def to_channels_last(weight: jax.Array, order: str) -> jax.Array:
     """The inverse of `from_channels_last`."""
-    space = range(2, weight.ndim)
-    return jnp.transpose(weight, (*space, "IO".index(order[0]), "IO".index(order[1])))
+    channels = ("IO".index(letter) for letter in order)
+    return jnp.transpose(weight, (*range(2, weight.ndim), *channels))

@@ -15,7 +15,7 @@ from jconvt._arguments import (
     IntOrInts,
     Padding,
     check_channels,
-    check_output_size,
+    check_ints,
     spatial_rank,
 )
 from jconvt._dialects import onnx_output_shape
@@ -166,7 +166,7 @@ class PortedLayer:
         if fixed is None:
             return self
         name = "PortedLayer.for_input"
-        sizes = check_output_size(name, input_size, options.rank)
+        sizes = check_ints(name, "input_size", input_size, options.rank, 0)
         padding = fixed.padding(options, self.weight.shape[2:], sizes)
         # `output_size` is this padding's size, so any other input is out of reach.
         padding = tuple(
@@ -204,7 +204,7 @@ class PortedLayer:
             return jnp.reshape(y, (*batch, *y.shape[1:]))
         if static.fixed is not None:
             space = one[:-1] if static.channels_last else one[1:]
-            return self.for_input(space).apply(x, output_size)
+            return self.for_input(space).apply(array, output_size)
         options = static.options
         if output_size is None:
             output_size = static.output_size

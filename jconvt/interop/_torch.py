@@ -104,7 +104,7 @@ def to_torch(layer: PortedLayer) -> "torch.nn.Module":
       TypeError: `layer` is not a `PortedLayer`.
       ValueError: PyTorch cannot say an option, which is named: a crop other than
         `padding` on both ends less `output_padding`, a periodic padding, a rank other
-        than 1, 2 or 3, a `dtype` to cast to.
+        than 1, 2 or 3, a weight of integers, a `dtype` to cast to.
 
     Example:
       >>> from jconvt.interop import from_torch, to_torch
@@ -120,6 +120,13 @@ def to_torch(layer: PortedLayer) -> "torch.nn.Module":
             "weight.shape",
             layer.weight.shape,
             "PyTorch has transposed convolutions over 1, 2 and 3 axes",
+        )
+    if not jnp.issubdtype(layer.weight.dtype, jnp.inexact):
+        raise refuse(
+            "to_torch",
+            "weight.dtype",
+            layer.weight.dtype.name,
+            "PyTorch's parameters are floating or complex",
         )
     check_no_casts("to_torch", layer)
     paddings = symmetric(
