@@ -1,4 +1,4 @@
-"""There and back for any options: the same crop and weight, or a refusal that is due."""
+"""There and back for any options: the same crop and weight, or a due refusal."""
 
 import re
 

@@ -4,6 +4,24 @@
 the source computes, in the source's data layout. ``to_*`` makes a layer of another
 framework of it. A framework is imported when its function is called, MindSpore never,
 and nothing here unpickles.
+
+===================  ================================  ===========  ===================
+framework            its weight                        taps         groups
+===================  ================================  ===========  ===================
+PyTorch, MindSpore,  ``(C_in, C_out/groups, *K)``      as here      yes
+ONNX
+Keras                ``(*K, C_out, C_in)``             as here      no
+Flax                 ``(*K, C_in, C_out)``             reversed     no
+Flax, with           ``(*K, C_out, C_in)``             as here      no
+``transpose_kernel``
+Haiku                ``(*K, C_out, C_in)``             reversed     no
+Equinox              ``(C_out, C_in/groups, *K)``      reversed     yes, roles exchanged
+===================  ================================  ===========  ===================
+
+Paddle, MLX, oneDNN and Core ML need no door: their paddings are those of PyTorch or
+pairs, and their layouts are `dimension_numbers` of `jconvt.conv_transpose`. (Paddle's
+``"SAME"`` is that of a convolution of the input's size, and its ``"VALID"`` is 0: give
+numbers.)
 """
 
 from jconvt.interop._equinox import from_equinox, to_equinox
