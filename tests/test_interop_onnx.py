@@ -291,6 +291,9 @@ def test_no_pickle_is_loaded(tmp_path):
     path.write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(ValueError, match=r"model\.onnx is no ONNX model"):
         from_onnx_model(path)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="is no ONNX model: it has no graph"):
+        from_onnx_model(path)
 
 
 def fed():
@@ -363,6 +366,11 @@ def test_errors_of_models(model, error, message):
             {"auto_pad": "VALID", "pads": [1, 0]},
             "`pads` must be absent where `auto_pad` is VALID; got [1, 0].",
         ),
+        (
+            {"auto_pad": b"\xff"},
+            "`auto_pad` must be one of NOTSET, VALID, SAME_UPPER, ",
+        ),
+        ({"group": [2]}, "`group` must be an int; got [2]."),
         ({"group": 0}, "`groups` must be at least 1; got 0."),
         ({"group": 3}, "the input channels must be divisible by `groups`"),
         (

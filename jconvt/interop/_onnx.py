@@ -162,6 +162,8 @@ def _attributes(node: Any, kernel_size: tuple[int, ...]) -> dict[str, Any]:
             f" got {', '.join(unknown)}."
         )
     rank = len(kernel_size)
+    if not isinstance(given.get("group", 1), int):
+        raise ValueError(f"{FUNCTION}: `group` must be an int; got {given['group']!r}.")
     for name, (count, least) in _PER_AXIS.items():
         if name in given:
             _check_ints(name, given[name], count * rank, least)
@@ -171,7 +173,9 @@ def _attributes(node: Any, kernel_size: tuple[int, ...]) -> dict[str, Any]:
             f"{list(given['kernel_shape'])}."
         )
     auto_pad = given.get("auto_pad", b"NOTSET")
-    auto_pad = auto_pad.decode() if isinstance(auto_pad, bytes) else auto_pad
+    auto_pad = (
+        auto_pad.decode(errors="replace") if isinstance(auto_pad, bytes) else auto_pad
+    )
     if auto_pad not in _AUTO_PADS:
         raise ValueError(
             f"{FUNCTION}: `auto_pad` must be one of {', '.join(_AUTO_PADS)}; got "

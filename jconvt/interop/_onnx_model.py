@@ -69,7 +69,8 @@ def from_onnx_model(model: Any) -> dict[str, PortedLayer]:
         try:
             layers[name] = from_onnx(node, *arrays)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{error} In node {name!r} of the model.") from error
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{error} In node {name!r} of the model.") from error
     return layers
 
 
@@ -143,6 +144,9 @@ def _load(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        return onnx.load(path, load_external_data=False)
+        model = onnx.load(path, format="protobuf", load_external_data=False)
     except DecodeError as error:
         raise ValueError(f"{FUNCTION}: {path} is no ONNX model: {error}") from error
+    if not model.HasField("graph"):
+        raise ValueError(f"{FUNCTION}: {path} is no ONNX model: it has no graph.")
+    return model
