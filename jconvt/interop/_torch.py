@@ -227,8 +227,8 @@ def _from_module(module: Any) -> tuple[Any, Any, TorchOptions]:
             f"files are not loaded here."
         )
     # Not by `module.weight`, which a parametrization would compute.
-    lazy = isinstance(module, torch.nn.modules.lazy.LazyModuleMixin)
-    if lazy and module.has_uninitialized_params():
+    uninitialized = torch.nn.parameter.UninitializedParameter
+    if any(isinstance(parameter, uninitialized) for parameter in module.parameters()):
         raise ValueError(
             f"from_torch: `source` must have parameters; got a {type(module).__name__} "
             f"that has seen no data yet. Call it once, or give a state dict."
