@@ -1,9 +1,12 @@
-"""What doctest collection leaves out; fixtures are in `tests/conftest.py`."""
+"""Keras's backend, and what doctest collection leaves out.
+
+Fixtures are in `tests/conftest.py`.
+"""
 
 import os
 from importlib.util import find_spec
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("KERAS_BACKEND", "jax")  # which it reads when it is imported
 
 # Files whose examples need more than the library does -> the packages they need.
 _NEEDS = {

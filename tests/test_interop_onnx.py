@@ -472,6 +472,13 @@ def test_refused_by_to_onnx(weight, options, message):
         to_onnx(from_mindspore({"weight": weight}, **options))
 
 
+def test_one_dtype():
+    params = {"weight": whole(2, 3, 4), "bias": whole(3).astype(np.float16)}
+    message = "dtype; the layer's `bias.dtype` is 'float16'."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        to_onnx(from_mindspore(params))
+
+
 def test_refused_paddings():
     nnx = pytest.importorskip("flax.nnx", reason="makes paddings that ONNX has not")
     for padding, message in [

@@ -5,7 +5,6 @@ means equal. Where a framework is not installed its tests say so and are skipped
 """
 
 import itertools
-import os
 
 import jax
 import numpy as np
@@ -14,8 +13,6 @@ import pytest
 import jconvt
 import oracles
 from interop import onnx_node_tests
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 SPACE = ["", "W", "HW", "DHW"]
 

@@ -10,7 +10,7 @@ from jconvt._dialects import PERIODIC, equinox_same
 from jconvt.interop._kernels import flip, regroup
 from jconvt.interop._paddings import per_axis
 from jconvt.interop._ported import PortedLayer, port
-from jconvt.interop._targets import check_layer, check_no_casts, fixed_crop, refuse
+from jconvt.interop._targets import check_layer, check_one_dtype, fixed_crop, refuse
 
 if typing.TYPE_CHECKING:
     import equinox
@@ -87,7 +87,7 @@ def to_equinox(layer: PortedLayer) -> "equinox.nn.ConvTranspose":
       (4, 12)
     """
     layer, options = check_layer("to_equinox", layer), layer.static.options
-    check_no_casts("to_equinox", layer)
+    check_one_dtype("to_equinox", layer)
     if options.rank == 0:
         raise refuse(
             "to_equinox",

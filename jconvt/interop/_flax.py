@@ -34,7 +34,8 @@ def from_flax(layer: Any, variables: Mapping[str, Any] | None = None) -> PortedL
 
     Without ``transpose_kernel`` Flax's kernel is a convolution's of the dilated input,
     so it is flipped here. Its numeric `padding` counts zeros around that input and
-    becomes a crop; a `mask` is multiplied into the weight.
+    becomes a crop. A `mask` is multiplied into the weight, once: train the ported layer
+    on, and the masked taps are taps like any other.
 
     Args:
       layer: an NNX layer, or a Linen module with `variables`. Arrays may be traced.

@@ -40,7 +40,7 @@ def from_haiku(
         that a convolution with `padding` would give; `apply` refuses any other.
       data_format: as in Haiku; only where the channels are counts, so that ``"NHWC"``
         stands for channels last in any rank.
-      mask: of the shape of ``w``, multiplied into it.
+      mask: of the shape of ``w``, multiplied into it, once.
 
     Returns:
       The layer, for data in `data_format`.

@@ -11,7 +11,7 @@ import numpy as np
 from jconvt._dialects import onnx_same
 from jconvt.interop._paddings import per_axis
 from jconvt.interop._ported import FixedSize, PortedLayer, port
-from jconvt.interop._targets import check_layer, check_no_casts, fixed_crop, refuse
+from jconvt.interop._targets import check_layer, check_one_dtype, fixed_crop, refuse
 
 if typing.TYPE_CHECKING:
     import onnx
@@ -125,7 +125,7 @@ def to_onnx(layer: PortedLayer, *, name: str = "conv_transpose") -> "onnx.ModelP
       {'up': PortedLayer(8, 4, kernel_size=(4,), stride=(2,), bias=False)}
     """
     layer, options = check_layer("to_onnx", layer), layer.static.options
-    check_no_casts("to_onnx", layer)
+    check_one_dtype("to_onnx", layer)
     if options.rank == 0:
         raise refuse(
             "to_onnx",

@@ -40,18 +40,17 @@ def fixed_crop(function: str, layer: PortedLayer) -> Pairs:
     return geometry_of(static.options, layer.weight.shape[2:]).crop
 
 
-def check_no_casts(function: str, layer: PortedLayer) -> None:
-    """A ValueError for dtypes that a target without such options would not keep."""
-    static = layer.static
-    for option in ("dtype", "preferred_element_type"):
-        value = getattr(static, option)
+def check_one_dtype(function: str, layer: PortedLayer) -> None:
+    """A ValueError unless all is of the weight's dtype, as in the target."""
+    static, bias = layer.static, layer.bias
+    for option, value in (
+        ("bias.dtype", None if bias is None else bias.dtype),
+        ("dtype", static.dtype),
+        ("preferred_element_type", static.preferred_element_type),
+    ):
         if value is not None and value != layer.weight.dtype:
-            raise refuse(
-                function,
-                option,
-                value.name,
-                "the target computes in its weight's dtype",
-            )
+            reason = "the target computes in its weight's dtype"
+            raise refuse(function, option, value.name, reason)
 
 
 def symmetric(

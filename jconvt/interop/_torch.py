@@ -12,7 +12,7 @@ from jconvt._arguments import IntOrInts
 from jconvt.interop._ported import PortedLayer, port
 from jconvt.interop._targets import (
     check_layer,
-    check_no_casts,
+    check_one_dtype,
     fixed_crop,
     refuse,
     symmetric,
@@ -44,10 +44,10 @@ def from_torch(
     """A layer of PyTorch, or its entries in a state dict.
 
     Weight norm is resolved, in the form of `torch.nn.utils.weight_norm` and in that of
-    `torch.nn.utils.parametrizations.weight_norm`: the ported layer has the product. Of
-    a module with other parametrizations it is the weight in evaluation mode; nothing in
-    the module changes. Nothing is unpickled: load a file with
-    ``torch.load(..., weights_only=True)`` or as safetensors, and give the mapping.
+    `torch.nn.utils.parametrizations.weight_norm`: the ported layer has the product, as
+    a plain weight. Of a module with other parametrizations it is the weight in
+    evaluation mode; nothing in the module changes. Nothing is unpickled: load a file
+    with ``torch.load(..., weights_only=True)`` or as safetensors, and give the mapping.
 
     Args:
       source: a `torch.nn.ConvTranspose1d`, ``2d`` or ``3d``, also one made by its lazy
@@ -128,7 +128,7 @@ def to_torch(layer: PortedLayer) -> "torch.nn.Module":
             layer.weight.dtype.name,
             "PyTorch's parameters are floating or complex",
         )
-    check_no_casts("to_torch", layer)
+    check_one_dtype("to_torch", layer)
     paddings = symmetric(
         fixed_crop("to_torch", layer), options.stride, options.dilation
     )
