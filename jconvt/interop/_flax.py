@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from jconvt._arguments import check_ints
 from jconvt._dialects import PERIODIC
 from jconvt._layer import LayerConfig
 from jconvt.interop._kernels import flip, from_channels_last, regroup, to_channels_last
@@ -200,7 +200,7 @@ def _from_flax(layer: Any, params: Mapping[str, Any]) -> PortedLayer:
         raise ValueError(
             f"from_flax: `layer.promote_dtype` must be Flax's own; got {promote!r}."
         )
-    dilation = _ints(layer.kernel_dilation, rank)
+    dilation = _ints(layer, "kernel_dilation", rank)
     # These two only our drop-in layers have, which otherwise are as Flax's. Groups lie
     # in the output channels of a plain kernel, as in a convolution's.
     groups = getattr(layer, "groups", 1)
@@ -212,7 +212,7 @@ def _from_flax(layer: Any, params: Mapping[str, Any]) -> PortedLayer:
         "from_flax",
         weight,
         params.get("bias"),
-        stride=_ints(layer.strides, rank),
+        stride=_ints(layer, "strides", rank),
         padding=_padding(layer, kernel.shape[:rank], dilation),
         output_padding=output_padding,
         groups=groups,
@@ -233,14 +233,15 @@ def _param(params: Mapping[str, Any], name: str) -> jax.Array:
     return params[name]
 
 
-def _ints(value: Any, rank: int) -> Any:
-    """Flax's strides and dilations, where None is 1."""
-    if value is None:
-        return (1,) * rank
-    return value if isinstance(value, int | np.integer) else tuple(value)
+def _ints(layer: Any, field: str, rank: int) -> tuple[int, ...]:
+    """Flax's strides or dilations, where None is 1, as one for each axis."""
+    value = getattr(layer, field)
+    return check_ints("from_flax", field, 1 if value is None else value, rank, 1)
 
 
-def _padding(layer: Any, kernel_size: tuple[int, ...], dilation: Any) -> Any:
+def _padding(
+    layer: Any, kernel_size: tuple[int, ...], dilation: tuple[int, ...]
+) -> Any:
     """Flax's padding as a dialect or as crops."""
     padding = layer.padding
     if isinstance(padding, str):
@@ -251,12 +252,7 @@ def _padding(layer: Any, kernel_size: tuple[int, ...], dilation: Any) -> Any:
                 f"or pairs, as Flax's own code has it; got {padding!r}."
             )
         return _STRINGS[padding, bool(layer.transpose_kernel)]
-    dilations = (
-        (dilation,) * len(kernel_size) if isinstance(dilation, int) else dilation
-    )
-    extents = tuple(
-        d * (k - 1) + 1 for k, d in zip(kernel_size, dilations, strict=True)
-    )
+    extents = tuple(d * (k - 1) + 1 for k, d in zip(kernel_size, dilation, strict=True))
     return crop_of_pads("from_flax", padding, extents)
 
 

@@ -11,7 +11,8 @@ import jconvt.linen
 from jconvt._arguments import IntOrInts
 from jconvt.initializers import torch_uniform
 from jconvt.interop._layers import constructor
-from jconvt.interop._ported import PortedLayer, Static
+from jconvt.interop._ported import PortedLayer
+from jconvt.interop._static import Static
 
 
 class PortedModule(nn.Module):

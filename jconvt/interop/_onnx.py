@@ -10,7 +10,8 @@ import numpy as np
 
 from jconvt._dialects import onnx_same
 from jconvt.interop._paddings import per_axis
-from jconvt.interop._ported import FixedSize, PortedLayer, port
+from jconvt.interop._ported import PortedLayer, port
+from jconvt.interop._static import FixedSize
 from jconvt.interop._targets import check_layer, check_one_dtype, fixed_crop, refuse
 
 if typing.TYPE_CHECKING:
