@@ -85,7 +85,7 @@ DOORS = {
 
 
 @pytest.mark.parametrize("name", DOORS)
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(layer=layers())
 def test_there_and_back(name, layer):
     package, out, back, says, groups = DOORS[name]

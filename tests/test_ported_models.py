@@ -354,6 +354,7 @@ def by_name(params):
         yield from ((f"{path}.{key}", v) for key, v in own.items() if v is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_model(name):
     model = MODELS[name]
