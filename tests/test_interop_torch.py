@@ -12,7 +12,7 @@ import pytest
 import jconvt
 import oracles
 from interop import same, same_layers, whole, with_gradients
-from jconvt.interop import from_mindspore, from_torch, to_torch
+from jconvt.interop import from_haiku, from_mindspore, from_torch, to_torch
 
 # name -> channels in and out, kernel, options, space
 LAYERS = {
@@ -441,6 +441,13 @@ def test_errors_of_mindspore(arguments, options, error, message):
 def test_refused_by_to_torch(torch, options, message):
     layer = from_mindspore({"weight": whole(2, 3, 4)}, **options)
     with pytest.raises(ValueError, match=re.escape(message)):
+        to_torch(layer)
+
+
+def test_to_torch_appends_at_no_low_end(torch):
+    """More zeros than reach the kernel, at both ends alike."""
+    layer = from_haiku({"w": whole(3, 2, 4)}, padding=[(3, 3)])
+    with pytest.raises(ValueError, match=re.escape("`padding` is ((-1, -1),).")):
         to_torch(layer)
 
 
