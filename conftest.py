@@ -1,9 +1,23 @@
-"""What doctest collection leaves out; fixtures are in `tests/conftest.py`."""
+"""Keras's backend, and what doctest collection leaves out.
 
+Fixtures are in `tests/conftest.py`.
+"""
+
+import os
 from importlib.util import find_spec
 
-_DEMO_NEEDS = ("matplotlib", "optax", "rich", "skimage")
+os.environ.setdefault("KERAS_BACKEND", "jax")  # which it reads when it is imported
 
-collect_ignore_glob = (
-    [] if all(find_spec(name) for name in _DEMO_NEEDS) else ["jconvt/_demo/*"]
-)
+# Files whose examples need more than the library does -> the packages they need.
+_NEEDS = {
+    "jconvt/_demo/*": ("matplotlib", "optax", "rich", "skimage"),
+    "jconvt/interop/_equinox.py": ("equinox",),
+    "jconvt/interop/_keras.py": ("keras",),
+    "jconvt/interop/_onnx.py": ("onnx",),
+    "jconvt/interop/_onnx_model.py": ("onnx",),
+    "jconvt/interop/_torch.py": ("torch",),
+}
+
+collect_ignore_glob = [
+    files for files, needs in _NEEDS.items() if not all(map(find_spec, needs))
+]

@@ -14,7 +14,9 @@ dialect         crop (low, high)                      source
 =============== ===================================== ===============================
 
 with t+ = max(t, 0). All but ``VALID`` give n*s output elements for n input elements;
-``VALID`` gives (n - 1)*s + max(e, s).
+``VALID`` gives (n - 1)*s + max(e, s). The other rules of the frameworks are functions
+below, for `jconvt.interop`: each says how many elements to crop in all, and halves them
+with the odd one at the high end (`halve`) or at the low end (`halve_lower`).
 
 ``CIRCULAR`` sums the full output modulo n*s. The same is had without that sum from an
 input continued periodically by as many elements as reach the kept outputs: position
@@ -37,24 +39,32 @@ class Crop(NamedTuple):
     """Input elements to continue periodically before the first and after the last."""
 
 
+def halve(total: int) -> Crop:
+    """`total` elements cropped, the odd one high; negative: all appended high."""
+    low = max(total, 0) // 2
+    return Crop(low, total - low)
+
+
+def halve_lower(total: int) -> Crop:
+    """`total` elements cropped, the odd one low; negative: all appended high."""
+    low = (max(total, 0) + 1) // 2
+    return Crop(low, total - low)
+
+
 def _valid(e: int, s: int) -> Crop:
     return Crop(0, min(e - s, 0))
 
 
-def _split(e: int, s: int, low: int) -> Crop:
-    return Crop(low, e - s - low)
-
-
 def _same(e: int, s: int) -> Crop:
-    return _split(e, s, max(e - s, 0) // 2)
+    return halve(e - s)
 
 
 def _same_lower(e: int, s: int) -> Crop:
-    return _split(e, s, (max(e - s, 0) + 1) // 2)
+    return halve_lower(e - s)
 
 
 def _causal(e: int, s: int) -> Crop:
-    return _split(e, s, 0)
+    return Crop(0, e - s)
 
 
 def _periodic(crop: Crop, e: int, s: int) -> Crop:
@@ -86,3 +96,59 @@ DIALECTS: dict[str, Callable[[int, int], Crop]] = {
 
 PERIODIC = frozenset({"CIRCULAR", "CIRCULAR_LOWER"})
 """Dialects whose output size is n*stride and nothing else."""
+
+
+def lax_pads(e: int, low: int, high: int) -> Crop:
+    """Zeros around the stride-dilated input (lax, Flax, Haiku): raw, or less than none.
+
+    e - 1 of them at an end keep every output that some tap reaches.
+    """
+    return Crop(e - 1 - low, e - 1 - high)
+
+
+def keras_same(e: int, output_padding: int) -> Crop:
+    """Keras's ``same`` with an `output_padding`, which the crop includes.
+
+    It leaves (n - 1)*s + e % 2 + output_padding elements, whatever the stride.
+    """
+    return halve(e - e % 2 - output_padding)
+
+
+def equinox_same(e: int, s: int, output_padding: int, *, lower: bool) -> Crop:
+    """Equinox's ``SAME`` and ``SAME_LOWER``, where `output_padding` *reduces* the size.
+
+    They transpose a convolution from n*s - output_padding elements to n.
+    """
+    return (halve_lower if lower else halve)(e - s + output_padding)
+
+
+def haiku_output_shape(e: int, s: int, size: int, *, same: bool) -> Crop:
+    """Haiku's `output_shape`, which admits one input size: the one that it implies.
+
+    A convolution takes `size` elements to ceil(size/s) of them under ``SAME`` and to
+    floor((size - e)/s) + 1 under ``VALID``.
+    """
+    n = -(-size // s) if same else (size - e) // s + 1
+    total = (n - 1) * s + e - size
+    return halve(total) if same else Crop(0, total)
+
+
+def onnx_same(e: int, s: int, output_padding: int, *, lower: bool) -> Crop:
+    """ONNX's ``SAME_UPPER`` and ``SAME_LOWER``, before `output_padding`.
+
+    The size is n*s. Where that is more than there is to crop, ONNX Runtime and ONNX's
+    shape inference crop nothing and leave a smaller output; this is their reading.
+    """
+    return (halve_lower if lower else halve)(max(e - s + output_padding, 0))
+
+
+def onnx_output_shape(
+    n: int, e: int, s: int, output_padding: int, size: int, *, lower: bool
+) -> Crop:
+    """ONNX's `output_shape` for n input elements, before `output_padding`.
+
+    The only rule whose crop depends on n. What is missing is appended at the high end,
+    as in ONNX's node test of `output_shape` and in ONNX Runtime.
+    """
+    total = (n - 1) * s + e + output_padding - size
+    return (halve_lower if lower else halve)(total)

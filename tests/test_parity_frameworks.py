@@ -5,8 +5,6 @@ means equal. Where a framework is not installed its tests say so and are skipped
 """
 
 import itertools
-import os
-import warnings
 
 import jax
 import numpy as np
@@ -14,8 +12,7 @@ import pytest
 
 import jconvt
 import oracles
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
+from interop import onnx_node_tests
 
 SPACE = ["", "W", "HW", "DHW"]
 
@@ -375,21 +372,13 @@ def test_onnx_reference(onnx, name):
     same(call(x, w, b, **options), desired)
 
 
-def test_onnx_node_tests(onnx):
+def test_onnx_node_tests(onnx, monkeypatch):
     """Every ConvTranspose among the standard's node tests, with its literal values."""
-    loader = pytest.importorskip("onnx.backend.test.loader", reason="ONNX's tests")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it builds the tests of all other nodes too
-        cases = loader.load_model_tests(kind="node")
-    cases = [case for case in cases if case.name.startswith("test_convtranspose")]
-    assert len(cases) >= 11
-    for case in cases:
-        (node,) = case.model.graph.node
-        value = onnx.helper.get_attribute_value
+    value = onnx.helper.get_attribute_value
+    for node, (x, w), (desired,) in onnx_node_tests(monkeypatch):
         attributes = {each.name: value(each) for each in node.attribute}
-        for (x, w), (desired,) in case.data_sets:
-            options = onnx_options(x.shape[2:], w.shape[2:], attributes)
-            same(call(x, w, **options), desired)
+        options = onnx_options(x.shape[2:], w.shape[2:], attributes)
+        same(call(x, w, **options), desired)
 
 
 # Equinox ------------------------------------------------------------------------------

@@ -1,0 +1,291 @@
+"""`PortedLayer`: parameters in our layout, and all else of the source as options."""
+
+import math
+import typing
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import GetAttrKey, register_pytree_with_keys_class
+from jax.typing import ArrayLike, DTypeLike
+
+from jconvt._arguments import (
+    IntOrInts,
+    Padding,
+    check_channels,
+    check_ints,
+    spatial_rank,
+)
+from jconvt._execution import execute
+from jconvt._numerics import Precision, check_array
+from jconvt._recipe import normalize_options
+from jconvt.interop._static import FixedSize, Static, dimension_numbers
+
+if typing.TYPE_CHECKING:
+    from flax import linen, nnx
+
+
+@register_pytree_with_keys_class
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PortedLayer:
+    """A transposed convolution read from another framework.
+
+    It takes and gives data in the source's layout: channels last from Keras, Flax and
+    Haiku (unless they say otherwise), channels first from PyTorch, MindSpore, Equinox
+    and ONNX. It is a pytree: `weight` and `bias` are its leaves, all else is static, so
+    that it goes through `jax.jit` and `jax.grad`, and an optimizer updates it. Make one
+    with the functions ``from_*`` of `jconvt.interop`.
+
+    Attributes:
+      weight: ``(C_in, C_out/groups, *K)``, whatever the source's layout was.
+      bias: ``(C_out,)``, or None.
+      static: the rest, hashable; `options` shows it as keyword arguments.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> from jconvt.interop import from_mindspore
+      >>> up = from_mindspore({"weight": np.ones((8, 4, 4, 4)), "bias": np.zeros(4)},
+      ...                     stride=2, padding=1)
+      >>> up
+      PortedLayer(8, 4, kernel_size=(4, 4), stride=(2, 2), padding=((1, 1), (1, 1)))
+      >>> up.apply(np.ones((1, 8, 5, 5))).shape
+      (1, 4, 10, 10)
+      >>> gradient = jax.grad(lambda up: up.apply(np.ones((1, 8, 5, 5))).sum())(up)
+      >>> gradient.weight.shape, gradient.bias.shape
+      ((8, 4, 4, 4), (4,))
+    """
+
+    weight: jax.Array
+    bias: jax.Array | None
+    static: Static
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments with which `jconvt.conv_transpose` computes the same.
+
+        One thing they leave out is a `dtype` that the source casts to. Where the crop
+        depends on the input's size (ONNX's `output_shape`), they state the size alone,
+        and `conv_transpose` refuses an input of which it would have to crop: see
+        `for_input`.
+        """
+        static, options = self.static, self.static.options
+        result: dict[str, Any] = {
+            "stride": options.stride,
+            "padding": options.padding,
+            "output_padding": options.output_padding,
+            "groups": options.groups,
+            "dilation": options.dilation,
+            "dimension_numbers": dimension_numbers(options.rank, static.channels_last),
+        }
+        size = static.output_size if static.fixed is None else static.fixed.size
+        more = {
+            "output_size": size,
+            "precision": static.precision,
+            "preferred_element_type": static.preferred_element_type,
+        }
+        return result | {name: v for name, v in more.items() if v is not None}
+
+    def for_input(self, input_size: IntOrInts) -> Self:
+        """The layer for inputs of one spatial size, where its crop depends on that.
+
+        Of a layer whose crop does not, which is any but one of ONNX with an
+        `output_shape`: the layer itself.
+
+        Args:
+          input_size: input elements per spatial axis, an int or one for each.
+
+        Returns:
+          A layer with a fixed `padding`, which refuses inputs of any other size.
+
+        Raises:
+          TypeError: `input_size` is not ints.
+          ValueError: it is not one for each axis, or negative.
+        """
+        options, fixed = self.static.options, self.static.fixed
+        if fixed is None:
+            return self
+        name = "PortedLayer.for_input"
+        sizes = check_ints(name, "input_size", input_size, options.rank, 0)
+        padding = fixed.padding(options, self.weight.shape[2:], sizes)
+        # `output_size` is this padding's size, so any other input is out of reach.
+        padding = tuple(
+            (low, high - a)
+            for (low, high), a in zip(padding, options.output_padding, strict=True)
+        )
+        options = replace(options, padding=padding, output_padding=(0,) * options.rank)
+        static = replace(
+            self.static, options=options, fixed=None, output_size=fixed.size
+        )
+        return type(self)(self.weight, self.bias, static)
+
+    def apply(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
+        """The layer's output.
+
+        Args:
+          x: ``(N, C_in, *S)`` or ``(N, *S, C_in)``, as the source has it; unbatched
+            without N, or with several batch axes in its place.
+          output_size: the output's spatial size, an int or one for each axis, in place
+            of the layer's `output_padding`, as at the call of PyTorch's layers.
+
+        Returns:
+          The output, in the layout of `x`.
+
+        Raises:
+          TypeError: `x` is not an array of numbers, or `output_size` not ints.
+          ValueError: a shape that does not fit, or an output size out of reach.
+        """
+        static, rank = self.static, self.static.options.rank
+        array = check_array("PortedLayer.apply", "input", x)
+        axes = max(array.ndim - rank - 1, 0)
+        batch, one = array.shape[:axes], array.shape[axes:]
+        if len(batch) > 1:
+            y = self.apply(jnp.reshape(array, (math.prod(batch), *one)), output_size)
+            return jnp.reshape(y, (*batch, *y.shape[1:]))
+        if static.fixed is not None:
+            space = one[:-1] if static.channels_last else one[1:]
+            return self.for_input(space).apply(array, output_size)
+        options = static.options
+        if output_size is None:
+            output_size = static.output_size
+        else:
+            options = replace(options, output_padding=(0,) * rank)
+        return execute(
+            options,
+            array,
+            self.weight,
+            self.bias,
+            output_size=output_size,
+            precision=static.precision,
+            preferred_element_type=static.preferred_element_type,
+            dtype=static.dtype,
+        )
+
+    def to_nnx(self) -> "nnx.Module":
+        """A Flax NNX layer with these parameters, for data in the same layout.
+
+        Where it can say the options, `jconvt.nnx.ConvTranspose1d`, ``2d`` or ``3d``.
+        Any other padding or rank: a module that computes the same, with `nnx.Param`
+        ``weight`` and ``bias`` of the same names and layouts.
+
+        Returns:
+          The layer.
+
+        Raises:
+          ImportError: Flax is not installed.
+        """
+        from jconvt.interop._nnx import layer_of
+
+        return layer_of(self)
+
+    def to_linen(self) -> "tuple[linen.Module, dict[str, Any]]":
+        """A Flax Linen layer, and its variables; as `to_nnx`.
+
+        Returns:
+          The module, and ``{"params": {"weight": ..., "bias": ...}}``.
+
+        Raises:
+          ImportError: Flax is not installed.
+        """
+        from jconvt.interop._linen import layer_of
+
+        return layer_of(self)
+
+    def tree_flatten_with_keys(self) -> tuple[Any, Static]:
+        """For JAX: the parameters by name, and the static rest."""
+        children = ((GetAttrKey(n), getattr(self, n)) for n in ("weight", "bias"))
+        return tuple(children), self.static
+
+    @classmethod
+    def tree_unflatten(cls, static: Static, children: tuple[Any, Any]) -> Self:
+        """For JAX, which puts any objects in the place of the parameters."""
+        return cls(*children, static)
+
+    def __repr__(self) -> str:
+        static, options = self.static, self.static.options
+        rank = options.rank
+        shape = getattr(self.weight, "shape", None)
+        channels: list[object] = []
+        kernel_size: object = None
+        if shape is not None:
+            channels = [shape[0], shape[1] * options.groups]
+            kernel_size = tuple(shape[2:])
+        # name, value, the value that goes without saying
+        rows: list[tuple[str, object, object]] = [
+            ("kernel_size", kernel_size, None),
+            ("stride", options.stride, (1,) * rank),
+            ("padding", options.padding, ((0, 0),) * rank),
+            ("output_padding", options.output_padding, (0,) * rank),
+            ("output_size", static.fixed.size if static.fixed else None, None),
+            ("output_size", static.output_size, None),
+            ("groups", options.groups, 1),
+            ("bias", self.bias is not None, True),
+            ("dilation", options.dilation, (1,) * rank),
+            ("channels_last", static.channels_last, False),
+            ("dtype", static.dtype and static.dtype.name, None),
+        ]
+        said = [f"{name}={value!r}" for name, value, unsaid in rows if value != unsaid]
+        return f"PortedLayer({', '.join([*map(str, channels), *said])})"
+
+
+def port(
+    function: str,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    *,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    channels_last: bool = False,
+    symmetric_padding: bool = False,
+    output_size: tuple[int, ...] | None = None,
+    fixed: FixedSize | None = None,
+    precision: Precision = None,
+    preferred_element_type: DTypeLike | None = None,
+    dtype: DTypeLike | None = None,
+) -> PortedLayer:
+    """Check what a door has read, and make the layer; messages begin with `function`.
+
+    `weight` is (C_in, C_out/groups, *K) already; `symmetric_padding`: PyTorch's alone.
+    """
+    w = jnp.asarray(check_array(function, "weight", weight))
+    rank = spatial_rank(function, w.shape)
+    options = normalize_options(
+        function,
+        rank,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+        dimension_numbers=dimension_numbers(rank, channels_last),
+        symmetric_padding=symmetric_padding,
+    )
+    check_channels(function, w.shape[0], options.groups)
+    if any(k < 1 for k in w.shape[2:]):
+        raise ValueError(
+            f"{function}: `weight` must have at least one tap on every spatial axis; "
+            f"got shape {w.shape}."
+        )
+    b = None if bias is None else jnp.asarray(check_array(function, "bias", bias))
+    out_channels = w.shape[1] * options.groups
+    if b is not None and b.shape != (out_channels,):
+        raise ValueError(
+            f"{function}: `bias` must have shape ({out_channels},), the output channels"
+            f" of weight {w.shape} as (C_in, C_out/groups, *K) with "
+            f"groups={options.groups}; got {b.shape}."
+        )
+    preferred = preferred_element_type
+    static = Static(
+        options=replace(options, function="PortedLayer.apply"),
+        channels_last=channels_last,
+        output_size=output_size,
+        fixed=fixed,
+        precision=precision,
+        preferred_element_type=None if preferred is None else np.dtype(preferred),
+        dtype=None if dtype is None else np.dtype(dtype),
+    )
+    return PortedLayer(w, b, static)
