@@ -23,7 +23,6 @@ program is lowered, and only then is a choice made: never by `jax.default_backen
 """
 
 import itertools
-import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -35,6 +34,7 @@ from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._pieces import WHOLE, Pieces, small_pieces, total_work
 from jconvt._lowerings._problem import PLAIN, Problem, Slot, Variant, Work
+from jconvt._preferences import is_compact, is_plain, preferred, reason_of
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
@@ -62,7 +62,7 @@ def choose(
     """
     if platform == "cpu" and static:
         return _cheapest(problem, dtype, whole)[slot]
-    return Formulation(_preferred(slot, platform, problem.geometry, static))
+    return Formulation(preferred(slot, platform, problem, static))
 
 
 def work_of(slot: Slot, problem: Problem, formulation: Formulation) -> Work:
@@ -82,9 +82,7 @@ def reason_for(platform: str, geometry: Geometry) -> str:
     """Why a platform's choice is what it is."""
     if platform == "cpu":
         return "least estimated time, both gradients together"
-    if _is_plain(geometry):
-        return "one group and no dilation: what cuDNN's own convolutions are matched by"
-    return "groups or dilation: nothing that pads zeros into the input"
+    return reason_of(platform, geometry)
 
 
 def best_variant(slot: Slot, lowering: str, problem: Problem) -> Formulation:
@@ -215,25 +213,8 @@ def _may_serve(name: str, slot: Slot, geometry: Geometry, dtype: np.dtype[Any]) 
         return dtype in (np.dtype(np.float32), np.dtype(np.float64))
     if name == "phases":
         fast = has_fast_convolutions(slot, geometry, dtype)
-        return slot == Slot.FORWARD and fast and _is_compact(geometry)
+        return slot == Slot.FORWARD and fast and is_compact(geometry)
     return True
-
-
-def _preferred(slot: Slot, platform: str, geometry: Geometry, static: bool) -> str:
-    kind = "plain" if _is_plain(geometry) else "groups or dilation"
-    kind = "symbolic on cpu" if platform == "cpu" else kind
-    serving = (
-        name
-        for name in _PREFERENCES[kind][slot]
-        if LOWERINGS[name].refuses(geometry, static) is None
-        and (name != "phases" or _is_compact(geometry))
-    )
-    return next(serving, "lhs_dilation")
-
-
-def _is_compact(geometry: Geometry) -> bool:
-    """Whether `phases`, a convolution for each residue, stays in proportion."""
-    return math.prod(geometry.stride) <= _MOST_PHASES
 
 
 def has_fast_convolutions(slot: Slot, geometry: Geometry, dtype: np.dtype[Any]) -> bool:
@@ -246,35 +227,7 @@ def has_fast_convolutions(slot: Slot, geometry: Geometry, dtype: np.dtype[Any]) 
     if slot == Slot.WEIGHT_GRADIENT:
         return False
     narrow = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize <= 4
-    return _is_plain(geometry) and geometry.rank <= 2 and narrow
-
-
-def _is_plain(geometry: Geometry) -> bool:
-    """One group and no dilation: what fast convolutions are made for."""
-    return geometry.groups == 1 and all(d == 1 for d in geometry.dilation)
+    return is_plain(geometry) and geometry.rank <= 2 and narrow
 
 
 _CPU = ("gather", "winograd", "overlap_add", "phases", "lhs_dilation")
-
-_MOST_PHASES = 64
-"""More convolutions than this take longer to compile than they save."""
-
-# Kind of problem -> slot -> lowerings in order of preference; then `lhs_dilation`.
-# On a CPU it is for symbolic sizes alone, which GEMMs of merged axes cannot have.
-_PREFERENCES: dict[str, dict[Slot, tuple[str, ...]]] = {
-    "plain": {
-        Slot.FORWARD: ("lhs_dilation",),
-        Slot.INPUT_GRADIENT: ("lhs_dilation",),
-        Slot.WEIGHT_GRADIENT: ("role_swapped", "phases"),
-    },
-    "groups or dilation": {
-        Slot.FORWARD: ("matmul", "phases"),
-        Slot.INPUT_GRADIENT: ("matmul", "phases"),
-        Slot.WEIGHT_GRADIENT: ("matmul", "phases"),
-    },
-    "symbolic on cpu": {
-        Slot.FORWARD: ("matmul", "fused_phases", "phases"),
-        Slot.INPUT_GRADIENT: ("matmul", "phases"),
-        Slot.WEIGHT_GRADIENT: ("matmul", "phases"),
-    },
-}

@@ -109,8 +109,12 @@ _TABLES: dict[str, dict[Slot, tuple[Preference, ...]]] = {
 """Kind of target -> slot -> what is preferred, in order."""
 
 _REASONS = {
-    "gpu, plain": "one group and no dilation: what cuDNN's own convolutions are matched by",
-    "gpu, groups or dilation": "groups or dilation: nothing that pads zeros into the input",
+    "gpu, plain": (
+        "one group and no dilation: what cuDNN's own convolutions are matched by"
+    ),
+    "gpu, groups or dilation": (
+        "groups or dilation: nothing that pads zeros into the input"
+    ),
     "tpu": "fewest cycles by the compiler's estimates for layers of this kind",
     "cpu": "symbolic sizes: no GEMM of merged axes",
 }

@@ -265,8 +265,6 @@ def test_to_flax(name, transpose_kernel, api):
 @pytest.mark.parametrize("groups", [1, 2])
 def test_our_drop_in_layers(transpose_kernel, groups):
     """They have groups and an output_padding, which Flax's have not."""
-    if not hasattr(jconvt.nnx, "ConvTranspose"):
-        pytest.skip("jconvt has no drop-in layers")
     nnx = pytest.importorskip("flax.nnx", reason="makes Flax layers")
     linen = pytest.importorskip("jconvt.linen")
     fields = {
