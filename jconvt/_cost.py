@@ -24,6 +24,7 @@ FEATURES: tuple[str, ...] = (
     "strided",
     "regrouped",
     "transposed",
+    "swapped",
     "prepared",
     "cut",
     "calls",
@@ -43,16 +44,16 @@ fault for every 4 KiB. ``fixed`` is 1 for what is more than a convolution.
 
 RATES: dict[Slot, tuple[float, ...]] = {
     Slot.FORWARD: (
-        0.0075, 0.059, 0.03, 1.2, 2, 0.17, 0.54, 0.039, 0.62, 0.83, 0.13, 0.097,
-        1.8, 3.1, 0.43, 7700, 20, 0.74, 29000,
+        0.0075, 0.056, 0.03, 1.2, 2, 0.14, 0.67, 0.02, 0.57, 0.84, 0.076, 0.11,
+        2.2, 0.35, 2.9, 0.47, 20000, 25, 0.77, 29000,
     ),
     Slot.INPUT_GRADIENT: (
-        0.0075, 0.047, 0.031, 0.49, 2, 0.15, 0.078, 0.28, 0.43, 1.2, 0.15, 0.041,
-        1.9, 3, 0.23, 31000, 42, 0.84, 48000,
+        0.0075, 0.043, 0.03, 0.49, 2, 0.13, 0.068, 0.25, 0.41, 1.2, 0.068, 0.044,
+        2.1, 0.4, 3, 0.24, 35000, 45, 0.83, 43000,
     ),
     Slot.WEIGHT_GRADIENT: (
-        0.0083, 0.018, 0.03, 0.49, 2, 0.36, 0.046, 0.18, 0.24, 0.44, 0.05, 0.19,
-        3.1, 1.5, 0.26, 20000, 64, 0.65, 33000,
+        0.0081, 0.018, 0.03, 0.5, 2, 0.35, 0.051, 0.17, 0.24, 0.49, 0.024, 0.23,
+        3.4, 0.37, 1.6, 0.22, 21000, 65, 0.65, 32000,
     ),
 }  # fmt: skip
 """Nanoseconds for each feature. Plain loops vary too much to be fitted; theirs is held
@@ -83,6 +84,7 @@ def features(slot: Slot, problem: Problem, work: Work, fast: bool) -> tuple[floa
         work.strided,
         work.regrouped,
         work.transposed,
+        work.swapped,
         work.prepared,
         work.cut,
         work.calls,

@@ -76,9 +76,12 @@ def _strides_far(problem: Problem) -> bool:
 
 
 def _widens_and_overlaps(problem: Problem) -> bool:
-    """Where the cotangent is the larger operand, it is the one to be convolved."""
+    """Where the cotangent is the larger operand, it is the one to be convolved.
+
+    Not with groups, whose merged axes JAX refuses under explicit sharding.
+    """
     overlaps = any(a.extent > a.stride > 1 for a in problem.geometry.axes)
-    return overlaps and not _narrows(problem)
+    return overlaps and problem.geometry.groups == 1 and not _narrows(problem)
 
 
 _MATMUL = Preference("matmul", _always)

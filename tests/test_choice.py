@@ -53,7 +53,7 @@ EVERYWHERE = list(
         pytest.param(geometry(5 * 10**8, 10**9, 7), "phases", id="absurd_stride"),
         pytest.param(geometry(4, 2), "matmul", id="overlap"),
         pytest.param(geometry(64, 1, rank=2), "gather", id="4096_slices"),
-        pytest.param(geometry(3, 2, groups=4), "lhs_dilation", id="groups"),
+        pytest.param(geometry(3, 2, groups=4), "role_swapped", id="groups"),
     ],
 )
 def test_auto_takes_what_serves_and_stays_in_proportion(g, never):
@@ -62,6 +62,44 @@ def test_auto_takes_what_serves_and_stays_in_proportion(g, never):
         assert name != never
         assert LOWERINGS[name].refuses(g, static) is None
         assert variant in LOWERINGS[name].variants(problem(g))
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm"])
+@pytest.mark.parametrize("slot", Slot)
+def test_groups_are_not_inflated(platform, slot):
+    """But on a TPU, whose convolutions multiply few of the zeros."""
+    layer = problem(geometry(3, 2, groups=4))
+    for static in (True, False):
+        found = choose(slot, platform, layer, np.dtype(np.float32), static)
+        assert found.lowering != "lhs_dilation"
+
+
+@pytest.mark.parametrize(
+    ("k", "s", "channels", "expected"),
+    [
+        pytest.param(4, 2, (64, 16), ["lhs_dilation"] * 3, id="narrows"),
+        pytest.param(
+            4, 2, (16, 64), ["lhs_dilation"] * 2 + ["role_swapped"], id="widens"
+        ),
+        pytest.param(3, 1, (16, 64), ["lhs_dilation"] * 3, id="stride_1"),
+        pytest.param(2, 2, (64, 16), ["matmul"] * 2 + ["lhs_dilation"], id="blocks"),
+        pytest.param(
+            2, 2, (16, 64), ["lhs_dilation", "matmul", "lhs_dilation"], id="wide_blocks"
+        ),
+        pytest.param(
+            8, 4, (16, 3), ["fused_phases"] + ["lhs_dilation"] * 2, id="stride_4"
+        ),
+        pytest.param(
+            7, 4, (16, 3), ["phases"] + ["lhs_dilation"] * 2, id="odd_stride_4"
+        ),
+    ],
+)
+def test_preferences_for_a_tpu(k, s, channels, expected):
+    layer = problem(geometry(k, s, rank=2), channels=channels)
+    chosen = [
+        choose(slot, "tpu", layer, np.dtype(np.float32), True).lowering for slot in Slot
+    ]
+    assert chosen == expected
 
 
 def test_sixteen_bits_and_integers_take_no_filter():

@@ -54,7 +54,6 @@ def work_of_patches(
         calls += gemms * parts
     if not any(paired) and gathered == problem.inputs and _is_whole(cuts):
         gathered = 0
-    moved = problem.inputs + problem.outputs
     copied = problem.copied(variant.first)
     joined = made + problem.outputs
     strided = 0
@@ -73,10 +72,10 @@ def work_of_patches(
         regrouped=0
         if variant.first
         else regrouped(problem, gathered) + regrouped(problem, made, of_output=True),
-        transposed=0 if variant.first == problem.features_first else moved,
         prepared=kernels,
         calls=calls,
         temporary=copied + gathered + made + kernels,
+        **problem.moves(variant.first),
     )
 
 

@@ -61,13 +61,19 @@ class Problem:
         pairs = zip(self.geometry.axes, self.size, strict=True)
         return self.batch * channels * math.prod(useful_pairs(a, n) for a, n in pairs)
 
-    def copied(self, first: bool) -> int:
-        """Elements of the input that matrices with such an order of features copy.
+    def moves(self, first: bool) -> dict[str, int]:
+        """What is moved for matrices with such an order of features, as in `Work`.
 
-        Features stand outside of the batch in one order and inside in the other.
+        A channel vector becomes a row, or, with features first, the batch goes inside.
         """
-        as_given = first == self.features_first and (not first or self.batch == 1)
-        return 0 if as_given else self.inputs
+        elements = self.inputs + self.outputs
+        if first != self.features_first:
+            return {"transposed": elements}
+        return {"swapped": elements} if first and self.batch > 1 else {}
+
+    def copied(self, first: bool) -> int:
+        """Elements of the input that are moved so."""
+        return self.inputs if self.moves(first) else 0
 
 
 def useful_pairs(axis: Axis, n: int) -> int:
@@ -103,6 +109,7 @@ class Work:
         are not neighbours.
       regrouped: runs of neighbours moved between groups apart and side by side.
       transposed: elements moved between features first and features last.
+      swapped: elements moved where batch and features, both in front, change places.
       prepared: elements of kernels written.
       cut: elements that a loop cuts into pieces, puts together or sums.
       calls: GEMMs and convolutions.
@@ -122,6 +129,7 @@ class Work:
     strided: int = 0
     regrouped: int = 0
     transposed: int = 0
+    swapped: int = 0
     prepared: int = 0
     cut: int = 0
     calls: int = 0
@@ -141,6 +149,7 @@ class Work:
             self.added,
             self.reordered,
             self.transposed,
+            self.swapped,
             self.prepared,
             self.cut,
         )

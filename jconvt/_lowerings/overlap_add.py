@@ -223,7 +223,6 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     apart = regrouped(problem, problem.inputs) + regrouped(
         problem, made, of_output=True
     )
-    moved = problem.inputs + problem.outputs
     copied = problem.copied(variant.first)
     features = problem.out_channels // groups * taps
     wide = positions * filled(features)
@@ -240,10 +239,10 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         reordered=made if variant.as_given else 0,
         strided=joined if zipped else 0,
         regrouped=0 if variant.first else apart,
-        transposed=0 if variant.first == problem.features_first else moved,
         prepared=0 if variant.as_given else weights,
         calls=1,
         temporary=copied + weights + passes * made + problem.outputs,
+        **problem.moves(variant.first),
     )
 
 
