@@ -1,6 +1,7 @@
 """Layers computed piece by piece: the same numbers, with small temporaries."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -70,8 +71,14 @@ def maps(case, kind, formulation):
     return run
 
 
-@pytest.mark.parametrize("kind", ["first", "last", "mixed"])
-@pytest.mark.parametrize("case", CASES, ids=str)
+# One after the other, so that cases of each rank meet each layout.
+TRIED = [
+    pytest.param(case, kind, id=f"{case}-{kind}")
+    for case, kind in zip(CASES, itertools.cycle(LAYOUTS), strict=False)
+]
+
+
+@pytest.mark.parametrize(("case", "kind"), TRIED)
 def test_pieces_give_what_the_whole_gives(case, kind):
     runs = {
         str(pieces): maps(case, kind, Formulation("gather", Variant(), pieces))
