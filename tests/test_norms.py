@@ -130,7 +130,7 @@ def torch_weight_norm(torch, groups, dim):
     return norm, layer.bias, y.detach(), gradients
 
 
-@pytest.mark.parametrize(
+weight_cases = pytest.mark.parametrize(
     ("kind", "groups", "dim"),
     [
         ("torch", 1, 0),
@@ -145,6 +145,9 @@ def torch_weight_norm(torch, groups, dim):
         ("transposed", 1, None),
     ],
 )
+
+
+@weight_cases
 def test_nnx_weight_norm_is_torchs(torch, kind, groups, dim):
     norm, bias, y, gradients = torch_weight_norm(torch, groups, dim)
     layer = Layer(jconvt.nnx, kind, groups)
@@ -171,6 +174,35 @@ def test_nnx_weight_norm_is_torchs(torch, kind, groups, dim):
     np.testing.assert_array_equal(getattr(layer.module, layer.name)[...], parameter)
     near(normed.normalized()(layer.data(X)), layer.data(y.numpy()))
     assert type(normed.normalized()) is type(layer.module)
+
+
+@weight_cases
+def test_linen_weight_norm_is_torchs(torch, kind, groups, dim):
+    norm, bias, y, gradients = torch_weight_norm(torch, groups, dim)
+    layer = Layer(jconvt.linen, kind, groups)
+    normed = jconvt.linen.WeightNorm(layer.module, dim=dim)
+    x = layer.data(X)
+    parameters = {
+        layer.name: layer.parameter(norm.original1.detach()),
+        "bias": jnp.asarray(bias.detach().numpy()),
+    }
+    scale = jnp.asarray(norm.original0.detach().numpy())
+    params = {"layer_instance": parameters, "scale": scale}
+
+    made = normed.init(jax.random.key(0), x)
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, {"params": params})
+    same = layer.module.apply({"params": made["params"]["layer_instance"]}, x)
+    near(normed.apply(made, x), same)  # nothing changes at first
+
+    def loss(params):
+        y = normed.apply({"params": params}, x)
+        return jnp.sum(y * layer.data(draw(4, (2, OUT, *X_OUT)))), y
+
+    slopes, found = jax.jit(jax.grad(loss, has_aux=True))(params)
+    near(found, layer.data(y.numpy()))
+    near(slopes["scale"], gradients[0].numpy())
+    near(layer.weight(slopes["layer_instance"][layer.name]), gradients[1].numpy())
+    near(slopes["layer_instance"]["bias"], gradients[2].numpy())
 
 
 X_OUT = (
@@ -480,13 +512,13 @@ def test_errors(name, options, error, message):
     with pytest.raises(error) as caught:
         getattr(jconvt.nnx, name)(layer, **options, **rngs)
     assert str(caught.value).startswith(f"{name}: {message}")
-    if name == "SpectralNorm":
-        normed = jconvt.linen.SpectralNorm(
-            jconvt.linen.ConvTranspose1d(2, 3, 4), **options
-        )
-        with pytest.raises(error) as caught:
-            normed.init(jax.random.key(0), jnp.ones((1, 2, 3)), update_stats=False)
-        assert str(caught.value).startswith(f"{name}: {message}")
+    normed = getattr(jconvt.linen, name)(
+        jconvt.linen.ConvTranspose1d(2, 3, 4), **options
+    )
+    stats = {"update_stats": False} if name == "SpectralNorm" else {}
+    with pytest.raises(error) as caught:
+        normed.init(jax.random.key(0), jnp.ones((1, 2, 3)), **stats)
+    assert str(caught.value).startswith(f"{name}: {message}")
 
 
 def test_layers_of_others_are_refused():

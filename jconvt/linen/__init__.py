@@ -1,4 +1,4 @@
-"""Layers for Flax Linen: PyTorch's constructors, Flax's own, and the spectral norm.
+"""Layers for Flax Linen: PyTorch's constructors, Flax's own, and norms.
 
 Thin: a layer checks its options, owns its parameters, and calls the same core as the
 functions.
@@ -6,7 +6,7 @@ functions.
 
 try:
     from jconvt.linen._drop_in import ConvTranspose
-    from jconvt.linen._norms import SpectralNorm
+    from jconvt.linen._norms import SpectralNorm, WeightNorm
     from jconvt.linen._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 except ModuleNotFoundError as error:
     raise ImportError(
@@ -20,4 +20,5 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "SpectralNorm",
+    "WeightNorm",
 ]

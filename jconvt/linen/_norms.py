@@ -1,5 +1,7 @@
-"""Spectral norm of the layers, as PyTorch's parametrization."""
+"""Weight and spectral norm of the layers, as PyTorch's parametrizations."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +16,58 @@ from jconvt.linen._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3
 Layer = ConvTranspose | ConvTranspose1d | ConvTranspose2d | ConvTranspose3d
 
 
+class WeightNorm(nn.Module):
+    """Weight norm (arXiv:1602.07868) of a layer: PyTorch's, for Linen.
+
+    The layer's weight becomes ``scale * weight / norm(weight)``, with a norm for each
+    place of axis `dim`, and is trained by its direction, which is the layer's own
+    parameter, and its ``scale``. A new scale is the norm of the weight, so that nothing
+    changes at first.
+
+    `flax.linen.WeightNorm` does the same, with scales of 1 at first, where one axis of
+    the kernel is the weight's: ``feature_axes=0`` with ``variable_filter={"weight"}``
+    for the layers with PyTorch's weight, and for a `ConvTranspose` -1 with
+    ``transpose_kernel=True`` and else, for one group, -2.
+
+    Attributes:
+      layer_instance: a layer of this package.
+      dim: the axis of the weight ``(C_in, C_out/groups, *K)`` that keeps its norms, in
+        that order of axes whatever the layer's own: 0, PyTorch's default, is the
+        *input* channels. None: one norm for all.
+
+    Raises:
+      TypeError: at the call, not a layer of this package, or `dim` not an int or None.
+      ValueError: at the call, `dim` is not an axis of the weight.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import jconvt.linen
+      >>> up = jconvt.linen.ConvTranspose1d(8, 4, 16, 8, padding=4)
+      >>> normed = jconvt.linen.WeightNorm(up)
+      >>> x = jnp.ones((1, 8, 10))
+      >>> variables = normed.init(jax.random.key(0), x)
+      >>> variables["params"]["scale"].shape
+      (8, 1, 1)
+      >>> normed.apply(variables, x).shape
+      (1, 4, 80)
+    """
+
+    layer_instance: Layer
+    dim: int | None = 0
+
+    @nn.compact
+    def __call__(self, *args: Any, **kwargs: Any) -> jax.Array:
+        """Call the layer with the normalized weight and these arguments."""
+        return _call_with(self, self.layer_instance, self._normalized, args, kwargs)
+
+    def _normalized(self, weight: jax.Array) -> jax.Array:
+        dim = self.dim
+        if dim is not None:
+            dim = _norms.check_axis("WeightNorm", dim, weight.ndim)
+        scale = self.param("scale", lambda _: _norms.magnitude(weight, dim))
+        return _norms.weight_normalized(weight, scale, dim)
+
+
 class SpectralNorm(nn.Module):
     """Spectral norm (arXiv:1802.05957) of a layer: PyTorch's, for Linen.
 
@@ -25,10 +79,7 @@ class SpectralNorm(nn.Module):
     `flax.linen.SpectralNorm` takes the kernel's *last* axis as the rows. That is the
     right one for a `ConvTranspose` with a plain kernel and one group, not for one with
     a transposed kernel or the layers with PyTorch's weight; and it iterates in
-    evaluation too. For the weight norm `flax.linen.WeightNorm` is all that is needed:
-    PyTorch's axis, the input channels, is ``feature_axes=0`` with
-    ``variable_filter={"weight"}`` for the layers with PyTorch's weight, and for a
-    `ConvTranspose` of one group -2, or -1 with ``transpose_kernel=True``.
+    evaluation too.
 
     Attributes:
       layer_instance: a layer of this package.
@@ -78,40 +129,11 @@ class SpectralNorm(nn.Module):
         Returns:
           What the layer returns.
         """
-        layer = self.layer_instance
-        if not isinstance(
-            layer, ConvTranspose | ConvTranspose1d | ConvTranspose2d | ConvTranspose3d
-        ):
-            raise TypeError(
-                f"SpectralNorm: `layer_instance` must be a ConvTranspose or "
-                f"ConvTranspose1d, 2d or 3d of jconvt.linen; got "
-                f"{type(layer).__name__}."
-            )
         _norms.check_steps("SpectralNorm", self.n_steps)
+        normalize = partial(self._normalized, update_stats)
+        return _call_with(self, self.layer_instance, normalize, args, kwargs)
 
-        def normalize(variables: Any) -> Any:
-            parameters = variables["params"]
-            name = "kernel" if isinstance(layer, ConvTranspose) else "weight"
-            if name not in parameters:
-                return variables  # the layer is about to create them
-            boxed = parameters[name]
-            value = self._normalized(meta.unbox(boxed), update_stats)
-            new = meta.replace_boxed(boxed, value)
-            return {**variables, "params": {**parameters, name: new}}
-
-        return nn.map_variables(
-            lambda layer: layer(*args, **kwargs),
-            trans_in_fn=normalize,
-            init=self.is_initializing(),
-            mutable=True,
-        )(layer)
-
-    def _normalized(self, parameter: jax.Array, update_stats: bool) -> jax.Array:
-        layer, weight = self.layer_instance, parameter
-        kernel = None
-        if isinstance(layer, ConvTranspose):
-            kernel = settle_fields(layer).kernel
-            weight = kernel.weight(parameter)
+    def _normalized(self, update_stats: bool, weight: jax.Array) -> jax.Array:
         dim = _norms.check_axis("SpectralNorm", self.dim, weight.ndim)
         matrix = _norms.matrix_of(weight, dim)
         is_new = not self.has_variable(self.collection_name, "u")
@@ -127,5 +149,43 @@ class SpectralNorm(nn.Module):
             u.value, v.value = _norms.power_iteration(
                 matrix, (u.value, v.value), self.n_steps, self.epsilon
             )
-        weight = _norms.spectral_normalized(weight, (u.value, v.value), dim)
-        return weight if kernel is None else kernel.kernel(weight)
+        return _norms.spectral_normalized(weight, (u.value, v.value), dim)
+
+
+def _call_with(
+    norm: nn.Module,
+    layer: Any,
+    normalize: Callable[[jax.Array], jax.Array],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> jax.Array:
+    """Call a layer with ``normalize`` of its weight ``(C_in, C_out/groups, *K)``."""
+    if not isinstance(
+        layer, ConvTranspose | ConvTranspose1d | ConvTranspose2d | ConvTranspose3d
+    ):
+        raise TypeError(
+            f"{type(norm).__name__}: `layer_instance` must be a ConvTranspose or "
+            f"ConvTranspose1d, 2d or 3d of jconvt.linen; got {type(layer).__name__}."
+        )
+    kernel = settle_fields(layer).kernel if isinstance(layer, ConvTranspose) else None
+    name = "weight" if kernel is None else "kernel"
+
+    def normalized(parameter: jax.Array) -> jax.Array:
+        if kernel is None:
+            return normalize(parameter)
+        return kernel.kernel(normalize(kernel.weight(parameter)))
+
+    def transform(variables: Any) -> Any:
+        parameters = variables["params"]
+        if name not in parameters:
+            return variables  # the layer is about to create them
+        boxed = parameters[name]
+        new = meta.replace_boxed(boxed, normalized(meta.unbox(boxed)))
+        return {**variables, "params": {**parameters, name: new}}
+
+    return nn.map_variables(
+        lambda layer: layer(*args, **kwargs),
+        trans_in_fn=transform,
+        init=norm.is_initializing(),
+        mutable=True,
+    )(layer)
