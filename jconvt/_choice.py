@@ -15,6 +15,7 @@ lowering           transposed in the input           transposed in the weight
 ``gather``         GEMMs, patches added up           GEMMs of patches and cotangent
 ``winograd``       the same, with filters            the same, with filters
 ``overlap_add``    gathered cotangent, one GEMM      gathered cotangent, one GEMM
+``tap_sums``       taps times slices, added up       slices times slices, added up
 ================== ================================= ===============================
 
 On a CPU the estimate of `jconvt._cost` decides between the GEMM formulations and the
@@ -103,7 +104,7 @@ def candidates(
         Formulation(name, variant)
         for name in _CPU
         if LOWERINGS[name].refuses(problem.geometry, static=True) is None
-        and _may_serve(name, slot, problem.geometry, dtype)
+        and _may_serve(name, slot, problem, dtype)
         for variant in LOWERINGS[name].variants(problem)
     ]
     cut = [f._replace(pieces=_pieces(slot, problem, f)) for f in whole]
@@ -203,17 +204,20 @@ _SHARED: tuple[tuple[Slot, Slot, Slot, tuple[str, ...]], ...] = (
 )
 
 
-def _may_serve(name: str, slot: Slot, geometry: Geometry, dtype: np.dtype[Any]) -> bool:
+def _may_serve(name: str, slot: Slot, problem: Problem, dtype: np.dtype[Any]) -> bool:
     """Whether a lowering keeps its promises on a CPU in this slot.
 
     Filters' sums lose bits that 16-bit floats and integers do not have. Convolutions
-    are for what XLA:CPU sends to Eigen or YNNPACK.
+    are for what XLA:CPU sends to Eigen or YNNPACK. Sums without a GEMM are for groups
+    that have nothing to contract.
     """
     if name == "winograd":
         return dtype in (np.dtype(np.float32), np.dtype(np.float64))
     if name == "phases":
-        fast = has_fast_convolutions(slot, geometry, dtype)
-        return slot == Slot.FORWARD and fast and is_compact(geometry)
+        fast = has_fast_convolutions(slot, problem.geometry, dtype)
+        return slot == Slot.FORWARD and fast and is_compact(problem.geometry)
+    if name == "tap_sums":
+        return problem.in_channels == problem.geometry.groups
     return True
 
 
@@ -230,4 +234,6 @@ def has_fast_convolutions(slot: Slot, geometry: Geometry, dtype: np.dtype[Any]) 
     return is_plain(geometry) and geometry.rank <= 2 and narrow
 
 
-_CPU = ("gather", "winograd", "overlap_add", "phases", "lhs_dilation")
+_CPU = (
+    "gather", "winograd", "overlap_add", "tap_sums", "phases", "lhs_dilation",
+)  # fmt: skip

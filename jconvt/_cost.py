@@ -12,6 +12,7 @@ from jconvt._lowerings._problem import Problem, Slot, Work
 
 FEATURES: tuple[str, ...] = (
     "multiply_adds",
+    "summed",
     "convolved",
     "inflated",
     "scattered",
@@ -44,15 +45,15 @@ fault for every 4 KiB. ``fixed`` is 1 for what is more than a convolution.
 
 RATES: dict[Slot, tuple[float, ...]] = {
     Slot.FORWARD: (
-        0.0075, 0.056, 0.03, 1.2, 2, 0.14, 0.67, 0.02, 0.57, 0.84, 0.076, 0.11,
+        0.0075, 0.13, 0.056, 0.03, 1.2, 2, 0.14, 0.67, 0.02, 0.57, 0.84, 0.076, 0.11,
         2.2, 0.35, 2.9, 0.47, 20000, 25, 0.77, 29000,
     ),
     Slot.INPUT_GRADIENT: (
-        0.0075, 0.043, 0.03, 0.49, 2, 0.13, 0.068, 0.25, 0.41, 1.2, 0.068, 0.044,
+        0.0075, 0.11, 0.043, 0.03, 0.49, 2, 0.13, 0.068, 0.25, 0.41, 1.2, 0.068, 0.044,
         2.1, 0.4, 3, 0.24, 35000, 45, 0.83, 43000,
     ),
     Slot.WEIGHT_GRADIENT: (
-        0.0081, 0.018, 0.03, 0.5, 2, 0.35, 0.051, 0.17, 0.24, 0.49, 0.024, 0.23,
+        0.0081, 0.24, 0.018, 0.03, 0.5, 2, 0.35, 0.051, 0.17, 0.24, 0.49, 0.024, 0.23,
         3.4, 0.37, 1.6, 0.22, 21000, 65, 0.65, 32000,
     ),
 }  # fmt: skip
@@ -72,6 +73,7 @@ def features(slot: Slot, problem: Problem, work: Work, fast: bool) -> tuple[floa
     direct = convolved if not work.inflated else scattered * problem.in_channels
     return (
         0 if work.convolved else work.lanes,
+        work.summed,
         direct if fast else 0,
         convolved if fast and work.inflated and not scattered else 0,
         scattered,

@@ -256,9 +256,8 @@ class _Branch:
         given, geometry = self.plan.layout, self.plan.geometry
         if self.layout != given:
             x, w = given.input_channels_last(x), given.weight_channels_first(w)
-        forward = self.slot == Slot.FORWARD
         y = LOWERINGS[name].lower(
-            x, w, geometry, self.layout, self.plan.numerics, variant, forward
+            x, w, geometry, self.layout, self.plan.numerics, variant, self.slot
         )
         return y if self.layout == given else given.output_from_channels_last(y)
 

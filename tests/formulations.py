@@ -70,7 +70,7 @@ def formulation(
     variant,
     kind="first",
     *,
-    forward=True,
+    slot=Slot.FORWARD,
     dtype=np.float64,
     precision=None,
 ):
@@ -80,7 +80,7 @@ def formulation(
 
     def function(x, w):
         return LOWERINGS[lowering].lower(
-            x, w, geometry_of(case), layout, numerics, variant, forward
+            x, w, geometry_of(case), layout, numerics, variant, slot
         )
 
     return function
@@ -99,7 +99,7 @@ def whole(case, kind="first"):
 def one_map(slot, lowering, case, variant, kind="first"):
     """One of the three maps as a function, and its operands."""
     x, w, g = whole(case, kind)
-    f = formulation(lowering, case, variant, kind, forward=slot == Slot.FORWARD)
+    f = formulation(lowering, case, variant, kind, slot=slot)
 
     def input_gradient(w, g):
         return jax.linear_transpose(lambda x: f(x, w), x)(g)
@@ -140,8 +140,10 @@ def check(lowering, case, kind="first"):
         results = {}
         for name, variant in variants.items():
             make = functools.partial(formulation, lowering, case, variant, kind)
-            value = make(forward=True)(x, w)
-            results[name] = (value, *jax.vjp(make(forward=False), x, w)[1](g))
+            value = make(slot=Slot.FORWARD)(x, w)
+            dx, _ = jax.vjp(make(slot=Slot.INPUT_GRADIENT), x, w)[1](g)
+            _, dw = jax.vjp(make(slot=Slot.WEIGHT_GRADIENT), x, w)[1](g)
+            results[name] = (value, dx, dw)
         return results
 
     with jax.enable_x64(True):

@@ -75,27 +75,33 @@ def test_groups_are_not_inflated(platform, slot):
 
 
 @pytest.mark.parametrize(
-    ("k", "s", "channels", "expected"),
+    ("k", "s", "channels", "groups", "expected"),
     [
-        pytest.param(4, 2, (64, 16), ["lhs_dilation"] * 3, id="narrows"),
+        pytest.param(4, 2, (64, 16), 1, ["lhs_dilation"] * 3, id="narrows"),
         pytest.param(
-            4, 2, (16, 64), ["lhs_dilation"] * 2 + ["role_swapped"], id="widens"
+            4, 2, (16, 64), 1, ["lhs_dilation"] * 2 + ["role_swapped"], id="widens"
         ),
-        pytest.param(3, 1, (16, 64), ["lhs_dilation"] * 3, id="stride_1"),
-        pytest.param(2, 2, (64, 16), ["matmul"] * 2 + ["lhs_dilation"], id="blocks"),
+        pytest.param(3, 1, (16, 64), 1, ["lhs_dilation"] * 3, id="stride_1"),
+        pytest.param(4, 2, (16, 64), 4, ["lhs_dilation"] * 3, id="widens_in_groups"),
+        pytest.param(2, 2, (64, 16), 1, ["matmul"] * 2 + ["lhs_dilation"], id="blocks"),
         pytest.param(
-            2, 2, (16, 64), ["lhs_dilation", "matmul", "lhs_dilation"], id="wide_blocks"
+            2,
+            2,
+            (16, 64),
+            1,
+            ["lhs_dilation", "matmul", "lhs_dilation"],
+            id="wide_blocks",
         ),
         pytest.param(
-            8, 4, (16, 3), ["fused_phases"] + ["lhs_dilation"] * 2, id="stride_4"
+            8, 4, (16, 3), 1, ["fused_phases"] + ["lhs_dilation"] * 2, id="stride_4"
         ),
         pytest.param(
-            7, 4, (16, 3), ["phases"] + ["lhs_dilation"] * 2, id="odd_stride_4"
+            7, 4, (16, 3), 1, ["phases"] + ["lhs_dilation"] * 2, id="odd_stride_4"
         ),
     ],
 )
-def test_preferences_for_a_tpu(k, s, channels, expected):
-    layer = problem(geometry(k, s, rank=2), channels=channels)
+def test_preferences_for_a_tpu(k, s, channels, groups, expected):
+    layer = problem(geometry(k, s, rank=2, groups=groups), channels=channels)
     chosen = [
         choose(slot, "tpu", layer, np.dtype(np.float32), True).lowering for slot in Slot
     ]
@@ -169,6 +175,7 @@ def test_no_candidate_executes_less_than_its_algorithm_needs(k, s, d, slot):
         ("phases", {"stride": 10**9}, "at most 4096 output residues"),
         ("gather", {"stride": 10**9}, "strides and kernel sizes of at most 1024"),
         ("overlap_add", {"stride": 10**9}, "strides and kernel sizes of at most 1024"),
+        ("tap_sums", {"stride": 10**9}, "strides and kernel sizes of at most 1024"),
         ("winograd", {"stride": 4}, "an axis whose output residues have 2 or 3"),
     ],
 )
@@ -187,6 +194,7 @@ def test_outputs_between_the_taps_are_zero_in_every_lowering():
         "phases",
         "gather",
         "overlap_add",
+        "tap_sums",
         "role_swapped",
     ):
         y, pull = jax.vjp(

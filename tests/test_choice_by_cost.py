@@ -175,6 +175,15 @@ def test_where_convolutions_are_fast(slot, groups, rank, dtype, fast):
     assert has_fast_convolutions(slot, layer.geometry, np.dtype(dtype)) == fast
 
 
+def test_sums_are_for_groups_of_one_input_channel(rates):
+    """However little they cost."""
+    rates(*({name: 1 for name in FEATURES if name != "summed"} for _ in Slot))
+    depthwise = problem(channels=(32, 64), groups=32)
+    assert {f.lowering for f in chosen(depthwise)} == {"tap_sums"}
+    for layer in (problem(channels=(32, 64), groups=16), problem(channels=(32, 64))):
+        assert "tap_sums" not in {f.lowering for f in chosen(layer)}
+
+
 @pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
 @pytest.mark.parametrize("lowering", ["gather", "winograd", "overlap_add"])
 def test_a_named_lowering_has_its_cheapest_variant(rates, lowering, first):

@@ -252,7 +252,7 @@ def test_gradients_accumulate_in_float32(dtype):
 
 
 @pytest.mark.parametrize(
-    "lowering", ["lhs_dilation", "phases", "gather", "overlap_add"]
+    "lowering", ["lhs_dilation", "phases", "gather", "overlap_add", "tap_sums"]
 )
 @pytest.mark.parametrize("dtype", NARROW_FLOATS, ids=name)
 def test_every_lowering_rounds_once(dtype, lowering):

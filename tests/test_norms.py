@@ -219,6 +219,15 @@ def test_nnx_weight_norm_changes_nothing_at_first(kind):
 
 
 @kinds
+def test_linen_weight_norm_leaves_the_initializer_its_weight(kind):
+    """Its scale, made while the layer is, is the norm of that."""
+    layer = Layer(jconvt.linen, kind, init=nn.initializers.constant(0.5))
+    made = jconvt.linen.WeightNorm(layer.module).init(jax.random.key(0), layer.data(X))
+    np.testing.assert_array_equal(made["params"]["layer_instance"][layer.name], 0.5)
+    near(made["params"]["scale"], np.full((IN, 1, 1, 1), 0.5 * np.sqrt(OUT * 6)))
+
+
+@kinds
 def test_linen_weight_norm_of_flax_is_torchs(torch, kind):
     """With the feature axis that the documentation names."""
     norm, bias, y, gradients = torch_weight_norm(torch, 1, 0)

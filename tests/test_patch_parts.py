@@ -7,8 +7,9 @@ import pytest
 
 import oracles
 from cases import Case
-from formulations import check, formulation, variants_of, whole
-from jconvt._lowerings import _patch_work
+from formulations import check, formulation, problem_for, variants_of, whole
+from jconvt._lowerings import LOWERINGS, _patch_work
+from jconvt._lowerings._problem import Slot
 from programs import dots
 
 # A lowering, a case, and how many elements of a block each GEMM shall take: all of the
@@ -54,6 +55,9 @@ def test_parts_are_the_same_work_in_more_gemms(limit, lowering, case, elements):
             in_parts = dots(formulation(lowering, case, variant), x, w)
         assert len(in_parts) > len(at_once)
         assert max(d.inner for d in in_parts) == elements * x.shape[1] // case.groups
+        work = LOWERINGS[lowering].work(problem_for(case), variant, Slot.FORWARD)
+        assert work.calls == len(in_parts)
+        assert work.operands == sum(d.left + d.right + d.result for d in in_parts)
         assert sum(d.multiply_adds for d in in_parts) == sum(
             d.multiply_adds for d in at_once
         )

@@ -95,7 +95,9 @@ def test_pieces_give_what_the_whole_gives(case, kind):
             np.testing.assert_array_equal(actual, desired, name, strict=True)
 
 
-@pytest.mark.parametrize("lowering", ["overlap_add", "lhs_dilation", "phases"])
+@pytest.mark.parametrize(
+    "lowering", ["overlap_add", "tap_sums", "lhs_dilation", "phases"]
+)
 def test_pieces_are_for_every_lowering(lowering):
     case, pieces = CASES[0], Pieces(batch=2, blocks=2)
     run = maps(case, "first", Formulation(lowering, pieces=pieces))

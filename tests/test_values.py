@@ -23,7 +23,9 @@ NOT_EMPTY = [
     for case in CORE
     if 0 not in case.input_shape + case.weight_shape + case.output_shape
 ]
-ALWAYS = ["lhs_dilation", "phases", "gather", "overlap_add", "role_swapped"]
+ALWAYS = [
+    "lhs_dilation", "phases", "gather", "overlap_add", "tap_sums", "role_swapped",
+]  # fmt: skip
 SOMETIMES = ["fused_phases", "matmul", "winograd"]
 
 

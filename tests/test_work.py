@@ -1,6 +1,8 @@
 """The counts that choices rest on are those of the traced programs."""
 
 import itertools
+import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +19,8 @@ from formulations import (
     variants_of,
 )
 from jconvt._lowerings import LOWERINGS
-from jconvt._lowerings._problem import Slot
-from programs import Dot, dots
+from jconvt._lowerings._problem import PLAIN, Slot, Variant
+from programs import Dot, dots, equations
 
 CASES = [
     Case("k4_s2_p1", (5,), (4,), stride=2, padding=1),
@@ -95,6 +97,8 @@ def test_features_in_another_order_are_moved(lowering, kind):
         moved = problem.inputs + problem.outputs
         same = variant.first == (kind == "first")
         assert work.transposed == (0 if same else moved), name
+        batch_inside = kind == "first" and variant.first
+        assert work.swapped == (moved if batch_inside else 0), name
 
 
 @pytest.mark.parametrize("slot", [Slot.INPUT_GRADIENT, Slot.WEIGHT_GRADIENT])
@@ -105,6 +109,35 @@ def test_counts_of_the_gradients(lowering, case, kind, slot):
         function, operands = one_map(slot, lowering, case, variant, kind)
         with jax.enable_x64(True):
             check_gemms(work, dots(function, *operands), name)
+
+
+def test_one_image_with_features_first_is_as_it_is():
+    problem = replace(problem_for(BY_NAME["2d_k4_s2_p1"]), batch=1)
+    work = LOWERINGS["gather"].work(problem, Variant(first=True), Slot.FORWARD)
+    assert work.transposed == work.swapped == 0
+
+
+DEPTHWISE = [
+    Case("k4_s2_p1", (5,), (4,), 2, 1, groups=3, channels=(3, 3)),
+    Case("k3_s2", (5,), (3,), 2, 0, groups=4, channels=(4, 8)),
+    Case("crop_taps", (1,), (7,), 2, ((3, 2),), groups=3, channels=(3, 3)),
+    Case("2d", (3, 2), (4, 3), (2, 1), (1, 1), groups=2, channels=(2, 4)),
+]
+
+
+@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("case", DEPTHWISE, ids=str)
+def test_sums_count_every_product(case, slot):
+    """Of elements and taps; for the weight gradient, of elements and cotangents."""
+    work = LOWERINGS["tap_sums"].work(problem_for(case, "last"), PLAIN, slot)
+    function, operands = one_map(slot, "tap_sums", case, PLAIN, "last")
+    with jax.enable_x64(True):
+        found = equations("mul", function, *operands)
+    products = [math.prod(equation.outvars[0].aval.shape) for equation in found]
+    assert work.multiply_adds == sum(products)
+    channels = case.channels[1]
+    assert work.summed * channels == sum(products) * whole_vectors(channels)
+    assert work.lanes == work.convolved == 0
 
 
 @pytest.mark.parametrize("slot", Slot)

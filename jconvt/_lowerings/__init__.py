@@ -13,6 +13,7 @@ from jconvt._lowerings import (
     overlap_add,
     phases,
     role_swapped,
+    tap_sums,
     winograd,
 )
 from jconvt._lowerings._common import Lowering
@@ -27,6 +28,7 @@ LOWERINGS: dict[str, Lowering] = {
         gather.LOWERING,
         winograd.LOWERING,
         overlap_add.LOWERING,
+        tap_sums.LOWERING,
         role_swapped.LOWERING,
     )
 }

@@ -14,13 +14,13 @@ from jconvt._lowerings._problem import PLAIN, Problem, Slot, Variant, Work
 from jconvt._numerics import Numerics
 
 Lower = Callable[
-    [jax.Array, jax.Array, Geometry, Layout, Numerics, Variant, bool], jax.Array
+    [jax.Array, jax.Array, Geometry, Layout, Numerics, Variant, Slot], jax.Array
 ]
-"""(input, weight, geometry, layout, numerics, variant, forward) -> output.
+"""(input, weight, geometry, layout, numerics, variant, slot) -> output.
 
 Bilinear in input and weight, both of one dtype; the output has ``numerics.result``.
 No size is zero, and the output size is positive: the front door has seen to that.
-`forward` says that the result is wanted, and not a transpose.
+`slot` says what is wanted: the result, or a transpose in the input or in the weight.
 """
 
 
@@ -37,9 +37,9 @@ def without_variants(lower: PlainLower) -> Lower:
         layout: Layout,
         numerics: Numerics,
         variant: Variant,
-        forward: bool,
+        slot: Slot,
     ) -> jax.Array:
-        del variant, forward
+        del variant, slot
         return lower(x, w, geometry, layout, numerics)
 
     return call

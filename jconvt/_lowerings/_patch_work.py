@@ -7,9 +7,10 @@ from jconvt._lowerings._cuts import Cut, combinations_of, cut_axes
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled, regrouped
 
 
-def parts_of_patches(elements: int, nbytes: int) -> int:
-    """How many GEMMs multiply so many elements of a block, with `nbytes` of patches."""
-    return min(elements, -(-nbytes // PATCH_BYTES))
+def elements_at_once(elements: int, nbytes: int) -> int:
+    """How many of a block's elements one GEMM multiplies, with `nbytes` of patches."""
+    gemms = min(elements, -(-nbytes // PATCH_BYTES))
+    return -(-elements // gemms)
 
 
 PATCH_BYTES = 8 * 2**20
@@ -45,7 +46,8 @@ def work_of_patches(
         wide = filled(positions) * f if variant.first else positions * filled(f)
         lanes += gemms * groups * k * wide
         patches = gemms * groups * positions * k
-        parts = parts_of_patches(elements, patches // gemms * problem.itemsize)
+        nbytes = elements * problem.inputs * problem.itemsize
+        parts = -(-elements // elements_at_once(elements, nbytes))
         products = gemms * groups * positions * f
         operands += patches + parts * products + gemms * groups * k * f
         gathered += patches

@@ -26,8 +26,8 @@ from jconvt._lowerings._fence import fenced
 from jconvt._lowerings._filters import PAIRS, combine
 from jconvt._lowerings._joins import interleave, join_classes
 from jconvt._lowerings._kernels import kernel_matrix, kernels_of
-from jconvt._lowerings._patch_work import parts_of_patches
-from jconvt._lowerings._problem import Variant
+from jconvt._lowerings._patch_work import elements_at_once
+from jconvt._lowerings._problem import Slot, Variant
 from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
 from jconvt._numerics import Numerics
 
@@ -39,7 +39,7 @@ def lower_patches(
     layout: Layout,
     numerics: Numerics,
     variant: Variant,
-    forward: bool,
+    slot: Slot,
     paired: tuple[bool, ...],
 ) -> jax.Array:
     """The output through patches; `paired` for each axis."""
@@ -62,7 +62,7 @@ def lower_patches(
         y = join_classes(parts, combinations, cuts, sheet, positions)
         return interleave(y, cuts, sheet).astype(numerics.result)
 
-    direct = forward and sheet.first == is_features_first(layout)
+    direct = slot == Slot.FORWARD and sheet.first == is_features_first(layout)
     y = join(parts) if direct else fenced(join, parts)
     return sheet.result(y, layout)
 
@@ -81,9 +81,8 @@ def _multiply(
         1 if cut.paired else residues.taps
         for cut, residues in zip(cuts, combination, strict=True)
     )
-    parts = _parts(x, elements)
+    step = _step(x, elements)
     found: list[jax.Array] = []
-    step = -(-elements // parts)
     for start in range(0, elements, step):
         chosen = slice(start, start + step)
         patches = fenced(
@@ -97,11 +96,11 @@ def _multiply(
     return found
 
 
-def _parts(x: jax.Array, elements: int) -> int:
-    """Into how many GEMMs to split the elements that a block reads."""
+def _step(x: jax.Array, elements: int) -> int:
+    """How many of the elements that a block reads go into one GEMM."""
     if not all(isinstance(n, int) for n in x.shape):
-        return 1
-    return parts_of_patches(elements, elements * x.nbytes)
+        return elements
+    return elements_at_once(elements, elements * x.nbytes)
 
 
 def _patches(

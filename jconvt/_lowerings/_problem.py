@@ -99,7 +99,9 @@ class Work:
       inflated: those of them over a dilated input, with its zeros.
       scattered: elements of products that XLA:CPU adds up where it knows a convolution
         of a dilated input for a transposed one, and multiplies no zeros.
-      lanes: all with the vectorised axis filled up to whole vectors.
+      summed: products added up element by element, not in GEMMs, with the channels
+        filled up to whole vectors.
+      lanes: the others with the vectorised axis filled up to whole vectors.
       operands: elements of the GEMMs' operands and results.
       gathered: elements of input patches written, or gradients of them added up.
       joined: elements of products read to make the output, or written from it.
@@ -120,6 +122,7 @@ class Work:
     convolved: int = 0
     inflated: int = 0
     scattered: int = 0
+    summed: int = 0
     lanes: int = 0
     operands: int = 0
     gathered: int = 0

@@ -24,11 +24,11 @@ def lower(
     layout: Layout,
     numerics: Numerics,
     variant: Variant,
-    forward: bool,
+    slot: Slot,
 ) -> jax.Array:
     """Patches on every axis, no pairs."""
     paired = (False,) * geometry.rank
-    return lower_patches(x, w, geometry, layout, numerics, variant, forward, paired)
+    return lower_patches(x, w, geometry, layout, numerics, variant, slot, paired)
 
 
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:

@@ -20,7 +20,7 @@ import jax
 from jax import lax
 
 from jconvt._axes import merge_axes, move_axis
-from jconvt._geometry import Axis, Geometry
+from jconvt._geometry import Geometry
 from jconvt._layout import Layout
 from jconvt._lowerings._blocks import Blocks, ResidueClass, blocks, too_many_slices
 from jconvt._lowerings._common import Lowering, pad
@@ -36,6 +36,7 @@ from jconvt._lowerings._problem import (
     regrouped,
 )
 from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
+from jconvt._lowerings._taps import keep_taps
 from jconvt._numerics import Numerics
 
 
@@ -61,7 +62,7 @@ def lower(
     layout: Layout,
     numerics: Numerics,
     variant: Variant,
-    forward: bool,
+    slot: Slot,
 ) -> jax.Array:
     """One `lax.dot_general`, then `_add_axis` for each spatial axis."""
     first, as_given = variant.first, variant.as_given
@@ -96,37 +97,9 @@ def lower(
             y = fenced(add, y) if i + 1 < rank else add(y)
         return interleave(y, cuts, sheet).astype(numerics.result)
 
-    direct = forward and first == is_features_first(layout)
+    direct = slot == Slot.FORWARD and first == is_features_first(layout)
     y = join(m) if direct else fenced(join, m)
     return sheet.result(y, layout)
-
-
-def keep_taps(
-    axes: Sequence[Axis], size: Sequence[int]
-) -> tuple[list[tuple[int, int]], list[Axis]]:
-    """The taps, from and to, that reach an output, and the axes without the others."""
-    kept = [_kept(axis, n) for axis, n in zip(axes, size, strict=True)]
-    return kept, [
-        Axis(
-            stop - start,
-            axis.stride,
-            axis.dilation,
-            axis.low - start * axis.dilation,
-            axis.high - (axis.kernel_size - stop) * axis.dilation,
-        )
-        for axis, (start, stop) in zip(axes, kept, strict=True)
-    ]
-
-
-def _kept(axis: Axis, n: int) -> tuple[int, int]:
-    # Tap t reaches positions from t*d - low to (n - 1)*s + t*d - low.
-    out, s, d = axis.output_size(n), axis.stride, axis.dilation
-    taps = [
-        t
-        for t in range(axis.kernel_size)
-        if (n - 1) * s + t * d >= axis.low and t * d - axis.low < out
-    ]
-    return (taps[0], taps[-1] + 1) if taps else (0, 1)
 
 
 def _kernel(u: jax.Array, rank: int, as_given: bool) -> jax.Array:

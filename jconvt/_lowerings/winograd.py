@@ -48,7 +48,7 @@ def lower(
     layout: Layout,
     numerics: Numerics,
     variant: Variant,
-    forward: bool,
+    slot: Slot,
 ) -> jax.Array:
     """Patches, in pairs wherever an axis gains by it.
 
@@ -56,7 +56,7 @@ def lower(
     """
     exact = not jnp.issubdtype(x.dtype, jnp.inexact)
     paired = tuple(not exact and is_paired(axis) for axis in geometry.axes)
-    return lower_patches(x, w, geometry, layout, numerics, variant, forward, paired)
+    return lower_patches(x, w, geometry, layout, numerics, variant, slot, paired)
 
 
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:

@@ -1,0 +1,192 @@
+"""Every tap times every element, added up element by element: no GEMM.
+
+Where a group has one input channel there is nothing to contract, and a GEMM would only
+be many small ones. With channels last each product and each sum is then a vector
+operation over the channels, and the outputs of a block lie side by side::
+
+    y[q, r, c] = sum_t x[q - m_t, c] * w[t, c],   (m_t, r_t) = divmod(t*d, s),  r_t = r
+
+on the grid of the uncropped output, ``s`` outputs to a block. The three maps want it
+written in three ways, because XLA:CPU makes vector code of loops over elements, not of
+sums along an axis that is not the last (up to thirty times slower):
+
+- the output: the blocks of `gather`, whose residues read the same elements, with the
+  weight's taps spread along the residues;
+- the input gradient: the transpose of shifting each product to its place, which reads
+  the cotangent once for each tap, ``dx[e] = sum_t g[e + m_t, r_t] * w[t]``;
+- the weight gradient: the same, with the sum over positions in two steps. Several rows
+  are added up element by element, and only what is left is summed along axes.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jconvt._axes import merge_axes
+from jconvt._geometry import Geometry
+from jconvt._layout import Layout
+from jconvt._lowerings._blocks import Blocks, ResidueClass, too_many_slices
+from jconvt._lowerings._common import Lowering, crop_space, pad
+from jconvt._lowerings._cuts import cut_axes
+from jconvt._lowerings._fence import fenced
+from jconvt._lowerings._joins import concatenate
+from jconvt._lowerings._placed_taps import shifted_taps, taps_by_rows
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
+from jconvt._lowerings._sheet import Sheet
+from jconvt._lowerings._taps import keep_taps
+from jconvt._numerics import Numerics
+
+
+def lower(
+    x: jax.Array,
+    w: jax.Array,
+    geometry: Geometry,
+    layout: Layout,
+    numerics: Numerics,
+    variant: Variant,
+    slot: Slot,
+) -> jax.Array:
+    """Products of elements and taps, in the way that suits the slot."""
+    del variant
+    rank, groups = geometry.rank, geometry.groups
+    sheet = Sheet(False, rank, groups)
+    w = fenced(
+        partial(_taps, rank=rank, groups=groups), layout.weight_channels_first(w)
+    )
+    x = sheet.array(x, layout)
+    x = lax.reshape(x, (*x.shape[:-1], groups, x.shape[-1] // groups, 1))
+    # Sums of products are rounded once, at the end.
+    x, w = x.astype(numerics.accumulation), w.astype(numerics.accumulation)
+    y = _FORMS[slot](x, w, geometry)
+    y = lax.reshape(y, (*y.shape[: 1 + rank], y.shape[-2] * y.shape[-1]))
+    return sheet.result(y.astype(numerics.result), layout)
+
+
+def _taps(w: jax.Array, rank: int, groups: int) -> jax.Array:
+    """(C_in, O, *taps) -> (*taps, G, I, O)."""
+    w = lax.transpose(w, (*range(2, 2 + rank), 0, 1))
+    *taps, features, out = w.shape
+    return lax.reshape(w, (*taps, groups, features // groups, out))
+
+
+def _in_blocks(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
+    """(N, *space, G, I, 1) and (*taps, G, I, O) -> (N, *out, G, O)."""
+    rank = geometry.rank
+    size = x.shape[1 : 1 + rank]
+    plain = (False,) * rank
+    cuts = [cut.blocks for cut in cut_axes(geometry, size, plain, early=True)]
+    pads = [(0, 0, 0), *((*cut.pad, 0) for cut in cuts), *[(0, 0, 0)] * 3]
+    if any(cut.pad != (0, 0) for cut in cuts):
+        x = fenced(partial(pad, pads=pads), x)
+
+    def assemble(runs: tuple[tuple[int, int, int], ...]) -> jax.Array:
+        axis = len(runs)
+        if axis == rank:
+            return _residues(x, w, cuts, runs)
+        return concatenate(
+            [assemble((*runs, run)) for run in cuts[axis].runs], 2 + 2 * axis
+        )
+
+    y = assemble(())
+    for axis in range(1, 1 + rank):
+        y = merge_axes(y, axis)
+    return crop_space(y, [cut.crop for cut in cuts])
+
+
+def _residues(
+    x: jax.Array,
+    w: jax.Array,
+    cuts: Sequence[Blocks],
+    runs: Sequence[tuple[int, int, int]],
+) -> jax.Array:
+    """The outputs of one run of residues on each axis: (N, *(blocks, run), G, O)."""
+    rank, blocks = len(cuts), [cut.count for cut in cuts]
+    lengths = [length for _, _, length in runs]
+    terms = [
+        _terms(cut.classes[index], first)
+        for cut, (index, first, _) in zip(cuts, runs, strict=True)
+    ]
+
+    def product(chosen: tuple[tuple[int, int], ...]) -> jax.Array:
+        elements, taps = x, w
+        for axis, (tap, element) in enumerate(chosen):
+            elements = lax.slice_in_dim(
+                elements, element, element + blocks[axis], axis=1 + axis
+            )
+            taps = lax.slice_in_dim(taps, tap, tap + lengths[axis], axis=axis)
+        places = range(2, 2 + 2 * rank, 2)
+        elements = lax.expand_dims(elements, places)
+        taps = lax.expand_dims(taps, (0, *range(1, 1 + 2 * rank, 2)))
+        return (elements * taps).sum(-2)
+
+    products = [product(chosen) for chosen in itertools.product(*terms)]
+    if products:
+        return sum(products[1:], start=products[0])
+    space = itertools.chain.from_iterable(zip(blocks, lengths, strict=True))
+    shape = (x.shape[0], *space, w.shape[rank], w.shape[-1])
+    return jnp.zeros(shape, x.dtype)
+
+
+def _terms(of: ResidueClass, first: int) -> list[tuple[int, int]]:
+    """The first tap of some residues, and the element that the first block reads."""
+    return [
+        (
+            of.first_tap + first + (of.taps - 1 - m) * of.tap_step,
+            of.start + m * of.spacing,
+        )
+        for m in range(of.taps)
+    ]
+
+
+_FORMS = {
+    Slot.FORWARD: _in_blocks,
+    Slot.INPUT_GRADIENT: shifted_taps,
+    Slot.WEIGHT_GRADIENT: taps_by_rows,
+}
+
+
+def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+    """What each of the three maps takes."""
+    del variant
+    geometry = problem.geometry
+    products = problem.batch * problem.in_channels * problem.out_channels
+    products //= geometry.groups
+    if slot == Slot.FORWARD:
+        cuts = cut_axes(geometry, problem.size, (False,) * geometry.rank, early=True)
+        for cut in cuts:
+            taps = sum(len(c.residues) * c.taps for c in cut.blocks.classes)
+            products *= cut.blocks.count * taps
+        parts = math.prod(len(cut.blocks.runs) for cut in cuts)
+    else:
+        kept, _ = keep_taps(geometry.axes, problem.size)
+        taps = math.prod(stop - start for start, stop in kept)
+        products *= math.prod(problem.size) * taps
+        parts = 1
+    channels = problem.out_channels
+    joined = problem.outputs if parts > 1 or slot != Slot.FORWARD else 0
+    padded = problem.inputs if slot == Slot.FORWARD else problem.outputs
+    return Work(
+        multiply_adds=products,
+        summed=products // channels * filled(channels),
+        joined=joined,
+        prepared=problem.weights,
+        calls=parts,
+        temporary=problem.copied(first=False) + padded + joined + problem.weights,
+        **problem.moves(first=False),
+    )
+
+
+LOWERING = Lowering(
+    name="tap_sums",
+    summary="every tap times every element, added up element by element",
+    lower=lower,
+    unsupported=too_many_slices,
+    work=work,
+    own_layout=True,
+    static_space=True,
+)
