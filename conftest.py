@@ -16,6 +16,7 @@ _NEEDS = {
     "jconvt/interop/_onnx.py": ("onnx",),
     "jconvt/interop/_onnx_model.py": ("onnx",),
     "jconvt/interop/_torch.py": ("torch",),
+    "jconvt/plot/*": ("matplotlib",),
 }
 
 collect_ignore_glob = [

@@ -1,0 +1,26 @@
+"""The axes to draw on, which is where matplotlib is first needed."""
+
+import typing
+
+if typing.TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def axes_of(function: str, ax: object, size: tuple[float, float]) -> "Axes":
+    """`ax`, or the axes of a new figure of `size` in inches; or the error."""
+    try:
+        from matplotlib import pyplot
+        from matplotlib.axes import Axes
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{function}: needs matplotlib; run: pip install 'jconvt[plot]'"
+        ) from error
+
+    if ax is None:
+        return pyplot.subplots(figsize=size, layout="constrained")[1]
+    if not isinstance(ax, Axes):
+        raise TypeError(
+            f"{function}: `ax` must be matplotlib axes, one, or None for a new figure; "
+            f"got {type(ax).__name__}."
+        )
+    return ax

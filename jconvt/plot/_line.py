@@ -1,0 +1,107 @@
+"""Sizes and options -> where the taps of every input element fall, axis by axis."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jconvt._arguments import IntOrInts, Padding, check_ints
+from jconvt._geometry import Axis
+from jconvt._recipe import geometry_of, make_recipe, normalize_options
+
+Ints = np.ndarray[Any, np.dtype[np.intp]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One spatial axis of a call.
+
+    Attributes:
+      axis: its geometry.
+      elements: the numbers of the input elements, in the order in which they are
+        scattered; some of them twice where the input is continued periodically.
+      extra: output elements at the end that `output_padding` or `output_size` asks for.
+    """
+
+    axis: Axis
+    elements: tuple[int, ...]
+    extra: int
+
+    @property
+    def outputs(self) -> int:
+        """Elements of the output."""
+        return self.axis.output_size(len(self.elements))
+
+    @property
+    def full(self) -> int:
+        """Elements of the full output."""
+        return self.outputs + self.axis.low + self.axis.high
+
+    @property
+    def positions(self) -> Ints:
+        """[element, tap] -> the position in the full output that it adds to."""
+        first = np.arange(len(self.elements)) * self.axis.stride
+        return first[:, None] + np.arange(self.axis.kernel_size) * self.axis.dilation
+
+    @property
+    def overlap(self) -> Ints:
+        """[output element] -> how many pairs of an element and a tap add to it."""
+        reached = self.positions.ravel() - self.axis.low
+        kept = reached[(reached >= 0) & (reached < self.outputs)]
+        return np.bincount(kept, minlength=self.outputs)
+
+
+def lines_of(
+    function: str,
+    most: int,
+    input_size: IntOrInts,
+    kernel_size: IntOrInts,
+    *,
+    stride: IntOrInts,
+    padding: Padding,
+    output_padding: IntOrInts,
+    output_size: IntOrInts | None,
+    dilation: IntOrInts,
+) -> tuple[Line, ...]:
+    """A `Line` for each of at most `most` spatial axes, or the error."""
+    rank = _rank(function, most, input_size, kernel_size)
+    size = check_ints(function, "input_size", input_size, rank, 1)
+    taps = check_ints(function, "kernel_size", kernel_size, rank, 1)
+    options = normalize_options(
+        function,
+        rank,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        dilation=dilation,
+    )
+    recipe = make_recipe(options, (1, 1, *size), (1, 1, *taps), None, output_size)
+    unsized = geometry_of(options, taps)
+    return tuple(
+        Line(
+            axis=axis,
+            elements=tuple(i % n for i in range(-before, n + after)),
+            extra=a + before_size.high - axis.high,
+        )
+        for axis, before_size, a, n, (before, after) in zip(
+            recipe.geometry.axes,
+            unsized.axes,
+            options.output_padding,
+            size,
+            recipe.wrap,
+            strict=True,
+        )
+    )
+
+
+def _rank(function: str, most: int, *sizes: object) -> int:
+    """The spatial axes that `sizes` name: two plain ints name one."""
+    lengths = [len(size) for size in sizes if isinstance(size, tuple | list)]
+    rank = max(lengths, default=1)
+    if not 1 <= rank <= most:
+        axes = "1 spatial axis" if most == 1 else f"1 to {most} spatial axes"
+        raise ValueError(
+            f"{function}: `input_size` and `kernel_size` must be for {axes}; got "
+            f"{sizes[0]!r} and {sizes[1]!r}. Draw one axis of several at a time."
+        )
+    return rank
