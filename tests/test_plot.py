@@ -261,7 +261,9 @@ PICTURES = {
     "overlap 2-d": lambda **ax: plot.overlap((4, 4), 3, stride=2, **ax),
     "scatter": lambda **ax: plot.scatter(4, 3, stride=2, padding=1, **ax),
     "lowerings": lambda **ax: plot.lowerings(
-        jconvt.explain((1, 4, 9), (4, 2, 4), platform="cpu"), **ax
+        jconvt.explain((1, 4, 9), (4, 2, 4), platform="cpu"),
+        quantity="multiply_adds",
+        **ax,
     ),
 }
 pictures = pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
@@ -296,10 +298,15 @@ def test_it_can_be_read_in_light_and_in_dark(picture, style):
     faces = {tuple(p.get_center()): p.get_facecolor() for p in reversed(ax.patches)}
     for text in labels:
         assert contrast(to_rgb(text.get_color()), ground) > 0.5
+    for line in ax.lines:
+        assert contrast(to_rgb(line.get_color()), ground) > 0.25
+    for patch in ax.patches:
+        if not patch.get_facecolor()[3]:
+            assert contrast(to_rgb(patch.get_edgecolor()), ground) > 0.5
     for text in ax.texts:
         *behind, alpha = faces.get(text.get_position(), (*ground, 1.0))
         if alpha == 1.0:
-            assert contrast(to_rgb(text.get_color()), behind) > 0.3
+            assert contrast(to_rgb(text.get_color()), behind) >= 0.5
         else:
             assert contrast(to_rgb(text.get_color()), ground) > 0.5
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 if typing.TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Colour = tuple[float, ...]
+Colour = tuple[float, float, float]
 
 NEUTRAL: Colour = (0.6, 0.6, 0.6)
 """Of cells without a phase; it stands out on light and on dark."""
@@ -47,7 +47,8 @@ class Cells:
         phase = output % self.stride
         if self.stride <= len(cycle):
             return to_rgb(cycle[phase])
-        return colormaps[rcParams["image.cmap"]](phase / max(self.stride - 1, 1))[:3]
+        shades = colormaps[rcParams["image.cmap"]]
+        return to_rgb(shades(phase / max(self.stride - 1, 1)))
 
     def draw(
         self,
@@ -57,9 +58,12 @@ class Cells:
         face: Colour | None,
         *,
         faint: bool = False,
-        linewidth: float = 0.6,
+        edge: float = 0.6,
     ) -> None:
-        """A cell about `place`, (position, row); with no `face` a dotted outline."""
+        """A cell about `place`, (position, row); with no `face` a dotted outline.
+
+        `edge` is its width in points.
+        """
         x, y = place
         self.ax.add_patch(
             Rectangle(
@@ -69,7 +73,7 @@ class Cells:
                 gid=gid,
                 facecolor="none" if face is None else (*face, _FAINT if faint else 1.0),
                 edgecolor=rcParams["text.color"],
-                linewidth=linewidth,
+                linewidth=edge,
                 linestyle=":" if face is None else "-",
             )
         )
@@ -93,7 +97,7 @@ def ink(colour: Colour) -> str:
 
 def font_size(ax: "Axes", positions: float, rows: float) -> float:
     """Points that fit a cell and are no larger than the style's; 0: none do."""
-    box, points = ax.get_window_extent(), 72 / ax.get_figure(root=True).get_dpi()
-    cell = points * min(box.width / positions, box.height / rows)
+    box = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
+    cell = 72 * min(box.width / positions, box.height / rows)
     size = min(0.5 * cell, rcParams["font.size"])
     return size if size >= _LEAST else 0.0

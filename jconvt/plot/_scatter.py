@@ -1,6 +1,7 @@
 """The scatter diagram: every tap of every input element, and where it adds."""
 
 import typing
+from typing import Any
 
 from jconvt._arguments import IntOrInts, Padding
 from jconvt.plot._axes import axes_of
@@ -11,10 +12,11 @@ if typing.TYPE_CHECKING:
 
     from jconvt.plot._cells import Cells
 
-_CROPPED = {"facecolor": "gray", "alpha": 0.25, "linewidth": 0}
+_CROPPED: dict[str, Any] = {"facecolor": "gray", "alpha": 0.25, "linewidth": 0}
 """Grey is seen on light and on dark."""
 
-_APPENDED = {"linewidth": 2.2}
+_EDGE, _THICK_EDGE = 0.6, 2.2
+"""Of the cells, and of those that `output_padding` appends; in points."""
 
 _INPUT, _DILATED, _FOOTPRINTS = 0.0, 1.6, 3.0
 """The first rows, from the top."""
@@ -142,7 +144,7 @@ def _draw_outputs(cells: "Cells", line: Line, row: float) -> None:
             (o + line.axis.low, row),
             f"$y_{{{o}}}$",
             cells.colour(o) if reached else None,
-            **(_APPENDED if o >= line.outputs - line.extra else {}),
+            edge=_THICK_EDGE if o >= line.outputs - line.extra else _EDGE,
         )
 
 
@@ -162,12 +164,14 @@ def _shade_crops(ax: "Axes", line: Line, last: float) -> None:
 
 
 def _name_rows(ax: "Axes", line: Line, last: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     names = {_INPUT: "input", _DILATED: "dilated input", last: "output"}
     for place, i in enumerate(line.elements):
         names[_FOOTPRINTS + place] = f"$x_{{{i}}}\\cdot w$"
     ax.set_yticks(list(names), list(names.values()))
     ax.tick_params(axis="y", length=0)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("position in the full output")
     ax.spines[["top", "left", "right"]].set_visible(False)
 
@@ -181,7 +185,7 @@ def _explain_colours(cells: "Cells", line: Line) -> None:
     if max(line.axis.low, line.axis.high) > 0:
         entries.append(Patch(label="cropped", **_CROPPED))
     if line.extra:
-        entries.append(Patch(fill=False, label="appended", **_APPENDED))
+        entries.append(Patch(fill=False, label="appended", linewidth=_THICK_EDGE))
     cells.ax.legend(
         handles=entries,
         ncols=5,
