@@ -33,9 +33,10 @@ nb_ipywidgets_js = {}  # else two scripts from other hosts; static plots stand b
 # A name in single backticks is a link where it is one of ours, and else code.
 default_role = "py:obj"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_attr_annotations = False
 maximum_signature_line_length = 80

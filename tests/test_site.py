@@ -29,7 +29,11 @@ def test_the_reference_has_every_public_name(name):
     if re.search(members, REFERENCE):
         assert importlib.import_module(name).__all__
         return
-    found = set(re.findall(rf":: {re.escape(name)}\.(\w+)\n", REFERENCE))
+    found = set(
+        re.findall(
+            rf"(?:autoclass|autofunction|data):: {re.escape(name)}\.(\w+)\n", REFERENCE
+        )
+    )
     assert found == set(importlib.import_module(name).__all__)
 
 
