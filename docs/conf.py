@@ -16,6 +16,7 @@ copyright = author
 release = metadata.version("jconvt")
 
 extensions = [
+    "links",
     "mathml",
     "myst_nb",
     "signatures",
