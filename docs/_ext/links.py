@@ -22,27 +22,31 @@ PAGES = {
 }
 """A file, or a folder and the Markdown in it -> the page that shows it."""
 
-_LINK = re.compile(r"\]\((?![a-z]+:|[#/])([^)\s#]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"\[([^\]]*)\]\((?![a-z]+:|[#/])([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def relinked(text: str, folder: Path, docname: str) -> str:
     """`text` of a file in `folder` with its links as they are from a page."""
 
     def link(found: re.Match[str]) -> str:
-        target = (folder / found[1]).resolve()
-        if target.is_relative_to(DOCS) or not target.is_relative_to(ROOT):
-            shown = target
-        elif not target.exists():
+        words, path, fragment = found[1], found[2], found[3] or ""
+        target = (folder / path).resolve()
+        if not target.exists():  # a page to come, or code that looks like a link
             return found[0]
-        else:
-            shown = _shown(target)
-        path = os.path.relpath(shown, (DOCS / docname).parent)
-        return f"]({path}{found[2] or ''})"
+        shown = _shown(target)
+        if shown.is_dir():
+            return words
+        if target == ROOT / "README.md":  # whose sections are on several pages
+            fragment = ""
+        relative = os.path.relpath(shown, (DOCS / docname).parent)
+        return f"[{words}]({relative}{fragment})"
 
     return _LINK.sub(link, text)
 
 
 def _shown(target: Path) -> Path:
+    if target.is_relative_to(DOCS):
+        return target
     if target.suffix == ".ipynb":
         return DOCS / target.relative_to(ROOT)
     for file, page in PAGES.items():
