@@ -17,6 +17,7 @@ release = metadata.version("jconvt")
 
 extensions = [
     "links",
+    "lowerings",
     "mathml",
     "myst_nb",
     "signatures",
