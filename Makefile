@@ -74,6 +74,7 @@ docs: $(VENV)/.docs ## build the documentation site in build/docs; a warning is 
 
 clean: ## remove everything that these targets made
 	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu build dist .hypothesis
+	rm -rf docs/notebooks docs/results
 	rm -rf .pytest_cache .ruff_cache tests/.ruff_cache
 	find jconvt tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 

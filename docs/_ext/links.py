@@ -1,18 +1,26 @@
-"""Relative links to files of the repository, wherever the text with them is shown.
+"""What stands elsewhere in the repository: copies of it, and links to it.
 
-README, CHANGELOG and CONTRIBUTING are included in pages, and notebooks are linked into
-the site, while their own links count from where they are. Such a link leads to the page
-that shows the file, or offers the file itself.
+Sphinx reads files below its own folder, and does not resolve links to linked folders.
+So notebooks and results are copied into it before they are read; git ignores the
+copies. Relative links count from where a text stands in the repository, also in README
+and others that pages include. Such a link leads to the page that shows the file, or
+offers the file itself.
 """
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+
+COPIES = {"notebooks": "notebooks", "results": "benchmarks/results"}
+"""Folder of the site -> what it is a copy of."""
+
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "project/changelog.md",
@@ -20,9 +28,18 @@ PAGES = {
     "notebooks": "start/notebooks.md",
     "benchmarks/results": "benchmarks.md",
 }
-"""A file, or a folder and the Markdown in it -> the page that shows it."""
+"""What the repository has -> the page that shows it."""
 
 _LINK = re.compile(r"\[([^\]]*)\]\((?![a-z]+:|[#/])([^)\s#]+)(#[^)\s]*)?\)")
+
+
+def copy(app: Sphinx, config: Config) -> None:
+    """The folders, made anew: nothing stays that is no longer there."""
+    del app, config
+    for name, source in COPIES.items():
+        shutil.rmtree(DOCS / name, ignore_errors=True)
+        ignored = shutil.ignore_patterns(".*", "*.json")
+        shutil.copytree(ROOT / source, DOCS / name, ignore=ignored)
 
 
 def relinked(text: str, folder: Path, docname: str) -> str:
@@ -45,25 +62,29 @@ def relinked(text: str, folder: Path, docname: str) -> str:
 
 
 def _shown(target: Path) -> Path:
-    if target.is_relative_to(DOCS):
-        return target
-    if target.suffix == ".ipynb":
-        return DOCS / target.relative_to(ROOT)
     for file, page in PAGES.items():
-        below = ROOT / file in target.parents and target.suffix == ".md"
-        if below or target == ROOT / file:
+        if target == ROOT / file:
             return DOCS / page
+    for name, source in COPIES.items():
+        if target.is_relative_to(ROOT / source) and (DOCS / name).exists():
+            return DOCS / name / target.relative_to(ROOT / source)
     return target
 
 
+def _home(docname: str) -> Path:
+    """The folder in the repository of what a page shows."""
+    name = docname.split("/")[0]
+    return ROOT / COPIES[name] if name in COPIES else (DOCS / docname).parent
+
+
 def read_page(app: Sphinx, docname: str, content: list[str]) -> None:
-    """A page or notebook, at its place in the repository."""
+    """A page, notebook or result."""
     del app
-    content[0] = relinked(content[0], (DOCS / docname).parent.resolve(), docname)
+    content[0] = relinked(content[0], _home(docname), docname)
 
 
 def read_included(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:
-    """A file that a page includes, at its place in the repository."""
+    """A file that a page includes."""
     del parent
     folder = (DOCS / path).resolve().parent
     content[0] = relinked(content[0], folder, app.env.docname)
@@ -71,6 +92,7 @@ def read_included(app: Sphinx, path: Path, parent: str, content: list[str]) -> N
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Enter the hooks."""
+    app.connect("config-inited", copy)
     app.connect("source-read", read_page)
     app.connect("include-read", read_included)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
