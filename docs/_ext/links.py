@@ -66,8 +66,9 @@ def _shown(target: Path) -> Path:
         if target == ROOT / file:
             return DOCS / page
     for name, source in COPIES.items():
-        if target.is_relative_to(ROOT / source) and (DOCS / name).exists():
-            return DOCS / name / target.relative_to(ROOT / source)
+        if target.is_relative_to(ROOT / source):
+            copied = DOCS / name / target.relative_to(ROOT / source)
+            return copied if copied.exists() else target
     return target
 
 
