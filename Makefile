@@ -21,7 +21,7 @@ LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,\
 PYTEST := -m pytest -n auto --maxprocesses=8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parity test-lowest bench bench-quick lint format notebooks clean
+.PHONY: help setup demo test test-parity test-lowest bench bench-quick lint format notebooks docs clean
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
 
 help: ## list these targets
@@ -69,8 +69,12 @@ format: $(VENV)/.lint ## format the code and repair what can be repaired
 notebooks: setup ## execute every notebook
 	$(if $(wildcard notebooks/*.ipynb),$(VENV)/bin/python $(PYTEST) --nbmake notebooks $(ARGS))
 
+docs: $(VENV)/.docs ## build the documentation site in build/docs; a warning is an error
+	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
+
 clean: ## remove everything that these targets made
 	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu build dist .hypothesis
+	rm -rf docs/notebooks docs/results
 	rm -rf .pytest_cache .ruff_cache tests/.ruff_cache
 	find jconvt tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -85,6 +89,10 @@ $(VENV)/.setup: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.lint: $(VENV)/.setup
 	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[lint]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.setup
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[docs]'
 	@touch $@
 
 # PyTorch first and alone: asked for beside packages that want any torch, pip may

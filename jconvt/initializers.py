@@ -16,6 +16,8 @@ from jax.typing import DTypeLike
 
 from jconvt._arguments import IntOrInts, Shape, check_int, check_ints
 
+__all__ = ["bilinear", "icnr", "torch_uniform"]
+
 
 def torch_uniform(
     *, fan_in: int | None = None, dtype: DTypeLike | None = None

@@ -1,26 +1,18 @@
-"""The blocks of README without a prompt; those with one run as doctests."""
-
-import re
-from pathlib import Path
+"""The block of README without a prompt; `test_pages` runs those with one."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
-
-
-def blocks():
-    text = README.read_text()
-    found = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [code for code in found if not code.startswith(">>> ")]
+from pages import ROOT, blocks, run_python
 
 
 def test_the_port_of_a_pytorch_generator():
     """A new user's port: at most ten lines, and the generator's own images."""
     torch = pytest.importorskip("torch", reason="the model that is ported is PyTorch's")
-    (code,) = blocks()
+    found = blocks(ROOT / "README.md")
+    (port,) = [b for b in found if b.language == "python" and not b.has_prompt]
     generator = torch.nn.Sequential(
         torch.nn.ConvTranspose2d(8, 6, 4, 1),
         torch.nn.ReLU(),
@@ -34,6 +26,6 @@ def test_the_port_of_a_pytorch_generator():
         "jnp": jnp,
         "z": jnp.asarray(z.numpy()),
     }
-    exec(code, names)
+    run_python(port, names)
     expected = generator(z).detach().numpy()
     np.testing.assert_allclose(names["images"], expected, rtol=1e-5, atol=1e-6)

@@ -8,18 +8,16 @@ and nothing here unpickles.
 An output size that a source fixes (Haiku, ONNX) becomes a padding on the way out, so
 that the target takes other inputs too.
 
-===================  ================================  ===========  ===================
-framework            its weight                        taps         groups
-===================  ================================  ===========  ===================
-PyTorch, MindSpore,  ``(C_in, C_out/groups, *K)``      as here      yes
-ONNX
-Keras                ``(*K, C_out, C_in)``             as here      no
-Flax                 ``(*K, C_in, C_out)``             reversed     no
-Flax, with           ``(*K, C_out, C_in)``             as here      no
-``transpose_kernel``
-Haiku                ``(*K, C_out, C_in)``             reversed     no
-Equinox              ``(C_out, C_in/groups, *K)``      reversed     yes, roles exchanged
-===================  ================================  ===========  ===================
+========================  ============================  ========  ====================
+framework                 its weight                    taps      groups
+========================  ============================  ========  ====================
+PyTorch, MindSpore, ONNX  ``(C_in, C_out/groups, *K)``  as here   yes
+Keras                     ``(*K, C_out, C_in)``         as here   no
+Flax                      ``(*K, C_in, C_out)``         reversed  no
+Flax, transpose_kernel    ``(*K, C_out, C_in)``         as here   no
+Haiku                     ``(*K, C_out, C_in)``         reversed  no
+Equinox                   ``(C_out, C_in/groups, *K)``  reversed  yes, roles exchanged
+========================  ============================  ========  ====================
 
 Paddle, MLX, oneDNN and Core ML need no door: their paddings are those of PyTorch or
 pairs, and their layouts are `dimension_numbers` of `jconvt.conv_transpose`. (Paddle's

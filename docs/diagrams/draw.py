@@ -1,0 +1,232 @@
+"""The diagrams of the site: `python docs/diagrams/draw.py` writes them beside it.
+
+They stand in the pages as inline SVG, so that text and lines have the page's own colour
+in light and in dark; the four fills are legible on both. Nothing but Python is needed.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+BLUE, ORANGE, GREEN, VIOLET = "#3b82f6", "#ea7317", "#16a34a", "#a855f7"
+COLOURS = (BLUE, ORANGE, GREEN, VIOLET)
+UNIT = 34
+"""Pixels of a cell, and between neighbouring elements."""
+
+
+class Drawing:
+    """Elements of an SVG, and how large it is."""
+
+    def __init__(self, width: int, height: int, title: str) -> None:
+        self.parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'role="img" class="diagram" style="max-width:{width}px" '
+            f'font-family="inherit" font-size="14" fill="currentColor">',
+            f"<title>{title}</title>",
+        ]
+
+    def text(self, x: float, y: float, text: str, anchor: str = "middle") -> None:
+        self.parts.append(f'<text x="{x}" y="{y}" text-anchor="{anchor}">{text}</text>')
+
+    def cell(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        colours: tuple[str, ...],
+        dashed: bool = False,
+    ) -> None:
+        """A square, divided among its colours."""
+        size = UNIT - 4
+        for i, colour in enumerate(colours):
+            part = size / len(colours)
+            self.parts.append(
+                f'<rect x="{x + 2 + i * part:.1f}" y="{y + 2}" width="{part:.1f}" '
+                f'height="{size}" fill="{colour}" fill-opacity="0.35"/>'
+            )
+        dash = ' stroke-dasharray="3 3"' if dashed else ""
+        self.parts.append(
+            f'<rect x="{x + 2}" y="{y + 2}" width="{size}" height="{size}" '
+            f'fill="none" stroke="currentColor" stroke-opacity="0.6"{dash}/>'
+        )
+        self.text(x + UNIT / 2, y + UNIT / 2 + 5, text)
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, colour: str) -> None:
+        self.parts.append(
+            f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}" '
+            f'stroke-width="1.5"/>'
+        )
+
+    def box(self, x: float, y: float, width: float, text: str, colour: str) -> None:
+        self.parts.append(
+            f'<rect x="{x}" y="{y}" width="{width}" height="30" rx="6" fill="{colour}" '
+            f'fill-opacity="0.25" stroke="currentColor" stroke-opacity="0.6"/>'
+        )
+        self.text(x + width / 2, y + 20, text)
+
+    def arrow(self, x1: float, y1: float, x2: float, y2: float) -> None:
+        """A vertical or horizontal line with a head."""
+        self.line(x1, y1, x2, y2, "currentColor")
+        dx, dy = (x2 > x1) - (x2 < x1), (y2 > y1) - (y2 < y1)
+        left = (x2 - 6 * dx - 4 * dy, y2 - 6 * dy - 4 * dx)
+        right = (x2 - 6 * dx + 4 * dy, y2 - 6 * dy + 4 * dx)
+        points = " ".join(f"{x},{y}" for x, y in (left, right, (x2, y2)))
+        self.parts.append(f'<polygon points="{points}"/>')
+
+    def __str__(self) -> str:
+        return "\n".join([*self.parts, "</svg>", ""])
+
+
+def scatter() -> Drawing:
+    """Three elements, a kernel of four taps, stride 2, padding 1."""
+    x, w, stride, padding = (3, 1, 2), (1, 2, 2, 1), 2, 1
+    full = (len(x) - 1) * stride + len(w)
+    left, step = 110, UNIT + 4
+    picture = Drawing(
+        left + full * UNIT + 10,
+        6 * step + 14,
+        "Copies of the kernel, added and cropped",
+    )
+    picture.text(left - 12, UNIT / 2 + 5, "input", "end")
+    for i, value in enumerate(x):
+        picture.cell(left + i * stride * UNIT, 0, str(value), (COLOURS[i],))
+        picture.text(
+            left - 12, (i + 1) * step + UNIT / 2 + 5, f"{value} × kernel", "end"
+        )
+        for t, tap in enumerate(w):
+            at = left + (i * stride + t) * UNIT
+            picture.cell(at, (i + 1) * step, str(value * tap), (COLOURS[i],))
+    y = (len(x) + 1) * step + 6
+    picture.text(left - 12, y + UNIT / 2 + 5, "sum", "end")
+    picture.text(left - 12, y + step + UNIT / 2 + 5, "padding=1", "end")
+    for o in range(full):
+        reach = [i for i in range(len(x)) if 0 <= o - i * stride < len(w)]
+        total = str(sum(x[i] * w[o - i * stride] for i in reach))
+        colours = tuple(COLOURS[i] for i in reach)
+        picture.cell(left + o * UNIT, y, total, colours)
+        if padding <= o < full - padding:
+            picture.cell(left + o * UNIT, y + step, total, colours)
+    return picture
+
+
+def phases() -> Drawing:
+    """Which taps make which outputs: kernel 5, stride 2."""
+    n, taps, stride = 4, 5, 2
+    full = (n - 1) * stride + taps
+    left, bottom = 80, 150
+    picture = Drawing(left + full * UNIT + 10, bottom + 86, "Even and odd outputs")
+    picture.text(left - 12, UNIT / 2 + 5, "input", "end")
+    picture.text(left - 12, bottom + UNIT / 2 + 5, "output", "end")
+    for i in range(n):
+        at = left + (i * stride + (taps - 1) / 2) * UNIT
+        for t in range(taps):
+            to = left + (i * stride + t) * UNIT + UNIT / 2
+            picture.line(at + UNIT / 2, UNIT, to, bottom, COLOURS[t % stride])
+        picture.cell(at, 0, f"x{i}", ())
+    for o in range(full):
+        picture.cell(left + o * UNIT, bottom, str(o), (COLOURS[o % stride],))
+    for r in range(stride):
+        names = " ".join(f"w{t}" for t in range(r, taps, stride))
+        picture.text(
+            left + r * 5 * UNIT,
+            bottom + 66,
+            f'<tspan fill="{COLOURS[r]}">■</tspan> residue {r}: {names}',
+            "start",
+        )
+    return picture
+
+
+def causal() -> Drawing:
+    """Kernel 4, stride 2: the outputs of an element see it and the one before."""
+    n, taps, stride = 4, 4, 2
+    left, bottom = 80, 120
+    picture = Drawing(
+        left + (n * stride + 2) * UNIT + 10,
+        bottom + UNIT + 6,
+        "No output sees a later input",
+    )
+    picture.text(left - 12, UNIT / 2 + 5, "input", "end")
+    picture.text(left - 12, bottom + UNIT / 2 + 5, "CAUSAL", "end")
+    for i in range(n):
+        at = left + i * stride * UNIT
+        for t in range(taps):
+            to = at + t * UNIT + UNIT / 2
+            picture.line(at + UNIT / 2, UNIT, to, bottom, COLOURS[i])
+        picture.cell(at, 0, f"x{i}", (COLOURS[i],))
+    for o in range((n - 1) * stride + taps):
+        reach = [i for i in range(n) if 0 <= o - i * stride < taps]
+        colours = tuple(COLOURS[i] for i in reach)
+        kept = o < n * stride
+        picture.cell(
+            left + o * UNIT,
+            bottom,
+            str(o) if kept else "",
+            colours if kept else (),
+            not kept,
+        )
+    return picture
+
+
+def gradients() -> Drawing:
+    """Three arrays, and the map that makes each of the other two."""
+    picture = Drawing(560, 150, "Three maps between three arrays")
+    rows = (
+        ("forward", "input, weight", "output", BLUE),
+        ("input gradient", "cotangent, weight", "cotangent of the input", ORANGE),
+        ("weight gradient", "input, cotangent", "cotangent of the weight", GREEN),
+    )
+    for i, (name, takes, gives, colour) in enumerate(rows):
+        y = 8 + 48 * i
+        picture.text(0, y + 20, takes, "start")
+        picture.arrow(130, y + 15, 178, y + 15)
+        picture.box(182, y, 140, name, colour)
+        picture.arrow(326, y + 15, 374, y + 15)
+        picture.text(384, y + 20, gives, "start")
+    return picture
+
+
+def call() -> Drawing:
+    """What becomes of a call, and when."""
+    stages = (
+        (
+            "what you wrote",
+            BLUE,
+            "_arguments, _dialects, _layout: canonical, or an error",
+        ),
+        ("Recipe, Plan", BLUE, "_recipe, _plan: frozen integers, no arrays, no sizes"),
+        ("one primitive", ORANGE, "_primitive: jit, vmap, grad, scan act on this"),
+        ("choice", GREEN, "_choice: the platform is known only here"),
+        ("lowering", GREEN, "_lowerings: convolutions and GEMMs that XLA compiles"),
+    )
+    picture = Drawing(560, 56 * len(stages), "From a call to a program")
+    for i, (name, colour, what) in enumerate(stages):
+        y = 4 + 56 * i
+        picture.box(4, y, 140, name, colour)
+        picture.text(160, y + 20, what, "start")
+        if i + 1 < len(stages):
+            picture.arrow(74, y + 31, 74, y + 54)
+    return picture
+
+
+def overlap() -> Drawing:
+    """How many taps reach each output, with kernel 3 and with kernel 4, stride 2."""
+    n, stride = 5, 2
+    left = 150
+    picture = Drawing(left + 12 * UNIT + 10, 2 * UNIT + 20, "Taps that reach an output")
+    for row, taps in enumerate((3, 4)):
+        y = row * (UNIT + 10)
+        picture.text(left - 12, y + UNIT / 2 + 5, f"kernel {taps}, stride 2", "end")
+        for o in range((n - 1) * stride + taps):
+            count = sum(0 <= o - i * stride < taps for i in range(n))
+            picture.cell(left + o * UNIT, y, str(count), (COLOURS[count - 1],))
+    return picture
+
+
+def all_drawings() -> Iterator[tuple[Path, str]]:
+    """Files and what belongs in them."""
+    for draw in (scatter, phases, causal, gradients, call, overlap):
+        yield Path(__file__).parent / f"{draw.__name__}.svg", str(draw())
+
+
+if __name__ == "__main__":
+    for path, svg in all_drawings():
+        path.write_text(svg)
