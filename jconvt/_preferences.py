@@ -22,15 +22,25 @@ class Preference(NamedTuple):
     where: Callable[[Problem], bool]
 
 
-def preferred(slot: Slot, platform: str, problem: Problem, static: bool) -> str:
-    """The first preference that serves; at last `lhs_dilation`, which always does."""
+def preferred(
+    slot: Slot, platform: str, problem: Problem, static: bool, local: bool
+) -> str:
+    """The first preference that serves; at last `lhs_dilation`, which always does.
+
+    `local` says that one device holds the arrays whole.
+    """
     for lowering, where in _TABLES[_table_of(platform, problem.geometry)][slot]:
         if (
             where(problem)
+            and (local or lowering not in _LOCAL)
             and LOWERINGS[lowering].refuses(problem.geometry, static) is None
         ):
             return lowering
     return "lhs_dilation"
+
+
+_LOCAL = {"space_to_batch"}
+"""Not where the first spatial axis may be sharded, and its shares would travel."""
 
 
 def reason_of(platform: str, geometry: Geometry) -> str:

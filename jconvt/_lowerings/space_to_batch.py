@@ -1,0 +1,130 @@
+"""The canonical convolution of shares of space, side by side in the batch.
+
+A TPU's convolution has channels in the lanes of its registers and images in the
+sublanes, of which there are eight: of one image it fills an eighth. Here the outputs of
+the first spatial axis are cut into shares, each is a convolution of the input elements
+that it reads, and all shares are one batch. Neighbouring shares read some elements
+twice; no output is computed twice.
+
+XLA does so itself where a convolution has no dilated input ("space to batch").
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+from jax import lax
+
+from jconvt._axes import merge_axes, move_axis, pad_axis, split_axis
+from jconvt._geometry import Axis, Geometry, Size
+from jconvt._layout import Layout
+from jconvt._lowerings import lhs_dilation
+from jconvt._lowerings._common import Lowering, serves_all, without_variants
+from jconvt._lowerings._problem import Problem, Slot, Variant, Work
+from jconvt._numerics import Numerics
+
+SUBLANES = 8
+"""Images that a TPU's convolution works on at once."""
+
+
+class Shares(NamedTuple):
+    """How an axis is cut.
+
+    Share j has outputs from ``j*blocks*stride`` on, ``blocks*stride`` of them, and
+    reads `window` elements from ``j*blocks + start`` on.
+    """
+
+    count: int
+    blocks: int
+    start: int
+    window: int
+
+
+def shares_of(axis: Axis, n: int, batch: Size) -> Shares | None:
+    """As many shares as fill the sublanes; None where the batch does, or nearly."""
+    if not isinstance(batch, int) or batch > SUBLANES // 2:
+        return None
+    s, low = axis.stride, axis.low
+    blocks_in_all = -(-axis.output_size(n) // s)
+    blocks = -(-blocks_in_all // (SUBLANES // batch))
+    count = -(-blocks_in_all // blocks)
+    if count == 1:
+        return None
+    # Output o is reached by elements i with o + low - (extent - 1) <= s*i <= o + low.
+    start = -((axis.extent - 1 - low) // s)
+    last = (blocks * s - 1 + low) // s
+    return Shares(count, blocks, start, last - start + 1)
+
+
+def lower(
+    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+) -> jax.Array:
+    """Shares of the input, one `lhs_dilation`, shares of the output in a row."""
+    axis = geometry.axes[0] if geometry.rank else None
+    shares = axis and shares_of(
+        axis, x.shape[layout.input[2]], x.shape[layout.input[0]]
+    )
+    if axis is None or shares is None:
+        return lhs_dilation.lower(x, w, geometry, layout, numerics)
+    low = axis.low - axis.stride * shares.start
+    full = (shares.window - 1) * axis.stride + axis.extent
+    high = full - low - shares.blocks * axis.stride
+    size = axis.output_size(x.shape[layout.input[2]])
+    y = lhs_dilation.lower(
+        _apart(x, shares, layout),
+        w,
+        replace(geometry, crop=((low, high), *geometry.crop[1:])),
+        layout,
+        numerics,
+    )
+    return _in_a_row(y, shares, size, layout)
+
+
+def _apart(x: jax.Array, shares: Shares, layout: Layout) -> jax.Array:
+    """(N, n, ...) -> (N*shares, window, ...).
+
+    Cut into blocks first, so that a share is a block and what it reads of the next
+    ones.
+    """
+    batch, space = layout.input[0], layout.input[2]
+    count, blocks, start, window = shares
+    more = -(-(window - blocks) // blocks)
+    x = pad_axis(x, space, -start, 0)
+    x = pad_axis(x, space, 0, (count + more) * blocks - x.shape[space])
+    x = split_axis(x, space, (count + more, blocks))
+    parts = [
+        lax.slice_in_dim(
+            lax.slice_in_dim(x, i, i + count, axis=space),
+            0,
+            min(blocks, window - i * blocks),
+            axis=space + 1,
+        )
+        for i in range(more + 1)
+    ]
+    x = parts[0] if len(parts) == 1 else lax.concatenate(parts, space + 1)
+    return merge_axes(move_axis(x, space, batch + 1), batch)
+
+
+def _in_a_row(y: jax.Array, shares: Shares, size: int, layout: Layout) -> jax.Array:
+    """(N*shares, o, ...) -> (N, shares*o, ...), less what is beyond the output."""
+    batch, space = layout.output[0], layout.output[2]
+    images = y.shape[batch] // shares.count
+    y = split_axis(y, batch, (images, shares.count))
+    y = merge_axes(move_axis(y, batch + 1, space), space)
+    return pad_axis(y, space, 0, size - y.shape[space])
+
+
+def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+    """That of `lhs_dilation`, with the shares moved."""
+    found = lhs_dilation.work(problem, variant, slot)
+    return replace(found, gathered=problem.inputs, joined=problem.outputs)
+
+
+LOWERING = Lowering(
+    name="space_to_batch",
+    summary="shares of space as one batch, one convolution of them dilated",
+    lower=without_variants(lower),
+    unsupported=serves_all,
+    work=work,
+    static_space=True,
+)
