@@ -1,9 +1,14 @@
 """Which lowering a GPU or TPU is given, and a CPU where sizes are symbolic: tables.
 
 For GPUs they say what cuDNN's convolutions are matched by, seen in programs compiled
-for an H100. For TPUs they follow the compiler's estimates for a v5e: it multiplies few
-of a dilation's zeros up to strides of 3, with groups too, while a GEMM's products have
-to be laid out anew (`python -m benchmarks.aot` prints both).
+for an H100. For a TPU they follow the compiler's estimates for a v5e: it multiplies few
+of a dilation's zeros up to strides of 3, with groups too, but works on eight images at
+once; and a GEMM's products have to be laid out anew (`python -m benchmarks.aot` prints
+both).
+
+Where a program is for several TPUs, which of its axes are sharded is not known. Those
+are given what GPUs are, for which XLA's partitioner moves no activation of a sharded
+batch, in grouped layers neither, as it does for a convolution of many groups.
 """
 
 import math
@@ -13,6 +18,7 @@ from typing import NamedTuple
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._problem import Problem, Slot
+from jconvt._lowerings.space_to_batch import shares_of
 
 
 class Preference(NamedTuple):
@@ -29,23 +35,18 @@ def preferred(
 
     `local` says that one device holds the arrays whole.
     """
-    for lowering, where in _TABLES[_table_of(platform, problem.geometry)][slot]:
+    for lowering, where in _TABLES[_table_of(platform, problem.geometry, local)][slot]:
         if (
             where(problem)
-            and (local or lowering not in _LOCAL)
             and LOWERINGS[lowering].refuses(problem.geometry, static) is None
         ):
             return lowering
     return "lhs_dilation"
 
 
-_LOCAL = {"space_to_batch"}
-"""Not where the first spatial axis may be sharded, and its shares would travel."""
-
-
 def reason_of(platform: str, geometry: Geometry) -> str:
     """Why the preferences are what they are."""
-    return _REASONS[_table_of(platform, geometry)]
+    return _REASONS[_table_of(platform, geometry, local=True)]
 
 
 def is_plain(geometry: Geometry) -> bool:
@@ -62,10 +63,10 @@ _MOST_PHASES = 64
 """More convolutions than this take longer to compile than they save."""
 
 
-def _table_of(platform: str, geometry: Geometry) -> str:
-    if platform in ("cpu", "tpu"):
+def _table_of(platform: str, geometry: Geometry, local: bool) -> str:
+    if platform == "cpu" or (platform == "tpu" and local):
         return platform
-    return "gpu, plain" if is_plain(geometry) else "gpu, groups or dilation"
+    return "plain" if is_plain(geometry) else "groups or dilation"
 
 
 def _always(problem: Problem) -> bool:
@@ -81,15 +82,27 @@ def _narrows(problem: Problem) -> bool:
     return problem.in_channels >= problem.out_channels
 
 
+def _has_few_images(problem: Problem) -> bool:
+    """Few enough for shares of them, of a kind that XLA makes no shares of itself."""
+    strided = any(s > 1 for s in problem.geometry.stride)
+    found = shares_of(problem.geometry, problem.size, problem.batch)
+    return strided and found is not None
+
+
+def _is_one_plane(problem: Problem) -> bool:
+    """An input gradient dilates no input, and XLA makes shares of signals itself."""
+    is_one = problem.batch == 1 and problem.geometry.rank > 1
+    return is_one and _has_few_images(problem)
+
+
 def _strides_far(problem: Problem) -> bool:
-    return is_compact(problem.geometry) and math.prod(problem.geometry.stride) >= 16
+    """Many zeros are multiplied, and for few images a product laid out anew is less."""
+    overlaps = any(a.extent > a.stride for a in problem.geometry.axes)
+    return overlaps and math.prod(problem.geometry.stride) >= 64 and problem.batch < 4
 
 
 def _widens_and_overlaps(problem: Problem) -> bool:
-    """Where the cotangent is the larger operand, it is the one to be convolved.
-
-    Not with groups, whose merged axes JAX refuses under explicit sharding.
-    """
+    """Where the cotangent is the larger operand, it is the one to be convolved."""
     overlaps = any(a.extent > a.stride > 1 for a in problem.geometry.axes)
     return overlaps and problem.geometry.groups == 1 and not _narrows(problem)
 
@@ -98,19 +111,18 @@ _MATMUL = Preference("matmul", _always)
 _PHASES = Preference("phases", _is_compact)
 
 _TABLES: dict[str, dict[Slot, tuple[Preference, ...]]] = {
-    "gpu, plain": {
+    "plain": {
         Slot.FORWARD: (),
         Slot.INPUT_GRADIENT: (),
         Slot.WEIGHT_GRADIENT: (Preference("role_swapped", _always), _PHASES),
     },
-    "gpu, groups or dilation": dict.fromkeys(Slot, (_MATMUL, _PHASES)),
+    "groups or dilation": dict.fromkeys(Slot, (_MATMUL, _PHASES)),
     "tpu": {
-        Slot.FORWARD: (
+        Slot.FORWARD: (Preference("space_to_batch", _has_few_images),),
+        Slot.INPUT_GRADIENT: (
             Preference("matmul", _narrows),
-            Preference("fused_phases", _strides_far),
-            Preference("phases", _strides_far),
+            Preference("space_to_batch", _is_one_plane),
         ),
-        Slot.INPUT_GRADIENT: (_MATMUL,),
         Slot.WEIGHT_GRADIENT: (Preference("role_swapped", _widens_and_overlaps),),
     },
     "cpu": {
@@ -122,10 +134,10 @@ _TABLES: dict[str, dict[Slot, tuple[Preference, ...]]] = {
 """Kind of target -> slot -> what is preferred, in order."""
 
 _REASONS = {
-    "gpu, plain": (
+    "plain": (
         "one group and no dilation: what cuDNN's own convolutions are matched by"
     ),
-    "gpu, groups or dilation": (
+    "groups or dilation": (
         "groups or dilation: nothing that pads zeros into the input"
     ),
     "tpu": "fewest cycles by the compiler's estimates for layers of this kind",

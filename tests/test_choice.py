@@ -1,6 +1,7 @@
 """What `auto` takes, and what is refused, where a program would outgrow its use."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -74,38 +75,68 @@ def test_groups_are_not_inflated(platform, slot):
         assert found.lowering != "lhs_dilation"
 
 
+def chosen(platform, layer, local=True):
+    """The lowering of each of the three maps."""
+    dtype = np.dtype(np.float32)
+    return [
+        choose(slot, platform, layer, dtype, True, local=local).lowering
+        for slot in Slot
+    ]
+
+
+CANONICAL, SHARES = "lhs_dilation", "space_to_batch"
+
+
 @pytest.mark.parametrize(
-    ("k", "s", "channels", "groups", "expected"),
+    ("k", "s", "channels", "few", "many"),
     [
-        pytest.param(4, 2, (64, 16), 1, ["lhs_dilation"] * 3, id="narrows"),
         pytest.param(
-            4, 2, (16, 64), 1, ["lhs_dilation"] * 2 + ["role_swapped"], id="widens"
+            *(4, 2, (64, 16)),
+            [SHARES, SHARES, CANONICAL],
+            [CANONICAL] * 3,
+            id="narrows",
         ),
-        pytest.param(3, 1, (16, 64), 1, ["lhs_dilation"] * 3, id="stride_1"),
-        pytest.param(4, 2, (16, 64), 4, ["lhs_dilation"] * 3, id="widens_in_groups"),
-        pytest.param(2, 2, (64, 16), 1, ["matmul"] * 2 + ["lhs_dilation"], id="blocks"),
         pytest.param(
-            2,
-            2,
-            (16, 64),
-            1,
-            ["lhs_dilation", "matmul", "lhs_dilation"],
+            *(4, 2, (16, 64)),
+            [SHARES, SHARES, "role_swapped"],
+            [CANONICAL, CANONICAL, "role_swapped"],
+            id="widens",
+        ),
+        pytest.param(
+            *(2, 2, (64, 16)),
+            [SHARES, "matmul", CANONICAL],
+            [CANONICAL, "matmul", CANONICAL],
+            id="narrow_blocks",
+        ),
+        pytest.param(
+            *(2, 2, (16, 64)),
+            [SHARES, SHARES, CANONICAL],
+            [CANONICAL] * 3,
             id="wide_blocks",
         ),
-        pytest.param(
-            8, 4, (16, 3), 1, ["fused_phases"] + ["lhs_dilation"] * 2, id="stride_4"
-        ),
-        pytest.param(
-            7, 4, (16, 3), 1, ["phases"] + ["lhs_dilation"] * 2, id="odd_stride_4"
-        ),
+        pytest.param(3, 1, (16, 64), *[[CANONICAL] * 3] * 2, id="stride_1"),
     ],
 )
-def test_preferences_for_a_tpu(k, s, channels, groups, expected):
-    layer = problem(geometry(k, s, rank=2, groups=groups), channels=channels)
-    chosen = [
-        choose(slot, "tpu", layer, np.dtype(np.float32), True).lowering for slot in Slot
-    ]
-    assert chosen == expected
+def test_preferences_for_a_tpu(k, s, channels, few, many):
+    """It works on eight images at once."""
+    layer = partial(problem, geometry(k, s, rank=2), channels=channels)
+    assert chosen("tpu", layer(batch=1)) == few
+    assert chosen("tpu", layer(batch=8)) == many
+
+
+@pytest.mark.parametrize(("rank", "batch"), [(1, 1), (2, 2), (3, 4)])
+def test_a_tpu_divides_one_plane_alone_where_no_input_is_dilated(rank, batch):
+    layer = problem(geometry(4, 2, rank=rank), batch=batch, channels=(64, 16))
+    assert chosen("tpu", layer) == [SHARES, CANONICAL, CANONICAL]
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("k", [2, 4])
+def test_several_tpus_are_given_what_gpus_are(k, groups):
+    """What shares of space would move between them is not known."""
+    layer = problem(geometry(k, 2, groups=groups, rank=2))
+    assert chosen("tpu", layer, local=False) == chosen("cuda", layer)
+    assert chosen("tpu", layer) != chosen("cuda", layer)
 
 
 def test_sixteen_bits_and_integers_take_no_filter():

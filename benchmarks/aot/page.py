@@ -122,19 +122,6 @@ def _tpu_rows() -> str:
     return markdown(head, rows)
 
 
-def _compilers() -> str:
-    rows = [
-        [target.title, name, version]
-        for target, batches in (
-            (found[0].target, found)
-            for kind in ("gpu", "tpu")
-            if (found := batches_of(kind))
-        )
-        for name, version in batches[0].compilers.items()
-    ]
-    return markdown(["target", "compiler", "version"], rows)
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "gpu-summary": _gpu_summary,
     "gpu-calls": _gpu_calls,

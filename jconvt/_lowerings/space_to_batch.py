@@ -9,6 +9,8 @@ twice; no output is computed twice.
 XLA does so itself where a convolution has no dilated input ("space to batch").
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,7 +18,7 @@ import jax
 from jax import lax
 
 from jconvt._axes import merge_axes, move_axis, pad_axis, split_axis
-from jconvt._geometry import Axis, Geometry, Size
+from jconvt._geometry import Geometry, Size
 from jconvt._layout import Layout
 from jconvt._lowerings import lhs_dilation
 from jconvt._lowerings._common import Lowering, serves_all, without_variants
@@ -40,36 +42,41 @@ class Shares(NamedTuple):
     window: int
 
 
-def shares_of(axis: Axis, n: int, batch: Size) -> Shares | None:
-    """As many shares as fill the sublanes; None where the batch does, or nearly."""
-    if not isinstance(batch, int) or batch > SUBLANES // 2:
+def shares_of(geometry: Geometry, size: Sequence[int], batch: Size) -> Shares | None:
+    """As many shares as fill the sublanes; None where the batch does, or nearly.
+
+    None of them smaller than the kernel: there XLA would exchange the two
+    (SwapConvOperands), for several times the cycles.
+    """
+    if not geometry.rank or not isinstance(batch, int):
         return None
-    s, low = axis.stride, axis.low
-    blocks_in_all = -(-axis.output_size(n) // s)
-    blocks = -(-blocks_in_all // (SUBLANES // batch))
-    count = -(-blocks_in_all // blocks)
-    if count == 1:
-        return None
+    axis, n = geometry.axes[0], size[0]
+    taps, rest = math.prod(geometry.kernel_size), math.prod(size[1:])
+    blocks_in_all = -(-axis.output_size(n) // axis.stride)
     # Output o is reached by elements i with o + low - (extent - 1) <= s*i <= o + low.
-    start = -((axis.extent - 1 - low) // s)
-    last = (blocks * s - 1 + low) // s
-    return Shares(count, blocks, start, last - start + 1)
+    start = -((axis.extent - 1 - axis.low) // axis.stride)
+    for wanted in range(SUBLANES // batch, 1, -1):
+        blocks = -(-blocks_in_all // wanted)
+        count = -(-blocks_in_all // blocks)
+        last = (blocks * axis.stride - 1 + axis.low) // axis.stride
+        window = last - start + 1
+        if count > 1 and window * rest >= taps:
+            return Shares(count, blocks, start, window)
+    return None
 
 
 def lower(
     x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
 ) -> jax.Array:
     """Shares of the input, one `lhs_dilation`, shares of the output in a row."""
-    axis = geometry.axes[0] if geometry.rank else None
-    shares = axis and shares_of(
-        axis, x.shape[layout.input[2]], x.shape[layout.input[0]]
-    )
-    if axis is None or shares is None:
+    size = layout.spatial(x.shape, batched=True)
+    shares = shares_of(geometry, size, x.shape[layout.input[0]])
+    if shares is None:
         return lhs_dilation.lower(x, w, geometry, layout, numerics)
+    axis = geometry.axes[0]
     low = axis.low - axis.stride * shares.start
     full = (shares.window - 1) * axis.stride + axis.extent
     high = full - low - shares.blocks * axis.stride
-    size = axis.output_size(x.shape[layout.input[2]])
     y = lhs_dilation.lower(
         _apart(x, shares, layout),
         w,
@@ -77,7 +84,7 @@ def lower(
         layout,
         numerics,
     )
-    return _in_a_row(y, shares, size, layout)
+    return _in_a_row(y, shares, axis.output_size(size[0]), layout)
 
 
 def _apart(x: jax.Array, shares: Shares, layout: Layout) -> jax.Array:
