@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from flax import linen as nn
 
 import benchmarks.aot.__main__
 import jconvt.linen
-from benchmarks.aot import compiling, gpu_tables, hlo, matching, tpu_tables
+from benchmarks.aot import compiling, gpu_tables, hlo, matching, page, tpu_tables
 from benchmarks.aot.bench import Batch, batches
 from benchmarks.aot.compiling import Compiler
 from benchmarks.aot.forms import FORMS, LAYOUTS, Form
@@ -20,7 +21,7 @@ from benchmarks.aot.options import Options
 from benchmarks.aot.reading import Reading, read
 from benchmarks.aot.report import as_result, read_result
 from benchmarks.aot.targets import TARGETS
-from benchmarks.layers import zoo
+from benchmarks.layers import Layer, zoo
 
 LAYERS = {layer.name: layer for layer in zoo()}
 
@@ -293,6 +294,12 @@ def test_tpu_tables():
         assert line in text
 
 
+def test_the_page_has_the_committed_readings():
+    text = page.PAGE.read_text()
+    assert page.filled(text) == text
+    assert set(page.TABLES) <= set(re.findall(r"<!-- table: ([\w-]+) -->", text))
+
+
 # Programs -----------------------------------------------------------------------------
 
 
@@ -418,6 +425,49 @@ def test_on_a_gpu_flaxs_layer_becomes_cudnns_by_the_import(tmp_path):
     for map_name in MAPS:
         assert matching.matches(reading(jconvt.linen, map_name), map_name), map_name
     assert not matching.matches(reading(nn, "forward"), "forward")  # canary
+
+
+def layer(batch, channels, size, k, s, padding=0, groups=1):
+    """A layer that is not in the zoo."""
+    rank = len(size)
+    return Layer(
+        name="other",
+        batch=batch,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        spatial=size,
+        kernel_size=(k,) * rank,
+        stride=(s,) * rank,
+        padding=(padding,) * rank,
+        output_padding=(0,) * rank,
+        groups=groups,
+        dilation=(1,) * rank,
+        source="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "over_native"),
+    [
+        pytest.param(layer(1, (128, 96), (40, 40), 4, 2, 1), 0.8, id="one_image"),
+        pytest.param(layer(2, (64, 64), (24, 24), 2, 2), 1.05, id="two_images"),
+        pytest.param(layer(8, (64, 32), (24, 24), 4, 2, 1), 1.05, id="eight_images"),
+        pytest.param(layer(1, (256, 64), (600,), 16, 8, 4), 0.5, id="signal"),
+        pytest.param(layer(1, (64, 64), (48, 48), 4, 2, 1, 8), 0.8, id="groups"),
+    ],
+)
+def test_on_a_tpu_no_known_formulation_is_far_ahead(other, over_native, tmp_path):
+    place = place_of("tpu")
+    form = Form(layer=other, layout="first", dtype="bfloat16", platform="tpu")
+    compiler = Compiler(Kept(tmp_path / "kept.jsonl", {}))
+    cycles = {
+        name: compiler(
+            MAPS["forward"](form.forward(name)), form.arguments(place)
+        ).cycles
+        for name in form.serving() - {"winograd", "gather"}  # slow to compile, and far
+    }
+    assert cycles["auto"] <= 1.5 * min(cycles.values())
+    assert cycles["auto"] <= over_native * cycles["native"]
 
 
 def test_a_tpus_compiler_makes_estimates(compiled):

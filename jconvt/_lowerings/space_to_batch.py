@@ -124,6 +124,8 @@ def _in_a_row(y: jax.Array, shares: Shares, size: int, layout: Layout) -> jax.Ar
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """That of `lhs_dilation`, with the shares moved."""
     found = lhs_dilation.work(problem, variant, slot)
+    if shares_of(problem.geometry, problem.size, problem.batch) is None:
+        return found
     return replace(found, gathered=problem.inputs, joined=problem.outputs)
 
 
