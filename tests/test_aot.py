@@ -196,6 +196,7 @@ def test_what_is_kept_is_not_compiled_again(tmp_path, monkeypatch):
     first = Compiler(Kept(file, {}))(jnp.sin, [argument])
     monkeypatch.setattr(compiling, "read", None)
     assert Compiler(Kept(file, {}))(jnp.sin, [argument]) == first
+    assert Compiler(Kept(file, {}), only_kept=True)(jnp.cos, [argument]) is None
     with pytest.raises(TypeError):
         Compiler(Kept(file, {}))(jnp.cos, [argument])
 

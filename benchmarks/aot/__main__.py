@@ -71,6 +71,11 @@ def make_parser() -> argparse.ArgumentParser:
         "default %(default)s",
     )
     parser.add_argument(
+        "--only-kept",
+        action="store_true",
+        help="compile nothing: tables of what has been read so far",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         help="folder to write to; default benchmarks/results, if no rows, maps or "

@@ -52,7 +52,7 @@ def batches(options: Options, place: Sharding) -> Iterator[Batch]:
     """One for each dtype and layout."""
     target = TARGETS[options.target]
     layers = {layer.name: layer for layer in zoo() if layer.name in options.rows}
-    compiler = Compiler(Kept(options.kept, target.versions()))
+    compiler = Compiler(Kept(options.kept, target.versions()), options.only_kept)
     for dtype in options.dtypes:
         for layout in options.layouts:
             batch = Batch(target=target, dtype=dtype, layout=layout, layers=layers)
@@ -84,8 +84,11 @@ def _read_row(
         for name in names:
             task = MAPS[map_name](form.forward(name))
             try:
-                cells[name] = compiler(task, arguments)
+                found = compiler(task, arguments)
             except Exception as error:  # one program must not cost all the others
                 program = f"{layer.name}, {map_name}, {name}"
                 batch.failures[program] = str(error).strip().split("\n")[0]
                 say(f"failed: {program}: {batch.failures[program]}")
+            else:
+                if found is not None:
+                    cells[name] = found

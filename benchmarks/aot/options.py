@@ -21,6 +21,7 @@ class Options:
       dtypes: of all arrays.
       layouts: of the images.
       kept: the file of all readings made so far.
+      only_kept: whether nothing is compiled.
     """
 
     target: str
@@ -30,6 +31,7 @@ class Options:
     dtypes: Sequence[str] = ("float32", "bfloat16")
     layouts: Sequence[str] = ("first",)
     kept: Path = Path("build/aot.jsonl")
+    only_kept: bool = False
 
     @property
     def whole(self) -> bool:

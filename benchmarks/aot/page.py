@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.aot.bench import Batch
 from benchmarks.aot.forms import AUTO, NATIVE
-from benchmarks.aot.maps import MAPS, TITLES
+from benchmarks.aot.maps import TITLES
 from benchmarks.aot.matching import is_gemm, is_plain, matches, short
 from benchmarks.aot.report import read_result
 from benchmarks.aot.tpu_tables import ALL_FORMS, best, cycles, over
@@ -81,7 +81,7 @@ def _gpu_calls() -> str:
 def _tpu_summary() -> str:
     rows: list[Sequence[str]] = []
     for batch in batches_of("tpu"):
-        for name in MAPS:
+        for name in batch.readings:
             found = cycles(batch, name)
             behind, native = over(found, ALL_FORMS), over(found, (NATIVE,))
             worst = max(behind, key=lambda row: behind[row])
