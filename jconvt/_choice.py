@@ -65,7 +65,9 @@ def choose(
     """
     if platform == "cpu" and static:
         return _cheapest(problem, dtype, whole)[slot]
-    return Formulation(preferred(slot, platform, problem, static, local))
+    return best_variant(
+        slot, preferred(slot, platform, problem, static, local), problem
+    )
 
 
 def work_of(slot: Slot, problem: Problem, formulation: Formulation) -> Work:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._problem import Problem, Slot
-from jconvt._lowerings.space_to_batch import shares_of
+from jconvt._lowerings.space_to_batch import SUBLANES, shares_of
 
 
 class Preference(NamedTuple):
@@ -78,33 +78,55 @@ def _is_compact(problem: Problem) -> bool:
     return is_compact(problem.geometry)
 
 
-def _narrows(problem: Problem) -> bool:
-    return problem.in_channels >= problem.out_channels
+def _has_one_channel(problem: Problem) -> bool:
+    """Channels stand in 128 lanes; the products of all taps fill more of them."""
+    return problem.out_channels == 1
 
 
 def _has_few_images(problem: Problem) -> bool:
-    """Few enough for shares of them, of a kind that XLA makes no shares of itself."""
-    strided = any(s > 1 for s in problem.geometry.stride)
-    found = shares_of(problem.geometry, problem.size, problem.batch)
-    return strided and found is not None
+    """Few enough for shares of them, where XLA makes none itself.
+
+    It does so where no input is dilated, and of signals up to a stride of 3.
+    """
+    geometry = problem.geometry
+    least = 2 if geometry.rank > 1 else 4
+    strided = any(s >= least for s in geometry.stride)
+    return strided and shares_of(geometry, problem.size, problem.batch) is not None
 
 
 def _is_one_plane(problem: Problem) -> bool:
-    """An input gradient dilates no input, and XLA makes shares of signals itself."""
-    is_one = problem.batch == 1 and problem.geometry.rank > 1
-    return is_one and _has_few_images(problem)
+    """The input gradient dilates no input: XLA's shares fail one image alone."""
+    near = math.prod(problem.geometry.stride) < 64
+    one = problem.batch == 1 and problem.geometry.rank > 1 and problem.out_channels > 1
+    return one and near and _has_few_images(problem)
 
 
-def _strides_far(problem: Problem) -> bool:
-    """Many zeros are multiplied, and for few images a product laid out anew is less."""
-    overlaps = any(a.extent > a.stride for a in problem.geometry.axes)
-    return overlaps and math.prod(problem.geometry.stride) >= 64 and problem.batch < 4
+def _is_matrix(problem: Problem) -> bool:
+    """Where no more products are laid out anew than operands, in whole sublanes."""
+    return problem.in_channels >= problem.out_channels and not _is_ragged(problem)
 
 
-def _widens_and_overlaps(problem: Problem) -> bool:
-    """Where the cotangent is the larger operand, it is the one to be convolved."""
-    overlaps = any(a.extent > a.stride > 1 for a in problem.geometry.axes)
-    return overlaps and problem.geometry.groups == 1 and not _narrows(problem)
+def _is_ragged(problem: Problem) -> bool:
+    """Whether the last axis leaves sublanes empty, with or without `space_to_batch`."""
+    return problem.size[-1:] != () and problem.size[-1] % SUBLANES > 0
+
+
+def _turns_less(problem: Problem) -> bool:
+    """Where `lhs_dilation`, transposed, would turn round or convolve the larger array.
+
+    It reverses the cotangent and the weight gradient, and of a channel by itself, or of
+    ragged images, it fills no registers.
+    """
+    geometry = problem.geometry
+    overlaps = any(a.extent > a.stride > 1 for a in geometry.axes)
+    widens = geometry.groups == 1 and problem.in_channels < problem.out_channels
+    depthwise = 1 < geometry.groups == problem.in_channels and geometry.rank > 1
+    return (
+        (widens and overlaps)
+        or depthwise
+        or _is_ragged(problem)
+        or 2 * problem.weights >= problem.outputs
+    )
 
 
 _MATMUL = Preference("matmul", _always)
@@ -118,12 +140,15 @@ _TABLES: dict[str, dict[Slot, tuple[Preference, ...]]] = {
     },
     "groups or dilation": dict.fromkeys(Slot, (_MATMUL, _PHASES)),
     "tpu": {
-        Slot.FORWARD: (Preference("space_to_batch", _has_few_images),),
+        Slot.FORWARD: (
+            Preference("overlap_add", _has_one_channel),
+            Preference("space_to_batch", _has_few_images),
+        ),
         Slot.INPUT_GRADIENT: (
-            Preference("matmul", _narrows),
+            Preference("matmul", _is_matrix),
             Preference("space_to_batch", _is_one_plane),
         ),
-        Slot.WEIGHT_GRADIENT: (Preference("role_swapped", _widens_and_overlaps),),
+        Slot.WEIGHT_GRADIENT: (Preference("role_swapped", _turns_less),),
     },
     "cpu": {
         Slot.FORWARD: (_MATMUL, Preference("fused_phases", _always), _PHASES),

@@ -119,15 +119,55 @@ CANONICAL, SHARES = "lhs_dilation", "space_to_batch"
 )
 def test_preferences_for_a_tpu(k, s, channels, few, many):
     """It works on eight images at once."""
-    layer = partial(problem, geometry(k, s, rank=2), channels=channels)
+    layer = partial(problem, geometry(k, s, rank=2), n=64, channels=channels)
     assert chosen("tpu", layer(batch=1)) == few
     assert chosen("tpu", layer(batch=8)) == many
 
 
 @pytest.mark.parametrize(("rank", "batch"), [(1, 1), (2, 2), (3, 4)])
 def test_a_tpu_divides_one_plane_alone_where_no_input_is_dilated(rank, batch):
-    layer = problem(geometry(4, 2, rank=rank), batch=batch, channels=(64, 16))
-    assert chosen("tpu", layer) == [SHARES, CANONICAL, CANONICAL]
+    layer = problem(geometry(8, 4, rank=rank), n=64, batch=batch, channels=(64, 16))
+    assert chosen("tpu", layer)[:2] == [SHARES, CANONICAL]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_a_tpu_divides_no_signal_of_a_small_stride(stride):
+    layer = problem(geometry(6, stride), n=64, batch=1, channels=(64, 16))
+    assert chosen("tpu", layer)[:2] == [CANONICAL] * 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        pytest.param(
+            problem(geometry(4, 2, rank=2), n=64, channels=(64, 1)),
+            ["overlap_add", CANONICAL, CANONICAL],
+            id="one_channel",
+        ),
+        pytest.param(
+            problem(geometry(2, 2, rank=2), n=14, batch=16, channels=(64, 64)),
+            [CANONICAL, CANONICAL, "role_swapped"],
+            id="ragged",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, rank=2), batch=8, channels=(512, 256)),
+            [CANONICAL, CANONICAL, "role_swapped"],
+            id="large_weight",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, groups=16, rank=2), n=64, batch=8),
+            [CANONICAL, CANONICAL, "role_swapped"],
+            id="depthwise",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, groups=4, rank=2), n=64, batch=8),
+            [CANONICAL] * 3,
+            id="groups",
+        ),
+    ],
+)
+def test_what_fills_a_tpus_registers(layer, expected):
+    assert chosen("tpu", layer) == expected
 
 
 @pytest.mark.parametrize("groups", [1, 4])
