@@ -331,6 +331,25 @@ def place_of(target):
     return TARGETS[target].place()
 
 
+def layer(batch, channels, size, k, s, padding=0, groups=1):
+    """A layer that is not in the zoo."""
+    rank = len(size)
+    return Layer(
+        name="other",
+        batch=batch,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        spatial=size,
+        kernel_size=(k,) * rank,
+        stride=(s,) * rank,
+        padding=(padding,) * rank,
+        output_padding=(0,) * rank,
+        groups=groups,
+        dilation=(1,) * rank,
+        source="",
+    )
+
+
 @pytest.fixture
 def compiled(tmp_path):
     """Map -> form -> reading of a layer, behind the options and the batch."""
@@ -406,6 +425,23 @@ def test_on_a_gpu_groups_and_dilation_inflate_nothing(row, dtype, layout, compil
     assert cells["forward"]["native"].inflated_bytes > 0  # canary
 
 
+@pytest.mark.parametrize("map_name", [name for name in MAPS if name != "training"])
+@pytest.mark.parametrize(("s", "d"), [(1, 2), (2, 3)])
+def test_on_a_gpu_no_dilated_kernel_is_written_with_zeros(s, d, map_name, tmp_path):
+    place = place_of("gpu")
+    other = dataclasses.replace(
+        layer(2, (32, 16), (24, 24), 3, s, 2, groups=4), dilation=(d, d)
+    )
+    form = Form(layer=other, layout="first", dtype="float32", platform="cuda")
+    compiler = Compiler(Kept(tmp_path / "kept.jsonl", {}))
+    found = {
+        name: compiler(MAPS[map_name](form.forward(name)), form.arguments(place))
+        for name in ("auto", "native")
+    }
+    assert found["auto"].inflated_bytes == found["auto"].dilated == 0
+    assert found["native"].inflated_bytes > 0  # canary
+
+
 def test_on_a_gpu_flaxs_layer_becomes_cudnns_by_the_import(tmp_path):
     """Its kernel runs the other way: XLA must not cancel the two reversals."""
     place = place_of("gpu")
@@ -426,25 +462,6 @@ def test_on_a_gpu_flaxs_layer_becomes_cudnns_by_the_import(tmp_path):
     for map_name in MAPS:
         assert matching.matches(reading(jconvt.linen, map_name), map_name), map_name
     assert not matching.matches(reading(nn, "forward"), "forward")  # canary
-
-
-def layer(batch, channels, size, k, s, padding=0, groups=1):
-    """A layer that is not in the zoo."""
-    rank = len(size)
-    return Layer(
-        name="other",
-        batch=batch,
-        in_channels=channels[0],
-        out_channels=channels[1],
-        spatial=size,
-        kernel_size=(k,) * rank,
-        stride=(s,) * rank,
-        padding=(padding,) * rank,
-        output_padding=(0,) * rank,
-        groups=groups,
-        dilation=(1,) * rank,
-        source="",
-    )
 
 
 @pytest.mark.parametrize(
