@@ -44,12 +44,13 @@ def undilate(
     dilation: Sequence[int],
 ) -> Undilated:
     """Without dilation on the axes whose sizes are ints."""
-    pads, spacing = [*padding], [*dilation]
+    pads = [*padding]
+    spacing = [1 if k == 1 else d for k, d in zip(taps, dilation, strict=True)]
     taken: list[tuple[int, int, int]] = []
-    for i, (k, d) in enumerate(zip(taps, dilation, strict=True)):
+    for i, (k, d) in enumerate(zip(taps, spacing, strict=True)):
         axis, n = 1 + i, x.shape[1 + i]
         size = n + sum(padding[i]) - d * (k - 1) if isinstance(n, int) else 0
-        if d == 1 or k == 1 or size < 1:
+        if d == 1 or size < 1:
             continue
         elements = -(-size // d) + k - 1
         low, _ = padding[i]
