@@ -40,28 +40,34 @@ def batches_of(target: str) -> list[Batch]:
 
 
 def _gpu_summary() -> str:
-    rows: list[Sequence[str]] = []
+    """A row for each map and all dtypes and layouts that have the same counts."""
+    found: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for batch in batches_of("gpu"):
-        for name, cells in batch.readings.items():
-            counts: list[str] = []
-            for form in (AUTO, NATIVE):
-                plain = [c[form] for r, c in cells.items() if is_plain(batch.layers[r])]
-                zeros = sum(
-                    c[form].inflated_bytes > 0 or c[form].dilated > 0
-                    for c in cells.values()
-                )
-                wanted = sum(matches(r, name) or is_gemm(r, name) for r in plain)
-                counts += [f"{wanted} of {len(plain)}", f"{zeros} of {len(cells)}"]
-            rows.append([batch.dtype, batch.layout, TITLES[name], *counts])
-    head = ["dtype", "channels", "map"]
+        for name in batch.readings:
+            counts = [n for form in (AUTO, NATIVE) for n in _counts(batch, name, form)]
+            dtypes = found.setdefault((TITLES[name], *counts), {})
+            dtypes.setdefault(batch.dtype, []).append(batch.layout)
+    rows = [
+        [title, "; ".join(f"{d} {' and '.join(of)}" for d, of in dtypes.items()), *rest]
+        for (title, *rest), dtypes in found.items()
+    ]
+    head = ["map", "dtype and where channels stand"]
     for form in ("jconvt", "JAX's own"):
         head += [f"{form}: wanted calls", f"{form}: zeros"]
     return markdown(head, rows)
 
 
+def _counts(batch: Batch, map_name: str, form: str) -> tuple[str, str]:
+    """Layers with the wanted calls, of the plain ones, and with zeros, of all."""
+    cells = {row: c[form] for row, c in batch.readings[map_name].items()}
+    plain = [r for row, r in cells.items() if is_plain(batch.layers[row])]
+    wanted = sum(matches(r, map_name) or is_gemm(r, map_name) for r in plain)
+    zeros = sum(r.inflated_bytes > 0 or r.dilated > 0 for r in cells.values())
+    return f"{wanted} of {len(plain)}", f"{zeros} of {len(cells)}"
+
+
 def _gpu_calls() -> str:
     batch = next(iter(batches_of("gpu")))
-    shown = ("forward", "input-gradient", "weight-gradient")
 
     def cell(row: str, name: str, form: str) -> str:
         found = batch.readings[name][row][form]
@@ -69,56 +75,73 @@ def _gpu_calls() -> str:
         return short(found.calls) + ", zeros" * zeros
 
     rows = [
-        [row, *(cell(row, name, form) for form in (AUTO, NATIVE) for name in shown)]
+        [row, *(cell(row, name, form) for form in (AUTO, NATIVE) for name in _GRADED)]
         for row in batch.layers
     ]
     head = ["layer"]
     for form in ("jconvt", "JAX's own"):
-        head += [f"{form}: {TITLES[name].lower()}" for name in shown]
+        head += [f"{form}: {TITLES[name].lower()}" for name in _GRADED]
     return markdown(head, rows)
 
 
 def _tpu_summary() -> str:
     rows: list[Sequence[str]] = []
     for batch in batches_of("tpu"):
-        for name in batch.readings:
-            found = cycles(batch, name)
-            behind, native = over(found, ALL_FORMS), over(found, (NATIVE,))
+        names = list(batch.readings)
+        ratios = {TITLES[name]: _ratios(batch, [name]) for name in names}
+        if set(_GRADED) <= set(names):
+            ratios["The three maps, added up"] = _ratios(batch, _GRADED)
+        for title, (native, behind) in ratios.items():
             worst = max(behind, key=lambda row: behind[row])
             rows.append(
                 [
-                    *(batch.dtype, batch.layout, TITLES[name]),
+                    *(batch.dtype, batch.layout, title, str(len(behind))),
                     number(geometric_mean([*native.values()])),
                     number(geometric_mean([*behind.values()])),
                     f"{number(behind[worst])} ({worst})",
                 ]
             )
-    head = ["dtype", "channels", "map", "over JAX's own", "over the best known"]
-    return markdown([*head, "highest of these (layer)"], rows)
+    head = ["dtype", "channels", "map", "layers", "over JAX's own"]
+    return markdown([*head, "over the best compiled", "highest of these"], rows)
+
+
+_GRADED = ("forward", "input-gradient", "weight-gradient")
+
+
+def _ratios(
+    batch: Batch, names: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Row -> auto's cycles over native's, and over those of the best form of each."""
+    found = [cycles(batch, name) for name in names]
+    native: dict[str, float] = {}
+    behind: dict[str, float] = {}
+    for row in batch.layers:
+        cells = [cycles_of.get(row, {}) for cycles_of in found]
+        if all(AUTO in cell and NATIVE in cell for cell in cells):
+            own = sum(cell[AUTO] for cell in cells)
+            native[row] = own / sum(cell[NATIVE] for cell in cells)
+            behind[row] = own / sum(min(cell.values()) for cell in cells)
+    return native, behind
 
 
 def _tpu_rows() -> str:
     batch = next(b for b in batches_of("tpu") if b.dtype == "bfloat16")
-    columns: dict[str, dict[str, str]] = {}
-    for name in ("forward", "training"):
-        found = cycles(batch, name)
-        title = TITLES[name].split(":")[0].lower()
-        columns[f"{title}: over JAX's own"] = {
-            row: number(value) for row, value in over(found, (NATIVE,)).items()
-        }
-        columns[f"{title}: best known"] = {
-            row: best(cells, ALL_FORMS) or "" for row, cells in found.items()
-        }
-        columns[f"{title}: over it"] = {
-            row: number(value) for row, value in over(found, ALL_FORMS).items()
-        }
-    chosen = ["forward", "input-gradient", "weight-gradient"]
+    forward, training = (cycles(batch, name) for name in ("forward", "training"))
+    columns = [
+        over(forward, (NATIVE,)),
+        over(forward, ALL_FORMS),
+        over(training, (NATIVE,)),
+        _ratios(batch, _GRADED)[1],
+    ]
     rows = [
-        [row, *(batch.choices[row][name] for name in chosen)]
-        + [texts.get(row, "") for texts in columns.values()]
+        [row, *(batch.choices[row][name] for name in _GRADED)]
+        + [best(forward.get(row, {}), ALL_FORMS) or ""]
+        + [number(column.get(row)) for column in columns]
         for row in batch.layers
     ]
-    head = ["layer", *(TITLES[name].lower() for name in chosen), *columns]
+    head = ["layer", *(f"{TITLES[name].lower()} is" for name in _GRADED)]
+    head += ["best forward is", "forward over JAX's own", "forward over the best"]
+    head += ["training over JAX's own", "three maps over the best of each"]
     return markdown(head, rows)
 
 
