@@ -95,27 +95,31 @@ def _has_few_images(problem: Problem) -> bool:
 
 
 def _is_one_plane(problem: Problem) -> bool:
-    """The input gradient dilates no input: XLA's shares fail one image alone."""
+    """An input gradient dilates no input: XLA makes shares itself, but of one image.
+
+    What it makes of one is worse; not where strides are far, or a channel is alone.
+    """
     near = math.prod(problem.geometry.stride) < 64
     one = problem.batch == 1 and problem.geometry.rank > 1 and problem.out_channels > 1
     return one and near and _has_few_images(problem)
 
 
 def _is_matrix(problem: Problem) -> bool:
-    """Where no more products are laid out anew than operands, in whole sublanes."""
+    """Where the products, which are laid out anew, are no more than the operands."""
     return problem.in_channels >= problem.out_channels and not _is_ragged(problem)
 
 
 def _is_ragged(problem: Problem) -> bool:
-    """Whether the last axis leaves sublanes empty, with or without `space_to_batch`."""
+    """Whether the last axis, whose elements stand in the sublanes, leaves some empty."""
     return problem.size[-1:] != () and problem.size[-1] % SUBLANES > 0
 
 
 def _turns_less(problem: Problem) -> bool:
-    """Where `lhs_dilation`, transposed, would turn round or convolve the larger array.
+    """Where `lhs_dilation`, transposed in the weight, is not the best.
 
-    It reverses the cotangent and the weight gradient, and of a channel by itself, or of
-    ragged images, it fills no registers.
+    It convolves the input, which should be the larger array then, and reverses the
+    weight gradient, which should be small. Ragged images and channels by themselves
+    leave its registers empty.
     """
     geometry = problem.geometry
     overlaps = any(a.extent > a.stride > 1 for a in geometry.axes)
