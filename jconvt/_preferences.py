@@ -110,7 +110,7 @@ def _is_matrix(problem: Problem) -> bool:
 
 
 def _is_ragged(problem: Problem) -> bool:
-    """Whether the last axis, whose elements stand in the sublanes, leaves some empty."""
+    """Whether the last axis, whose elements fill the sublanes, leaves some empty."""
     return problem.size[-1:] != () and problem.size[-1] % SUBLANES > 0
 
 
