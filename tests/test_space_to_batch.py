@@ -42,11 +42,11 @@ def test_each_share_reads_all_that_reaches_it(k, s, d):
     for n, crop in itertools.product([7, 12, 29], crops):
         geometry, found = cut(k, s, d, crop, n)
         assert found is not None
-        assert 1 < found.count <= SUBLANES
+        assert 1 < found.number <= SUBLANES
         step = found.blocks * s
-        assert found.count * step >= geometry.axes[0].output_size(n)
-        assert (found.count - 1) * step < geometry.axes[0].output_size(n)
-        for share in range(found.count):
+        assert found.number * step >= geometry.axes[0].output_size(n)
+        assert (found.number - 1) * step < geometry.axes[0].output_size(n)
+        for share in range(found.number):
             first = share * found.blocks + found.start
             read = set(range(first, first + found.window))
             outputs = range(share * step, (share + 1) * step)
@@ -54,18 +54,18 @@ def test_each_share_reads_all_that_reaches_it(k, s, d):
 
 
 @pytest.mark.parametrize(
-    ("batch", "count"), [(1, 8), (2, 4), (3, 2), (4, 2), (5, None), (8, None)]
+    ("batch", "number"), [(1, 8), (2, 4), (3, 2), (4, 2), (5, None), (8, None)]
 )
-def test_the_batch_is_filled_up_to_the_sublanes(batch, count):
+def test_the_batch_is_filled_up_to_the_sublanes(batch, number):
     _, found = cut(4, 2, 1, (1, 1), 64, batch)
-    assert (found and found.count) == count
+    assert (found and found.number) == number
 
 
 def test_no_share_is_smaller_than_the_kernel():
     """Or XLA takes it for the kernel."""
     _, found = cut(16, 8, 1, (4, 4), 64)
     assert found.window >= 16
-    assert found.count == 4
+    assert found.number == 4
     assert cut(16, 8, 1, (4, 4), 16)[1] is None
 
 

@@ -36,7 +36,7 @@ class Shares(NamedTuple):
     reads `window` elements from ``j*blocks + start`` on.
     """
 
-    count: int
+    number: int
     blocks: int
     start: int
     window: int
@@ -57,11 +57,11 @@ def shares_of(geometry: Geometry, size: Sequence[int], batch: Size) -> Shares | 
     start = -((axis.extent - 1 - axis.low) // axis.stride)
     for wanted in range(SUBLANES // batch, 1, -1):
         blocks = -(-blocks_in_all // wanted)
-        count = -(-blocks_in_all // blocks)
+        number = -(-blocks_in_all // blocks)
         last = (blocks * axis.stride - 1 + axis.low) // axis.stride
         window = last - start + 1
-        if count > 1 and window * rest >= taps:
-            return Shares(count, blocks, start, window)
+        if number > 1 and window * rest >= taps:
+            return Shares(number, blocks, start, window)
     return None
 
 
@@ -94,14 +94,14 @@ def _apart(x: jax.Array, shares: Shares, layout: Layout) -> jax.Array:
     ones.
     """
     batch, space = layout.input[0], layout.input[2]
-    count, blocks, start, window = shares
+    number, blocks, start, window = shares
     more = -(-(window - blocks) // blocks)
     x = pad_axis(x, space, -start, 0)
-    x = pad_axis(x, space, 0, (count + more) * blocks - x.shape[space])
-    x = split_axis(x, space, (count + more, blocks))
+    x = pad_axis(x, space, 0, (number + more) * blocks - x.shape[space])
+    x = split_axis(x, space, (number + more, blocks))
     parts = [
         lax.slice_in_dim(
-            lax.slice_in_dim(x, i, i + count, axis=space),
+            lax.slice_in_dim(x, i, i + number, axis=space),
             0,
             min(blocks, window - i * blocks),
             axis=space + 1,
@@ -115,8 +115,8 @@ def _apart(x: jax.Array, shares: Shares, layout: Layout) -> jax.Array:
 def _in_a_row(y: jax.Array, shares: Shares, size: int, layout: Layout) -> jax.Array:
     """(N*shares, o, ...) -> (N, shares*o, ...), less what is beyond the output."""
     batch, space = layout.output[0], layout.output[2]
-    images = y.shape[batch] // shares.count
-    y = split_axis(y, batch, (images, shares.count))
+    images = y.shape[batch] // shares.number
+    y = split_axis(y, batch, (images, shares.number))
     y = merge_axes(move_axis(y, batch + 1, space), space)
     return pad_axis(y, space, 0, size - y.shape[space])
 
