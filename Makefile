@@ -48,6 +48,7 @@ bench-quick: $(VENV)/.bench ## the race over a few layers, in about two minutes
 	$(VENV)/bin/python -m benchmarks --quick $(ARGS)
 
 aot: aot-gpu aot-tpu ## compile the layers for an H100 and a TPU that are not here, and read
+	$(AOT_VENV)gpu/bin/python -m benchmarks.aot.page
 
 aot-gpu aot-tpu: aot-%: $(AOT_VENV)%/.setup
 	$(AOT_VENV)$*/bin/python -m benchmarks.aot --target $* $(ARGS)

@@ -9,6 +9,7 @@ weight (`jconvt._formulation`), so the choice for a gradient is the lowering who
 lowering           transposed in the input           transposed in the weight
 ================== ================================= ===============================
 ``lhs_dilation``   an ordinary strided convolution   a convolution with dilated input
+``space_to_batch`` the same, of shares of space      the same, of shares of space
 ``role_swapped``   a convolution, roles exchanged    cuDNN's backward-filter
 ``phases``         strided slices, convolutions      the same
 ``matmul``         one GEMM                          one GEMM
@@ -55,15 +56,18 @@ def choose(
     dtype: np.dtype[Any],
     static: bool,
     whole: bool = False,
+    local: bool = True,
 ) -> Formulation:
     """The formulation of a slot on a platform.
 
     `static` says that the spatial sizes are ints, not symbolic; `whole` that nothing
-    can be cut into pieces.
+    can be cut into pieces; `local` that one device holds the arrays whole.
     """
     if platform == "cpu" and static:
         return _cheapest(problem, dtype, whole)[slot]
-    return Formulation(preferred(slot, platform, problem, static))
+    return best_variant(
+        slot, preferred(slot, platform, problem, static, local), problem
+    )
 
 
 def work_of(slot: Slot, problem: Problem, formulation: Formulation) -> Work:

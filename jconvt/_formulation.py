@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import AxisType
 
 from jconvt._axes import pad_axis, wrap_axis
 from jconvt._batching import Role
@@ -159,7 +160,15 @@ def _chosen(
     symbolic = not isinstance(x_shape[plan.layout.input[0]], int)
     share = 1 if symbolic else math.gcd(problem.batch, devices)
     problem = replace(problem, batch=problem.batch // share)
-    return choose(SLOTS[made], platform, problem, plan.operand, static, whole=symbolic)
+    return choose(
+        SLOTS[made],
+        platform,
+        problem,
+        plan.operand,
+        static,
+        whole=symbolic,
+        local=devices == 1,
+    )
 
 
 def _inside(
@@ -269,9 +278,12 @@ def _anywhere(
     if plan.lowering != AUTO:
         formulation = best_variant(slot, plan.lowering, problem)
         return _Branch(formulation, slot, plan, plan.layout)(x, w)
+    # Inside shard_map arrays are one device's own.
+    meshes = [jax.typeof(a).sharding.mesh for a in (x, w)]
+    local = any(set(mesh.axis_types) == {AxisType.Manual} for mesh in meshes)
     branches = {
         platform: _branch(
-            choose(slot, platform, problem, x.dtype, static, whole=True),
+            choose(slot, platform, problem, x.dtype, static, whole=True, local=local),
             slot,
             plan,
             platform,

@@ -1,9 +1,14 @@
 """Which lowering a GPU or TPU is given, and a CPU where sizes are symbolic: tables.
 
 For GPUs they say what cuDNN's convolutions are matched by, seen in programs compiled
-for an H100. For TPUs they follow the compiler's estimates for a v5e: it multiplies few
-of a dilation's zeros up to strides of 3, with groups too, while a GEMM's products have
-to be laid out anew (`python -m benchmarks.aot` prints both).
+for an H100. For a TPU they follow the compiler's estimates for a v5e: it multiplies few
+of a dilation's zeros up to strides of 3, with groups too, but works on eight images at
+once; and a GEMM's products have to be laid out anew (`python -m benchmarks.aot` prints
+both).
+
+Where a program is for several TPUs, which of its axes are sharded is not known. Those
+are given what GPUs are, for which XLA's partitioner moves no activation of a sharded
+batch, in grouped layers neither, as it does for a convolution of many groups.
 """
 
 import math
@@ -13,6 +18,7 @@ from typing import NamedTuple
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._problem import Problem, Slot
+from jconvt._lowerings.space_to_batch import SUBLANES, shares_of
 
 
 class Preference(NamedTuple):
@@ -22,9 +28,14 @@ class Preference(NamedTuple):
     where: Callable[[Problem], bool]
 
 
-def preferred(slot: Slot, platform: str, problem: Problem, static: bool) -> str:
-    """The first preference that serves; at last `lhs_dilation`, which always does."""
-    for lowering, where in _TABLES[_table_of(platform, problem.geometry)][slot]:
+def preferred(
+    slot: Slot, platform: str, problem: Problem, static: bool, local: bool
+) -> str:
+    """The first preference that serves; at last `lhs_dilation`, which always does.
+
+    `local` says that one device holds the arrays whole.
+    """
+    for lowering, where in _TABLES[_table_of(platform, problem.geometry, local)][slot]:
         if (
             where(problem)
             and LOWERINGS[lowering].refuses(problem.geometry, static) is None
@@ -35,7 +46,7 @@ def preferred(slot: Slot, platform: str, problem: Problem, static: bool) -> str:
 
 def reason_of(platform: str, geometry: Geometry) -> str:
     """Why the preferences are what they are."""
-    return _REASONS[_table_of(platform, geometry)]
+    return _REASONS[_table_of(platform, geometry, local=True)]
 
 
 def is_plain(geometry: Geometry) -> bool:
@@ -52,10 +63,10 @@ _MOST_PHASES = 64
 """More convolutions than this take longer to compile than they save."""
 
 
-def _table_of(platform: str, geometry: Geometry) -> str:
-    if platform in ("cpu", "tpu"):
+def _table_of(platform: str, geometry: Geometry, local: bool) -> str:
+    if platform == "cpu" or (platform == "tpu" and local):
         return platform
-    return "gpu, plain" if is_plain(geometry) else "gpu, groups or dilation"
+    return "plain" if is_plain(geometry) else "groups or dilation"
 
 
 def _always(problem: Problem) -> bool:
@@ -67,41 +78,81 @@ def _is_compact(problem: Problem) -> bool:
     return is_compact(problem.geometry)
 
 
-def _narrows(problem: Problem) -> bool:
-    return problem.in_channels >= problem.out_channels
+def _has_one_channel(problem: Problem) -> bool:
+    """Channels stand in 128 lanes; the products of all taps fill more of them."""
+    return problem.out_channels == 1
 
 
-def _strides_far(problem: Problem) -> bool:
-    return is_compact(problem.geometry) and math.prod(problem.geometry.stride) >= 16
+def _has_few_images(problem: Problem) -> bool:
+    """Few enough for shares of them, where XLA makes none itself.
 
-
-def _widens_and_overlaps(problem: Problem) -> bool:
-    """Where the cotangent is the larger operand, it is the one to be convolved.
-
-    Not with groups, whose merged axes JAX refuses under explicit sharding.
+    It does so where no input is dilated, and of signals up to a stride of 3.
     """
-    overlaps = any(a.extent > a.stride > 1 for a in problem.geometry.axes)
-    return overlaps and problem.geometry.groups == 1 and not _narrows(problem)
+    geometry = problem.geometry
+    least = 2 if geometry.rank > 1 else 4
+    strided = any(s >= least for s in geometry.stride)
+    return strided and shares_of(geometry, problem.size, problem.batch) is not None
+
+
+def _is_one_plane(problem: Problem) -> bool:
+    """An input gradient dilates no input: XLA makes shares itself, but of one image.
+
+    What it makes of one is worse; not where strides are far, or a channel is alone.
+    """
+    near = math.prod(problem.geometry.stride) < 64
+    one = problem.batch == 1 and problem.geometry.rank > 1 and problem.out_channels > 1
+    return one and near and _has_few_images(problem)
+
+
+def _is_matrix(problem: Problem) -> bool:
+    """Where the products, which are laid out anew, are no more than the operands."""
+    return problem.in_channels >= problem.out_channels and not _is_ragged(problem)
+
+
+def _is_ragged(problem: Problem) -> bool:
+    """Whether the last axis, whose elements fill the sublanes, leaves some empty."""
+    return problem.size[-1:] != () and problem.size[-1] % SUBLANES > 0
+
+
+def _turns_less(problem: Problem) -> bool:
+    """Where `lhs_dilation`, transposed in the weight, is not the best.
+
+    It convolves the input, which should be the larger array then, and reverses the
+    weight gradient, which should be small. Ragged images and channels by themselves
+    leave its registers empty.
+    """
+    geometry = problem.geometry
+    overlaps = any(a.extent > a.stride > 1 for a in geometry.axes)
+    widens = geometry.groups == 1 and problem.in_channels < problem.out_channels
+    depthwise = 1 < geometry.groups == problem.in_channels and geometry.rank > 1
+    return (
+        (widens and overlaps)
+        or depthwise
+        or _is_ragged(problem)
+        or 2 * problem.weights >= problem.outputs
+    )
 
 
 _MATMUL = Preference("matmul", _always)
 _PHASES = Preference("phases", _is_compact)
 
 _TABLES: dict[str, dict[Slot, tuple[Preference, ...]]] = {
-    "gpu, plain": {
+    "plain": {
         Slot.FORWARD: (),
         Slot.INPUT_GRADIENT: (),
         Slot.WEIGHT_GRADIENT: (Preference("role_swapped", _always), _PHASES),
     },
-    "gpu, groups or dilation": dict.fromkeys(Slot, (_MATMUL, _PHASES)),
+    "groups or dilation": dict.fromkeys(Slot, (_MATMUL, _PHASES)),
     "tpu": {
         Slot.FORWARD: (
-            Preference("matmul", _narrows),
-            Preference("fused_phases", _strides_far),
-            Preference("phases", _strides_far),
+            Preference("overlap_add", _has_one_channel),
+            Preference("space_to_batch", _has_few_images),
         ),
-        Slot.INPUT_GRADIENT: (_MATMUL,),
-        Slot.WEIGHT_GRADIENT: (Preference("role_swapped", _widens_and_overlaps),),
+        Slot.INPUT_GRADIENT: (
+            Preference("matmul", _is_matrix),
+            Preference("space_to_batch", _is_one_plane),
+        ),
+        Slot.WEIGHT_GRADIENT: (Preference("role_swapped", _turns_less),),
     },
     "cpu": {
         Slot.FORWARD: (_MATMUL, Preference("fused_phases", _always), _PHASES),
@@ -112,10 +163,10 @@ _TABLES: dict[str, dict[Slot, tuple[Preference, ...]]] = {
 """Kind of target -> slot -> what is preferred, in order."""
 
 _REASONS = {
-    "gpu, plain": (
+    "plain": (
         "one group and no dilation: what cuDNN's own convolutions are matched by"
     ),
-    "gpu, groups or dilation": (
+    "groups or dilation": (
         "groups or dilation: nothing that pads zeros into the input"
     ),
     "tpu": "fewest cycles by the compiler's estimates for layers of this kind",

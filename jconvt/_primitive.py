@@ -132,7 +132,7 @@ def _primitive(made: Role) -> Primitive:
     transposes = [partial(_transpose, made, role) for role in _operands(made)]
     ad.defbilinear(primitive, *transposes)
     batching.primitive_batchers[primitive] = partial(_batch, made)
-    for platform, registered in (("cpu", "cpu"), ("cuda", None)):
+    for platform, registered in (("cpu", "cpu"), ("tpu", "tpu"), ("cuda", None)):
         rule = partial(_lower, partial(run, platform=platform))
         mlir.register_lowering(primitive, rule, platform=registered)
     return primitive

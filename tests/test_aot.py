@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,16 +11,17 @@ from flax import linen as nn
 
 import benchmarks.aot.__main__
 import jconvt.linen
-from benchmarks.aot import gpu_tables, hlo, matching, tpu_tables
+from benchmarks.aot import compiling, gpu_tables, hlo, matching, page, tpu_tables
 from benchmarks.aot.bench import Batch, batches
 from benchmarks.aot.compiling import Compiler
 from benchmarks.aot.forms import FORMS, LAYOUTS, Form
+from benchmarks.aot.kept import Kept
 from benchmarks.aot.maps import MAPS
 from benchmarks.aot.options import Options
 from benchmarks.aot.reading import Reading, read
-from benchmarks.aot.report import as_result
+from benchmarks.aot.report import as_result, read_result
 from benchmarks.aot.targets import TARGETS
-from benchmarks.layers import zoo
+from benchmarks.layers import Layer, zoo
 
 LAYERS = {layer.name: layer for layer in zoo()}
 
@@ -175,6 +177,30 @@ def test_a_dilated_input_is_noticed(window, dilated):
     assert read(text, 0).dilated == dilated
 
 
+def test_a_reading_is_kept_for_program_and_compiler(tmp_path):
+    file = tmp_path / "build" / "kept.jsonl"
+    found = reading({"gemm": 1}, cycles=7)
+    first = Kept(file, {"libtpu": "1"})
+    assert first.get("program") is None
+    first.add("program", found)
+    with file.open("a") as half:
+        half.write('["interrupted", {"ca')
+    assert Kept(file, {"libtpu": "1"}).get("program") == found
+    assert Kept(file, {"libtpu": "1"}).get("another") is None
+    assert Kept(file, {"libtpu": "2"}).get("program") is None
+
+
+def test_what_is_kept_is_not_compiled_again(tmp_path, monkeypatch):
+    file = tmp_path / "kept.jsonl"
+    argument = jax.ShapeDtypeStruct((3,), jnp.float32)
+    first = Compiler(Kept(file, {}))(jnp.sin, [argument])
+    monkeypatch.setattr(compiling, "read", None)
+    assert Compiler(Kept(file, {}))(jnp.sin, [argument]) == first
+    assert Compiler(Kept(file, {}), only_kept=True)(jnp.cos, [argument]) is None
+    with pytest.raises(TypeError):
+        Compiler(Kept(file, {}))(jnp.cos, [argument])
+
+
 # What is made of them -----------------------------------------------------------------
 
 
@@ -269,6 +295,12 @@ def test_tpu_tables():
         assert line in text
 
 
+def test_the_page_has_the_committed_readings():
+    text = page.PAGE.read_text()
+    assert page.filled(text) == text
+    assert set(page.TABLES) <= set(re.findall(r"<!-- table: ([\w-]+) -->", text))
+
+
 # Programs -----------------------------------------------------------------------------
 
 
@@ -299,15 +331,45 @@ def place_of(target):
     return TARGETS[target].place()
 
 
-def compiled(target, row, dtype, layout, forms):
-    """Map -> form -> reading of a layer."""
-    place = place_of(target)
-    options = Options(
-        target=target, rows=(row,), forms=forms, dtypes=(dtype,), layouts=(layout,)
+def layer(batch, channels, size, k, s, padding=0, groups=1):
+    """A layer that is not in the zoo."""
+    rank = len(size)
+    return Layer(
+        name="other",
+        batch=batch,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        spatial=size,
+        kernel_size=(k,) * rank,
+        stride=(s,) * rank,
+        padding=(padding,) * rank,
+        output_padding=(0,) * rank,
+        groups=groups,
+        dilation=(1,) * rank,
+        source="",
     )
-    (found,) = batches(options, place)
-    assert found.failures == {}
-    return options, found, {name: cells[row] for name, cells in found.readings.items()}
+
+
+@pytest.fixture
+def compiled(tmp_path):
+    """Map -> form -> reading of a layer, behind the options and the batch."""
+
+    def run(target, layer, dtype, layout, forms):
+        place = place_of(target)
+        options = Options(
+            target=target,
+            rows=(layer,),
+            forms=forms,
+            dtypes=(dtype,),
+            layouts=(layout,),
+            kept=tmp_path / "kept.jsonl",
+        )
+        (found,) = batches(options, place)
+        assert found.failures == {}
+        cells = {name: rows[layer] for name, rows in found.readings.items()}
+        return options, found, cells
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -320,16 +382,71 @@ def compiled(target, row, dtype, layout, forms):
         ("jax-31662-3d", "bfloat16", "first"),
     ],
 )
-def test_on_a_gpu_all_maps_are_cudnns_own(row, dtype, layout):
+def test_on_a_gpu_all_maps_are_cudnns_own(row, dtype, layout, compiled):
     *_, cells = compiled("gpu", row, dtype, layout, ("auto", "gather"))
     for map_name, readings in cells.items():
         assert matching.matches(readings["auto"], map_name), map_name
         assert not matching.matches(readings["gather"], map_name), map_name  # canary
 
 
-def test_on_a_gpu_flaxs_layer_becomes_cudnns_by_the_import():
+@pytest.mark.parametrize("map_name", [name for name in MAPS if name != "training"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_on_a_gpu_vmap_over_the_input_keeps_the_call(dtype, map_name, tmp_path):
+    place = place_of("gpu")
+    layer = LAYERS["dcgan-rgb"]
+    form = Form(layer=layer, layout="first", dtype=dtype, platform="cuda")
+    g, x, w, b = form.arguments(place)
+    g, x = (
+        jax.ShapeDtypeStruct((3, *a.shape), a.dtype, sharding=place) for a in (g, x)
+    )
+    forward = form.forward("auto")
+
+    def mapped(x, w, b):
+        return jax.vmap(lambda x: forward(x, w, b))(x)
+
+    compiler = Compiler(Kept(tmp_path / "kept.jsonl", {}))
+    found = compiler(MAPS[map_name](mapped), (g, x, w, b))
+    assert matching.matches(found, map_name)
+
+
+@pytest.mark.parametrize(
+    ("row", "dtype", "layout"),
+    [
+        ("grouped-8", "float32", "first"),
+        ("dilated", "bfloat16", "last"),
+        ("stylegan2-up", "float16", "first"),
+        ("depthwise-1d", "float32", "last"),
+    ],
+)
+def test_on_a_gpu_groups_and_dilation_inflate_nothing(row, dtype, layout, compiled):
+    *_, cells = compiled("gpu", row, dtype, layout, ("auto", "native"))
+    for readings in cells.values():
+        assert readings["auto"].inflated_bytes == readings["auto"].dilated == 0
+    assert cells["forward"]["native"].inflated_bytes > 0  # canary
+
+
+@pytest.mark.parametrize("map_name", [name for name in MAPS if name != "training"])
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(("s", "d", "padding"), [(1, 2, 2), (1, 3, 5), (2, 3, 2)])
+def test_on_a_gpu_no_dilated_kernel_is_written_with_zeros(
+    s, d, padding, groups, map_name, tmp_path
+):
+    place = place_of("gpu")
+    other = layer(2, (32, 16), (24, 24), 3, s, padding, groups)
+    other = dataclasses.replace(
+        other, dilation=(d, d), output_padding=(min(1, d - 1), 0)
+    )
+    form = Form(layer=other, layout="first", dtype="float32", platform="cuda")
+    compiler = Compiler(Kept(tmp_path / "kept.jsonl", {}))
+    task = MAPS[map_name](form.forward("auto"))
+    found = compiler(task, form.arguments(place))
+    assert found.inflated_bytes == found.dilated == 0
+
+
+def test_on_a_gpu_flaxs_layer_becomes_cudnns_by_the_import(tmp_path):
     """Its kernel runs the other way: XLA must not cancel the two reversals."""
     place = place_of("gpu")
+    compiler = Compiler(Kept(tmp_path / "kept.jsonl", {}))
     arguments = [
         jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place)
         for shape in ((16, 32, 32, 64), (16, 16, 16, 128), (4, 4, 128, 64), (64,))
@@ -341,14 +458,38 @@ def test_on_a_gpu_flaxs_layer_becomes_cudnns_by_the_import():
         def forward(x, kernel, bias):
             return layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)
 
-        return Compiler()(MAPS[map_name](forward), arguments)
+        return compiler(MAPS[map_name](forward), arguments)
 
     for map_name in MAPS:
         assert matching.matches(reading(jconvt.linen, map_name), map_name), map_name
     assert not matching.matches(reading(nn, "forward"), "forward")  # canary
 
 
-def test_a_tpus_compiler_makes_estimates():
+@pytest.mark.parametrize(
+    ("other", "over_native"),
+    [
+        pytest.param(layer(1, (128, 96), (40, 40), 4, 2, 1), 0.8, id="one_image"),
+        pytest.param(layer(2, (64, 64), (24, 24), 2, 2), 1.05, id="two_images"),
+        pytest.param(layer(8, (64, 32), (24, 24), 4, 2, 1), 1.05, id="eight_images"),
+        pytest.param(layer(1, (256, 64), (600,), 16, 8, 4), 0.5, id="signal"),
+        pytest.param(layer(1, (64, 64), (48, 48), 4, 2, 1, 8), 0.8, id="groups"),
+    ],
+)
+def test_on_a_tpu_no_known_formulation_is_far_ahead(other, over_native, tmp_path):
+    place = place_of("tpu")
+    form = Form(layer=other, layout="first", dtype="bfloat16", platform="tpu")
+    compiler = Compiler(Kept(tmp_path / "kept.jsonl", {}))
+    cycles = {
+        name: compiler(
+            MAPS["forward"](form.forward(name)), form.arguments(place)
+        ).cycles
+        for name in form.serving() - {"winograd", "gather"}  # slow to compile, and far
+    }
+    assert cycles["auto"] <= 1.5 * min(cycles.values())
+    assert cycles["auto"] <= over_native * cycles["native"]
+
+
+def test_a_tpus_compiler_makes_estimates(compiled):
     *_, cells = compiled("tpu", "dcgan-up", "bfloat16", "first", ("auto", "native"))
     assert set(cells) == set(MAPS)
     for readings in cells.values():
@@ -356,11 +497,12 @@ def test_a_tpus_compiler_makes_estimates():
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_result_says_with_what_it_was_compiled(target, tmp_path):
+def test_a_result_says_with_what_it_was_compiled(target, tmp_path, compiled):
     options, batch, _ = compiled(target, "dcgan-head", "float32", "first", ("auto",))
     files = as_result(batch, options).write(tmp_path)
     text, data = files[0].read_text(), json.loads(files[1].read_text())
     assert set(data["readings"]) == set(MAPS)
+    assert read_result(files[1]) == batch
     for package, version in TARGETS[target].versions().items():
         assert data["environment"][package] == version
         assert f"{package} {version}" in text

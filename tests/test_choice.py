@@ -1,6 +1,7 @@
 """What `auto` takes, and what is refused, where a program would outgrow its use."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -74,38 +75,108 @@ def test_groups_are_not_inflated(platform, slot):
         assert found.lowering != "lhs_dilation"
 
 
+def chosen(platform, layer, local=True):
+    """The lowering of each of the three maps."""
+    dtype = np.dtype(np.float32)
+    return [
+        choose(slot, platform, layer, dtype, True, local=local).lowering
+        for slot in Slot
+    ]
+
+
+CANONICAL, SHARES = "lhs_dilation", "space_to_batch"
+
+
 @pytest.mark.parametrize(
-    ("k", "s", "channels", "groups", "expected"),
+    ("k", "s", "channels", "few", "many"),
     [
-        pytest.param(4, 2, (64, 16), 1, ["lhs_dilation"] * 3, id="narrows"),
         pytest.param(
-            4, 2, (16, 64), 1, ["lhs_dilation"] * 2 + ["role_swapped"], id="widens"
+            *(4, 2, (64, 16)),
+            [SHARES, SHARES, CANONICAL],
+            [CANONICAL] * 3,
+            id="narrows",
         ),
-        pytest.param(3, 1, (16, 64), 1, ["lhs_dilation"] * 3, id="stride_1"),
-        pytest.param(4, 2, (16, 64), 4, ["lhs_dilation"] * 3, id="widens_in_groups"),
-        pytest.param(2, 2, (64, 16), 1, ["matmul"] * 2 + ["lhs_dilation"], id="blocks"),
         pytest.param(
-            2,
-            2,
-            (16, 64),
-            1,
-            ["lhs_dilation", "matmul", "lhs_dilation"],
+            *(4, 2, (16, 64)),
+            [SHARES, SHARES, "role_swapped"],
+            [CANONICAL, CANONICAL, "role_swapped"],
+            id="widens",
+        ),
+        pytest.param(
+            *(2, 2, (64, 16)),
+            [SHARES, "matmul", CANONICAL],
+            [CANONICAL, "matmul", CANONICAL],
+            id="narrow_blocks",
+        ),
+        pytest.param(
+            *(2, 2, (16, 64)),
+            [SHARES, SHARES, CANONICAL],
+            [CANONICAL] * 3,
             id="wide_blocks",
         ),
+        pytest.param(3, 1, (16, 64), *[[CANONICAL] * 3] * 2, id="stride_1"),
+    ],
+)
+def test_preferences_for_a_tpu(k, s, channels, few, many):
+    """It works on eight images at once."""
+    layer = partial(problem, geometry(k, s, rank=2), n=64, channels=channels)
+    assert chosen("tpu", layer(batch=1)) == few
+    assert chosen("tpu", layer(batch=8)) == many
+
+
+@pytest.mark.parametrize(("rank", "batch"), [(1, 1), (2, 2), (3, 4)])
+def test_a_tpu_divides_one_plane_alone_where_no_input_is_dilated(rank, batch):
+    layer = problem(geometry(8, 4, rank=rank), n=64, batch=batch, channels=(64, 16))
+    assert chosen("tpu", layer)[:2] == [SHARES, CANONICAL]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_a_tpu_divides_no_signal_of_a_small_stride(stride):
+    layer = problem(geometry(6, stride), n=64, batch=1, channels=(64, 16))
+    assert chosen("tpu", layer)[:2] == [CANONICAL] * 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
         pytest.param(
-            8, 4, (16, 3), 1, ["fused_phases"] + ["lhs_dilation"] * 2, id="stride_4"
+            problem(geometry(4, 2, rank=2), n=64, channels=(64, 1)),
+            ["overlap_add", CANONICAL, CANONICAL],
+            id="one_channel",
         ),
         pytest.param(
-            7, 4, (16, 3), 1, ["phases"] + ["lhs_dilation"] * 2, id="odd_stride_4"
+            problem(geometry(2, 2, rank=2), n=14, batch=16, channels=(64, 64)),
+            [CANONICAL, CANONICAL, "role_swapped"],
+            id="ragged",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, rank=2), batch=8, channels=(512, 256)),
+            [CANONICAL, CANONICAL, "role_swapped"],
+            id="large_weight",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, groups=16, rank=2), n=64, batch=8),
+            [CANONICAL, CANONICAL, "role_swapped"],
+            id="depthwise",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, groups=4, rank=2), n=64, batch=8),
+            [CANONICAL] * 3,
+            id="groups",
         ),
     ],
 )
-def test_preferences_for_a_tpu(k, s, channels, groups, expected):
-    layer = problem(geometry(k, s, rank=2, groups=groups), channels=channels)
-    chosen = [
-        choose(slot, "tpu", layer, np.dtype(np.float32), True).lowering for slot in Slot
-    ]
-    assert chosen == expected
+def test_what_fills_a_tpus_registers(layer, expected):
+    assert chosen("tpu", layer) == expected
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("k", [2, 4])
+def test_several_tpus_are_given_what_gpus_are(k, groups):
+    """What shares of space would move between them is not known."""
+    layer = problem(geometry(k, 2, groups=groups, rank=2))
+    assert chosen("tpu", layer, local=False) == chosen("cuda", layer)
+    assert chosen("tpu", layer) != chosen("cuda", layer)
 
 
 def test_sixteen_bits_and_integers_take_no_filter():

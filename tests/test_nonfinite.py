@@ -162,6 +162,7 @@ LOWERINGS = [
     "overlap_add",
     "tap_sums",
     "matmul",
+    "space_to_batch",
 ]
 EACH = ("k5_s3", "k4_s2", "k3_s3_blocks", "k3_s2_d3", "2d_k3_s2", "2d_block_by_overlap")
 

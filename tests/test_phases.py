@@ -12,6 +12,7 @@ CASES = [
     Case("k4_s2", (3, 3), (4, 4), stride=2, padding=1),
     Case("k5_s3_groups", (4,), (5,), stride=3, padding=1, groups=2, channels=(4, 6)),
     Case("k3_s6_d4", (4,), (3,), stride=6, padding=2, dilation=4),
+    Case("k3_s1_d3", (5, 4), (3, 2), 1, 1, 0, (3, 2), 2, (4, 6)),
     Case("k2_s4", (3,), (2,), stride=4, padding=1, output_padding=1),
 ]
 
@@ -29,3 +30,4 @@ def test_nothing_is_written_with_zeros_between(case, slot):
         assert all(between == 0 for *_, between in pad.params["padding_config"])
     for convolution in convolutions:
         assert set(convolution.params["lhs_dilation"]) == {1}
+        assert set(convolution.params["rhs_dilation"]) == {1}

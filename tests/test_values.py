@@ -25,6 +25,7 @@ NOT_EMPTY = [
 ]
 ALWAYS = [
     "lhs_dilation", "phases", "gather", "overlap_add", "tap_sums", "role_swapped",
+    "space_to_batch",
 ]  # fmt: skip
 SOMETIMES = ["fused_phases", "matmul", "winograd"]
 

@@ -64,6 +64,18 @@ def make_parser() -> argparse.ArgumentParser:
             help=f"{help}; by comma, of {', '.join(choices)}",
         )
     parser.add_argument(
+        "--kept",
+        type=Path,
+        default=defaults.kept,
+        help="file of what has been read of each program, which is not compiled again; "
+        "default %(default)s",
+    )
+    parser.add_argument(
+        "--only-kept",
+        action="store_true",
+        help="compile nothing: tables of what has been read so far",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         help="folder to write to; default benchmarks/results, if no rows, maps or "

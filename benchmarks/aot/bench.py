@@ -7,6 +7,7 @@ from jax.sharding import Sharding
 
 from benchmarks.aot.compiling import Compiler
 from benchmarks.aot.forms import FORMS, Form
+from benchmarks.aot.kept import Kept
 from benchmarks.aot.maps import MAPS
 from benchmarks.aot.options import Options
 from benchmarks.aot.reading import Reading
@@ -51,16 +52,23 @@ def batches(options: Options, place: Sharding) -> Iterator[Batch]:
     """One for each dtype and layout."""
     target = TARGETS[options.target]
     layers = {layer.name: layer for layer in zoo() if layer.name in options.rows}
+    compiler = Compiler(Kept(options.kept, target.versions()), options.only_kept)
     for dtype in options.dtypes:
         for layout in options.layouts:
             batch = Batch(target=target, dtype=dtype, layout=layout, layers=layers)
             title = f"{target.title}, {dtype}, channels {layout}"
             for _, layer in track(title, layers):
-                _read_row(batch, layer, options, place)
+                _read_row(batch, layer, options, place, compiler)
             yield batch
 
 
-def _read_row(batch: Batch, layer: Layer, options: Options, place: Sharding) -> None:
+def _read_row(
+    batch: Batch,
+    layer: Layer,
+    options: Options,
+    place: Sharding,
+    compiler: Compiler,
+) -> None:
     form = Form(
         layer=layer,
         layout=batch.layout,
@@ -68,7 +76,7 @@ def _read_row(batch: Batch, layer: Layer, options: Options, place: Sharding) -> 
         platform=batch.target.platform,
     )
     batch.choices[layer.name] = form.choices()
-    compiler, arguments = Compiler(), form.arguments(place)
+    arguments = form.arguments(place)
     serving = form.serving()
     names = [name for name in options.forms if name in serving]
     for map_name in options.maps:
@@ -76,8 +84,11 @@ def _read_row(batch: Batch, layer: Layer, options: Options, place: Sharding) -> 
         for name in names:
             task = MAPS[map_name](form.forward(name))
             try:
-                cells[name] = compiler(task, arguments)
+                found = compiler(task, arguments)
             except Exception as error:  # one program must not cost all the others
                 program = f"{layer.name}, {map_name}, {name}"
                 batch.failures[program] = str(error).strip().split("\n")[0]
                 say(f"failed: {program}: {batch.failures[program]}")
+            else:
+                if found is not None:
+                    cells[name] = found

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from benchmarks.aot.kept import Kept
 from benchmarks.aot.maps import Task
 from benchmarks.aot.reading import Reading, read
 
@@ -12,13 +13,14 @@ from benchmarks.aot.reading import Reading, read
 class Compiler:
     """Compiles for where the arguments are; the same program only once."""
 
-    def __init__(self) -> None:
-        self._readings: dict[str, Reading] = {}
+    def __init__(self, kept: Kept, only_kept: bool = False) -> None:
+        self._kept = kept
+        self._only_kept = only_kept
 
     def __call__(
         self, task: Task, arguments: Sequence[jax.ShapeDtypeStruct]
-    ) -> Reading:
-        """The reading of `task`, compiled for `arguments`."""
+    ) -> Reading | None:
+        """The reading of `task`, compiled for `arguments`; None where it may not be."""
 
         def program(
             *arrays: jax.Array,
@@ -27,9 +29,11 @@ class Compiler:
 
         lowered = jax.jit(program).lower(*arguments)
         text = lowered.as_text()
-        if text not in self._readings:
+        found = self._kept.get(text)
+        if found is None and not self._only_kept:
             compiled = lowered.compile()
             memory = compiled.memory_analysis()
             temporary = 0 if memory is None else memory.temp_size_in_bytes
-            self._readings[text] = read(compiled.as_text() or "", temporary)
-        return self._readings[text]
+            found = read(compiled.as_text() or "", temporary)
+            self._kept.add(text, found)
+        return found

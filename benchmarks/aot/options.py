@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.aot.forms import FORMS
 from benchmarks.aot.maps import MAPS
@@ -19,6 +20,8 @@ class Options:
       forms: how it is written.
       dtypes: of all arrays.
       layouts: of the images.
+      kept: the file of all readings made so far.
+      only_kept: whether nothing is compiled.
     """
 
     target: str
@@ -27,6 +30,8 @@ class Options:
     forms: Sequence[str] = FORMS
     dtypes: Sequence[str] = ("float32", "bfloat16")
     layouts: Sequence[str] = ("first",)
+    kept: Path = Path("build/aot.jsonl")
+    only_kept: bool = False
 
     @property
     def whole(self) -> bool:

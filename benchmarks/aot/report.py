@@ -1,12 +1,18 @@
 """A batch of readings as a table to print and to commit."""
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from benchmarks import report
 from benchmarks.aot import gpu_tables, tpu_tables
 from benchmarks.aot.bench import Batch
 from benchmarks.aot.options import Options
+from benchmarks.aot.reading import Reading
+from benchmarks.aot.targets import TARGETS
 from benchmarks.environment import environment
+from benchmarks.layers import zoo
 
 _TABLES = {"gpu": gpu_tables, "tpu": tpu_tables}
 
@@ -49,6 +55,9 @@ def as_result(batch: Batch, options: Options) -> Result:
         facts=facts,
         data={
             "environment": facts,
+            "target": options.target,
+            "dtype": batch.dtype,
+            "layout": batch.layout,
             "choices": batch.choices,
             "failures": batch.failures,
             "readings": {
@@ -62,6 +71,32 @@ def as_result(batch: Batch, options: Options) -> Result:
     )
 
 
+def read_result(file: Path) -> Batch:
+    """The batch that a result's JSON holds."""
+    data = json.loads(file.read_text())
+    return Batch(
+        target=TARGETS[data["target"]],
+        dtype=data["dtype"],
+        layout=data["layout"],
+        layers={layer.name: layer for layer in zoo() if layer.name in data["choices"]},
+        readings={
+            map_name: {
+                row: {form: _reading(values) for form, values in readings.items()}
+                for row, readings in rows.items()
+            }
+            for map_name, rows in data["readings"].items()
+        },
+        choices=data["choices"],
+        failures=data["failures"],
+    )
+
+
 def _data(reading: dict[str, object]) -> dict[str, object]:
     """Without what is zero, which is most."""
     return {name: value for name, value in reading.items() if value}
+
+
+def _reading(values: dict[str, Any]) -> Reading:
+    """With what is zero."""
+    zeros: dict[str, Any] = {field.name: 0 for field in fields(Reading)}
+    return Reading(**zeros | {"calls": {}} | values)

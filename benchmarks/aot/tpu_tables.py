@@ -27,8 +27,8 @@ NOTE = (
     "counts."
 )
 
-_ALL = (*LOWERINGS, NATIVE)
-_RIVALS = {"best lowering": LOWERINGS, "native": (NATIVE,), "best of all": _ALL}
+ALL_FORMS = (*LOWERINGS, NATIVE)
+_RIVALS = {"best lowering": LOWERINGS, "native": (NATIVE,), "best of all": ALL_FORMS}
 
 _NOTABLE = 1.05
 """From where on auto's estimate over the best one is listed."""
@@ -93,7 +93,7 @@ def _summary(cells: Mapping[str, Cells]) -> str:
 
 
 def _lead(batch: Batch, map_name: str, cells: Cells) -> Texts:
-    rivals = {row: best(found, _ALL) or "" for row, found in cells.items()}
+    rivals = {row: best(found, ALL_FORMS) or "" for row, found in cells.items()}
     return {
         "auto is": {row: batch.choices[row].get(map_name, "") for row in cells},
         "best is": rivals,
@@ -118,10 +118,10 @@ def _unestimated(batch: Batch, map_name: str, row: str, form: str) -> str:
 def _behind(batch: Batch, cells: Mapping[str, Cells]) -> str:
     rows: list[list[str]] = []
     for name, found in cells.items():
-        for row, ratio in over(found, _ALL).items():
+        for row, ratio in over(found, ALL_FORMS).items():
             if ratio > _NOTABLE:
                 choice = batch.choices[row].get(name, "")
-                rival = best(found[row], _ALL) or ""
+                rival = best(found[row], ALL_FORMS) or ""
                 rest = [_unestimated(batch, name, row, f) for f in (AUTO, rival)]
                 rows.append([TITLES[name], row, choice, rival, number(ratio), *rest])
     head = ["map", "layer", "auto is", "best is", "auto over best"]

@@ -13,6 +13,7 @@ from jconvt._lowerings import (
     overlap_add,
     phases,
     role_swapped,
+    space_to_batch,
     tap_sums,
     winograd,
 )
@@ -30,5 +31,6 @@ LOWERINGS: dict[str, Lowering] = {
         overlap_add.LOWERING,
         tap_sums.LOWERING,
         role_swapped.LOWERING,
+        space_to_batch.LOWERING,
     )
 }

@@ -2,7 +2,8 @@
 
 `Geometry` derives the phases. No zero of the dilation is multiplied, nothing cropped is
 computed but the tail of the last block, and no zero pads a kernel, so non-finite values
-stay where they belong.
+stay where they belong. Where a phase's taps are more than an element apart, `undilate`
+brings them together.
 """
 
 import itertools
@@ -27,6 +28,7 @@ from jconvt._lowerings._common import (
 )
 from jconvt._lowerings._patch_work import work_of_patches
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work
+from jconvt._lowerings._undilated import undilate
 from jconvt._numerics import Numerics
 
 
@@ -136,19 +138,21 @@ def _phase(
             x = pad_axis(x, axis, *unseen)
     if 0 in x.shape:
         return None
+    parts = undilate(x, kernel.shape[2:], inner, [p.dilation for p in phases])
     y = lax.conv_general_dilated(
-        x,
+        parts.x,
         # Channels last throughout: inside scan and while bodies XLA:CPU only takes
         # its fast path for these dimension numbers (jax issue 12868).
         jnp.moveaxis(kernel, (0, 1), (-2, -1)),
         window_strides=(1,) * len(phases),
-        padding=inner,
-        rhs_dilation=[p.dilation for p in phases],
+        padding=parts.padding,
+        rhs_dilation=parts.dilation,
         dimension_numbers=channels_last_numbers(len(phases)),
         feature_group_count=groups,
         precision=numerics.precision,
         preferred_element_type=numerics.result,
     )
+    y = parts.together(y)
     for axis, (phase, r) in enumerate(zip(phases, reach, strict=True), start=1):
         low, high = phase.pad
         y = pad_axis(y, axis, *late[axis - 1])
