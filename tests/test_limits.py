@@ -11,7 +11,7 @@ import pytest
 
 import jconvt
 from fuzz.memory import LAYERS, budget, temporaries
-from jconvt._choice import candidates, choose
+from jconvt._choice import candidates
 from jconvt._dialects import DIALECTS, within_period
 from jconvt._formulation import SLOTS, make
 from jconvt._geometry import Geometry
@@ -135,7 +135,7 @@ BIG = {  # input, weight, options
     "axis": ((1, 2, 2**31), (2, 3, 4), {"stride": 2, "padding": 1}),
     "axis_of_the_output": ((1, 64, 2**30), (64, 64, 4), {"stride": 4}),
     "image": ((2, 3, 2**16, 2**16), (3, 2, 4, 4), {"stride": 2, "padding": 1}),
-    "volume": ((1, 8, 2048, 2048, 2048), (8, 4, 3, 3, 3), {"stride": 2, "padding": 1}),
+    "volume": ((1, 8, 2048, 2048, 2048), (8, 4, 2, 3, 2), {"stride": 2}),
     "bytes": ((1, 64, 4096, 4096), (64, 32, 2, 2), {"stride": 2}),
     "dilated": ((1, 2, 2**31), (2, 2, 3), {"stride": 3, "dilation": 2}),
     "groups": ((1, 2**20, 2**12), (2**20, 1, 3), {"groups": 2**20}),
@@ -221,8 +221,8 @@ def test_indices_would_outgrow_32_bits():
     shorter = Problem(
         problem.geometry, 1, 64, 64, (2**20,), problem.itemsize, problem.features_first
     )
-    chosen = choose(Slot.FORWARD, "cpu", shorter, np.dtype(np.float32), True)
-    assert chosen.pieces.blocks
+    found = candidates(Slot.FORWARD, shorter, np.dtype(np.float32))
+    assert any(formulation.pieces.blocks for formulation in found)
 
 
 @pytest.mark.parametrize("row", BIG)

@@ -187,6 +187,8 @@ def check(some: list[BadCall]) -> None:
             except (TypeError, ValueError) as error:
                 _check_error(one, error)
                 continue
+            except Traced:
+                pass
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise Wrong(one, reason) from error

@@ -1,6 +1,7 @@
 """Draw, check and count until the time is over."""
 
 import dataclasses
+import math
 import time
 from collections import Counter
 from typing import Any
@@ -45,10 +46,13 @@ def fuzz(seed: int, seconds: float, kinds: list[str]) -> Result:
         part_seed = seed * 100_000 + part
         part += 1
         begun, before = time.monotonic(), len(seen[kind])
+        wrong: list[str] = []
         try:
-            run_part(kind, part_seed, seen[kind], result.tally, start + seconds)
+            run_part(kind, part_seed, seen[kind], result.tally, start + seconds, wrong)
         except Exception as error:
-            result.failures.append((kind, part_seed, str(error)))
+            # Shrinking may be cut short: the last failure is the smallest.
+            message = wrong[-1] if wrong else str(error)
+            result.failures.append((kind, part_seed, message))
             kinds = [other for other in kinds if other != kind]
         spent[kind] += time.monotonic() - begun
         since += len(seen[kind]) - before
@@ -61,9 +65,17 @@ def fuzz(seed: int, seconds: float, kinds: list[str]) -> Result:
 
 
 def run_part(
-    kind: str, seed: int, seen: set[str], tally: Counter[str], until: float
+    kind: str,
+    seed: int,
+    seen: set[str],
+    tally: Counter[str],
+    until: float = math.inf,
+    wrong: list[str] | None = None,
 ) -> None:
-    """The examples of one seed; raises a failure after Hypothesis has shrunk it."""
+    """The examples of one seed; raises a failure after Hypothesis has shrunk it.
+
+    Messages of the failures on the way are appended to `wrong`.
+    """
     row = KINDS[kind]
 
     @with_seed(seed)
@@ -80,7 +92,12 @@ def run_part(
     def example(some: list[Any]) -> None:
         if time.monotonic() > until:
             return
-        row.run(some)
+        try:
+            row.run(some)
+        except Exception as error:
+            if wrong is not None:
+                wrong.append(str(error))
+            raise
         new = {one.line(): one for one in some}
         count((one for line, one in new.items() if line not in seen), tally)
         seen.update(new)
