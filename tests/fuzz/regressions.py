@@ -2,4 +2,11 @@
 
 from typing import Any
 
-REGRESSIONS: dict[str, tuple[str, Any]] = {}
+from fuzz.arguments import BadCall
+
+REGRESSIONS: dict[str, tuple[str, Any]] = {
+    "a negative output_size was taken where there are no spatial axes": (
+        "arguments",
+        BadCall("conv_transpose", 0, "output_size", -1),
+    ),
+}
