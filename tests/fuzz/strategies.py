@@ -89,7 +89,7 @@ def _layers(draw: st.DrawFn) -> dict[str, Any]:
         "padding": padding,
         "output_padding": output_padding,
         "more": more,
-        "groups": draw(st.sampled_from([1, 1, 1, 1, 2, 3])),
+        "groups": draw(st.sampled_from([1, 1, 1, 1, 2, 3, 16])),
         "channels": draw(st.sampled_from(_CHANNELS)),
         "batch": draw(st.sampled_from([1, 2, 2, 2, 3, None, 8, 0])),
         "bias": draw(st.booleans()),
