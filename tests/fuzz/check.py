@@ -92,7 +92,17 @@ def check(configs: Sequence[Config], options: dict[str, Any] = VOLUME) -> None:
         return made
 
     run = jax.jit(program, compiler_options=options)
-    found = run([p.given for p in prepared])
+    try:
+        found = run([p.given for p in prepared])
+    except Wrong:
+        raise
+    except Exception as error:  # from where formulations are traced, or from XLA
+        if len(configs) == 1:
+            reason = f"{type(error).__name__}: {error}"
+            raise Wrong(configs[0], reason) from error
+        for config in configs:
+            check([config], options)
+        raise
     for one, its_names, arrays in zip(prepared, names, found, strict=True):
         compare_results(one, list(zip(its_names, arrays, strict=True)))
 
