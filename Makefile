@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+SECONDS ?= 60
+SEED ?=
 
 VENV := .venv
 LOWEST_VENV := .venv-lowest
@@ -21,7 +23,8 @@ LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,\
 PYTEST := -m pytest -n auto --maxprocesses=8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parity test-lowest bench bench-quick lint format notebooks docs clean
+.PHONY: help setup demo test test-parity test-lowest fuzz bench bench-quick lint format
+.PHONY: notebooks docs clean
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
 
 help: ## list these targets
@@ -40,6 +43,9 @@ test-parity: $(VENV)/.parity ## the same, with PyTorch, Keras, ONNX, ... to comp
 
 test-lowest: $(LOWEST_VENV)/.setup ## run the fast tests on the oldest JAX and Flax we claim
 	$(LOWEST_VENV)/bin/python $(PYTEST) $(LOWEST_TESTS) -m "not slow" $(ARGS)
+
+fuzz: $(VENV)/.parity ## try random calls for SECONDS (60), from SEED if it is given
+	cd tests && ../$(VENV)/bin/python -m fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(VENV)/.bench ## race jconvt against PyTorch, ONNX Runtime, Flax, ... (ARGS="--help")
 	$(VENV)/bin/python -m benchmarks $(ARGS)

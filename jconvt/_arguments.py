@@ -157,7 +157,9 @@ def check_output_size(
     """`output_size` as None or one size for each spatial axis, symbolic ones kept."""
     if value is None:
         return None
-    if is_int(value) or is_symbolic(value):
+    if is_int(value):
+        value = (check_int(function, "output_size", value, 0),) * rank
+    if is_symbolic(value):
         value = (value,) * rank
     if not isinstance(value, tuple | list):
         raise TypeError(

@@ -67,21 +67,36 @@ def _causal(e: int, s: int) -> Crop:
     return Crop(0, e - s)
 
 
-def _periodic(crop: Crop, e: int, s: int) -> Crop:
-    before = (e - 1 - crop.low) // s
-    after = (crop.low + s - 1) // s
+def periodic(low: int, e: int, s: int) -> Crop:
+    """The input wrapped so that output p is full position p + `low` modulo n*s."""
+    before = max((e - 1 - low) // s, 0)
+    after = (low + s - 1) // s
     # `before` more elements move every position up by before*s, and the output keeps
     # n*s of the full size (n + before + after - 1)*s + e.
-    low = crop.low + before * s
+    low += before * s
     return Crop(low, (before + after - 1) * s + e - low, (before, after))
 
 
+def within_period(crop: Crop, k: int, s: int, d: int, n: int) -> tuple[Crop, int]:
+    """A periodic crop, and a dilation of at most n*s, that give the same output.
+
+    Positions count modulo n*s, so a dilation does too. A larger one would wrap the
+    input around as often as it exceeds the period.
+    """
+    period = n * s
+    if not 0 < period < d:
+        return crop, d
+    d = (d - 1) % period + 1
+    low = (crop.low - crop.wrap[0] * s) % period
+    return periodic(low, d * (k - 1) + 1, s), d
+
+
 def _circular(e: int, s: int) -> Crop:
-    return _periodic(_same(e, s), e, s)
+    return periodic(_same(e, s).low, e, s)
 
 
 def _circular_lower(e: int, s: int) -> Crop:
-    return _periodic(_same_lower(e, s), e, s)
+    return periodic(_same_lower(e, s).low, e, s)
 
 
 DIALECTS: dict[str, Callable[[int, int], Crop]] = {

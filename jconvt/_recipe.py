@@ -5,13 +5,13 @@ share every rule and every message.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 from jconvt import _arguments as arguments
 from jconvt._arguments import IntOrInts, Padding, Shape
-from jconvt._dialects import DIALECTS, PERIODIC, Crop
+from jconvt._dialects import DIALECTS, PERIODIC, Crop, within_period
 from jconvt._geometry import Geometry, Size
 from jconvt._layout import (
     DimensionNumbers,
@@ -164,6 +164,8 @@ def make_recipe(
     size = options.layout.spatial(input_shape, batched)
     kernel_size = options.layout.kernel_size(weight_shape)
     crops = _crops(options, kernel_size)
+    if options.padding in PERIODIC:
+        options, crops = _within_period(options, kernel_size, crops, size)
     out = _output_size(options, kernel_size, crops, size)
     wanted = arguments.check_output_size(options.function, output_size, options.rank)
     if wanted is not None:
@@ -239,6 +241,22 @@ def _crops(options: Options, kernel_size: tuple[int, ...]) -> list[Crop]:
             crop = Crop(*options.padding[i])
         crops.append(crop._replace(high=crop.high - options.output_padding[i]))
     return crops
+
+
+def _within_period(
+    options: Options,
+    kernel_size: tuple[int, ...],
+    crops: list[Crop],
+    size: tuple[Size, ...],
+) -> tuple[Options, list[Crop]]:
+    """The same outputs, with dilations no larger than the output where it is known."""
+    axes = zip(crops, kernel_size, options.stride, options.dilation, size, strict=True)
+    found = [
+        within_period(*axis) if arguments.is_int(axis[-1]) else (axis[0], axis[3])
+        for axis in axes
+    ]
+    dilation = tuple(d for _, d in found)
+    return replace(options, dilation=dilation), [crop for crop, _ in found]
 
 
 def geometry_of(options: Options, kernel_size: tuple[int, ...]) -> Geometry:

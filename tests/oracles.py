@@ -297,7 +297,7 @@ def accumulator(dtype):
     return np.float32 if dtype in sixteen_bits else dtype
 
 
-def _sum_error(terms, dtype):
+def sum_error(terms, dtype):
     """Error of a sum of products in any order, in units of the sum of magnitudes.
 
     n roundings err by at most n*u / (1 - n*u), with u half the spacing at one. A
@@ -338,8 +338,8 @@ def assert_close(
         np.testing.assert_array_equal(actual, desired.astype(dtype))
         return
     magnitude = np.abs(desired) if magnitude is None else magnitude
-    error = _sum_error(terms, accumulate or accumulator(dtype))
-    error = (error + _sum_error(terms, np.float64)) * magnitude
+    error = sum_error(terms, accumulate or accumulator(dtype))
+    error = (error + sum_error(terms, np.float64)) * magnitude
     info = jnp.finfo(dtype)
     rounding = float(info.eps) / 2 * (np.abs(desired) + error) + float(info.tiny)
     if biased:

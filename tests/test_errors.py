@@ -239,7 +239,7 @@ VALUES = {
     "output_size -1": (
         FRONTS,
         {"output_size": -1},
-        "`output_size[0]` must be at least 0; got -1.",
+        "`output_size` must be at least 0; got -1.",
     ),
     "groups 0": (FRONTS, {"groups": 0}, "`groups` must be at least 1; got 0."),
     "groups -2": (FRONTS, {"groups": -2}, "`groups` must be at least 1; got -2."),

@@ -16,6 +16,7 @@ which read the cotangent from c*L*s - low on, with nothing cropped; what was cro
 zero. So no two pieces write one result, and nothing is rounded twice.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -182,12 +183,11 @@ def small_pieces(
         return max(work.temporary - work.prepared for work in works) > most
 
     found = WHOLE
-    for count in range(1, problem.batch + 1):
-        if problem.batch % count == 0:
-            found = Pieces(batch=count)
-            if not excess(found):
-                return found
-    if not problem.size:
+    for count in _divisors(problem.batch):
+        found = Pieces(batch=count)
+        if not excess(found):
+            return found
+    if not problem.size or _outgrows_indices(problem):
         return found
     axis = problem.geometry.axes[0]
     blocks = axis.output_size(problem.size[0]) // axis.stride
@@ -198,3 +198,24 @@ def small_pieces(
         if not excess(found):
             break
     return found
+
+
+def _divisors(n: int) -> list[int]:
+    """The divisors of `n`, increasing, as far as so many pieces are of use."""
+    low = [i for i in range(1, min(math.isqrt(n), _MOST_PIECES) + 1) if n % i == 0]
+    return sorted(i for i in {*low, *(n // i for i in low)} if i <= _MOST_PIECES)
+
+
+def _outgrows_indices(problem: Problem) -> bool:
+    """Whether a place on the first axis, zeros around it counted, may need 64 bits.
+
+    Rows are cut at places that a loop calculates in JAX's 32 bits, where a larger one
+    would wrap around.
+    """
+    axis, n = problem.geometry.axes[0], problem.size[0]
+    around = 2 * (axis.extent + axis.stride)
+    return max(n, axis.output_size(n)) + around > _LAST_INDEX
+
+
+_LAST_INDEX = 2**31 - 1
+_MOST_PIECES = 2**20

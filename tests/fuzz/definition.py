@@ -1,0 +1,185 @@
+"""What a call must give: the definition in float64, and how near to it is near enough.
+
+Input element i adds ``w[t] * x[i]`` at position ``i*stride + t*dilation - low``. Per
+axis that is an array of zeros and ones ``P[o, i, t]``, and the output, both gradients
+and all their derivatives are sums of products with these arrays; a CIRCULAR padding
+takes the position modulo its period. Nothing here uses jconvt.
+"""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+import oracles
+from fuzz.config import Config
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """A value and what bounds its error.
+
+    Attributes:
+      value: in float64, complex128 or int64.
+      magnitude: the sum of the magnitudes of its terms.
+      bound: the same as far as the formulation keeps it (minimal filtering mixes
+        neighbouring elements).
+      terms: how many they are.
+      roundings: how often a sum is rounded to the dtype of the result.
+    """
+
+    value: np.ndarray
+    magnitude: np.ndarray
+    bound: np.ndarray
+    terms: int
+    roundings: int = 1
+
+    def __add__(self, other: "Expected") -> "Expected":
+        return Expected(
+            self.value + other.value,
+            self.magnitude + other.magnitude,
+            self.bound + other.bound,
+            self.terms + other.terms,
+            self.roundings + other.roundings + 1,
+        )
+
+
+def _one_norm(array: np.ndarray) -> np.ndarray:
+    return np.abs(array.real) + np.abs(array.imag)
+
+
+class Definition:
+    """The three maps of a config, and the bias."""
+
+    def __init__(self, config: Config, filtered: bool = False) -> None:
+        self.config, self.filtered = config, filtered
+        self._places = [self._axis(i) for i in range(config.rank)]
+        (inputs, outputs), groups = config.channels, config.groups
+        self._grouped = {
+            "x": lambda a: a.reshape(a.shape[0], groups, inputs, *a.shape[2:]),
+            "w": lambda a: a.reshape(groups, inputs, outputs, *a.shape[2:]),
+            "g": lambda a: a.reshape(a.shape[0], groups, outputs, *a.shape[2:]),
+        }
+        rank = range(config.rank)
+        i, t, o = (["abcd"[r] for r in rank], ["efgh"[r] for r in rank],
+                   ["ijkl"[r] for r in rank])  # fmt: skip
+        self._letters = {
+            "x": "nqr" + "".join(i), "w": "qrs" + "".join(t), "g": "nqs" + "".join(o)
+        }  # fmt: skip
+        self._places_letters = [o[r] + i[r] + t[r] for r in rank]
+
+    def _axis(self, axis: int) -> np.ndarray:
+        c = self.config
+        n, k, out = c.space[axis], c.kernel[axis], c.out[axis]
+        places = np.zeros((out, n, k), np.int64)
+        for i in range(n):
+            for t in range(k):
+                o = i * c.stride[axis] + t * c.dilation[axis] - c.low[axis]
+                if c.period:
+                    o %= c.period[axis]
+                if 0 <= o < out:
+                    places[o, i, t] += 1
+        return places
+
+    def _map(self, made: str, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        names = [name for name in ("x", "w", "g") if name != made]
+        operands = [
+            self._grouped[n](a) for n, a in zip(names, (one, other), strict=True)
+        ]
+        dtype = np.result_type(*operands)
+        letters = ",".join([*(self._letters[n] for n in names), *self._places_letters])
+        made_of = np.einsum(
+            f"{letters}->{self._letters[made]}",
+            *operands,
+            *(p.astype(dtype) for p in self._places),
+            optimize="greedy",
+        )
+        return made_of.reshape(self.config.shapes[made])
+
+    def _expected(
+        self, made: str, terms: int, one: np.ndarray, other: np.ndarray
+    ) -> Expected:
+        one, other = oracles.widen(one), oracles.widen(other)
+        value = self._map(made, one, other)
+        if value.dtype == np.int64:
+            nothing = np.zeros(value.shape)
+            return Expected(value, nothing, nothing, terms)
+        sizes = _one_norm(one), _one_norm(other)
+        magnitude = bound = self._map(made, *sizes)
+        if self.filtered and value.size:
+            largest = math.prod(float(a.max(initial=0)) for a in sizes)
+            bound = np.full(value.shape, 4**self.config.rank * terms * largest)
+            terms *= 2
+        return Expected(value, magnitude, bound, terms)
+
+    def y(self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Expected:
+        """The output."""
+        terms = w.shape[0] // self.config.groups * math.prod(w.shape[2:])
+        product = self._expected("g", terms, x, w)
+        if b is None:
+            return product
+        b = oracles.widen(b).reshape(-1, *[1] * self.config.rank)
+        b = np.broadcast_to(b, product.value.shape)
+        size = _one_norm(b) if b.dtype != np.int64 else np.zeros(b.shape)
+        return product + Expected(b, size, size, 1, 0)
+
+    def dx(self, g: np.ndarray, w: np.ndarray) -> Expected:
+        """The input gradient."""
+        terms = w.shape[1] * math.prod(w.shape[2:])
+        return self._expected("x", terms, w, g)
+
+    def dw(self, g: np.ndarray, x: np.ndarray) -> Expected:
+        """The weight gradient."""
+        terms = x.shape[0] * math.prod(x.shape[2:])
+        return self._expected("w", terms, x, g)
+
+    def db(self, g: np.ndarray) -> Expected:
+        """The bias gradient."""
+        g = oracles.widen(g)
+        axes = tuple(axis for axis in range(g.ndim) if axis != 1)
+        size = _one_norm(g).sum(axes)
+        return Expected(g.sum(axes), size, size, g.size // max(g.shape[1], 1))
+
+
+def compare(
+    actual: np.ndarray,
+    expected: Expected,
+    dtype: np.dtype,
+    result: np.dtype,
+    whole: bool,
+) -> None:
+    """An AssertionError unless `actual`, of `dtype`, is as near as its sum can promise.
+
+    Sums are taken in the accumulator of `result`. Of whole numbers every partial sum is
+    exact, if it fits, and so is the result.
+    """
+    assert actual.dtype == dtype, f"dtype {actual.dtype}, expected {dtype}"
+    shape = expected.value.shape
+    assert actual.shape == shape, f"shape {actual.shape}, expected {shape}"
+    if jnp.issubdtype(dtype, jnp.integer):
+        np.testing.assert_array_equal(actual, expected.value.astype(dtype))
+        return
+    info, narrow = jnp.finfo(dtype), jnp.finfo(result)
+    info = info if info.bits < narrow.bits else narrow
+    unit = float(info.eps) / 2
+    sums = oracles.sum_error(expected.terms, oracles.accumulator(result))
+    sums += oracles.sum_error(expected.terms, np.float64)
+    # Filters have halves along each axis.
+    parts = 1 if expected.bound is expected.magnitude else 2 ** len(shape)
+    largest = float(expected.bound.max(initial=0)) * parts
+    if whole and largest < 1 / unit:
+        limit = np.zeros(shape)
+    else:
+        limit = sums * expected.bound + unit * expected.roundings * (
+            expected.magnitude + sums * expected.bound
+        )
+        limit = limit + float(info.tiny) * (1 + expected.roundings)
+    difference = np.abs(oracles.widen(actual) - expected.value)
+    far = ~(difference <= limit)  # a NaN is far from everything
+    if far.any():
+        at = tuple(map(int, np.unravel_index(np.argmax(far), shape)))
+        raise AssertionError(
+            f"{far.sum()} of {far.size} elements are off; the first, at {at}, is "
+            f"{actual[at]} and should be {expected.value[at]} within {limit[at]:.2e}"
+        )

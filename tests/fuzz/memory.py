@@ -1,0 +1,117 @@
+"""Temporaries of layers up to several GiB, as XLA allots them, against the budget.
+
+The budget of `jconvt`: at most the temporaries of the native form and twice the larger
+of input and output, or 64 MiB. Layers are compiled, not run. ``python -m fuzz.memory``
+prints the table of all of them.
+"""
+
+import dataclasses
+import math
+import time
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+import jconvt
+
+SMALL = 64 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """Shapes and options; `quick` ones are compiled in the tests."""
+
+    x: tuple[int, ...]
+    w: tuple[int, ...]
+    options: dict[str, Any]
+    quick: bool = False
+
+    @property
+    def y(self) -> tuple[int, ...]:
+        return jconvt.output_shape(self.x, self.w, **self.options)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the larger of input and output."""
+        return 4 * max(math.prod(self.x), math.prod(self.y))
+
+
+UP = {"stride": 2, "padding": 1}
+LAYERS = {
+    "k4_s2_16MiB": Layer((16, 128, 32, 32), (128, 64, 4, 4), UP, quick=True),
+    "k4_s2_256MiB": Layer((64, 128, 64, 64), (128, 64, 4, 4), UP, quick=True),
+    "k4_s2_2GiB": Layer((128, 128, 128, 128), (128, 64, 4, 4), UP, quick=True),
+    "k4_s2_4GiB_image": Layer((1, 64, 4096, 2048), (64, 32, 4, 4), UP),
+    "k3_s2_1GiB": Layer(
+        (32, 256, 64, 128), (256, 128, 3, 3), {**UP, "output_padding": 1}, quick=True
+    ),
+    "k2_s2_4GiB": Layer((64, 256, 128, 128), (256, 128, 2, 2), {"stride": 2}),
+    "k9_s4_one_out": Layer(
+        (16, 56, 512, 512), (56, 1, 9, 9), {"stride": 4, "padding": 4}
+    ),
+    "k3_s1_2GiB": Layer((32, 256, 256, 256), (256, 64, 3, 3), {"padding": 1}),
+    "depthwise_1GiB": Layer(
+        (16, 256, 128, 128), (256, 1, 4, 4), {**UP, "groups": 256}, quick=True
+    ),
+    "groups_1GiB": Layer((16, 256, 128, 128), (256, 32, 4, 4), {**UP, "groups": 8}),
+    "dilated_1GiB": Layer(
+        (16, 64, 128, 128), (64, 64, 3, 3), {"stride": 2, "dilation": 3}
+    ),
+    "1d_k16_s8_2GiB": Layer(
+        (16, 512, 4096), (512, 256, 16), {"stride": 8, "padding": 4}, quick=True
+    ),
+    "3d_k2_s2_2GiB": Layer((4, 64, 64, 64, 64), (64, 32, 2, 2, 2), {"stride": 2}),
+    "3d_k4_s2_2GiB": Layer((4, 64, 64, 64, 64), (64, 32, 4, 4, 4), UP),
+}
+
+
+def _maps(layer: Layer, lowering: str) -> dict[str, tuple[Any, list[Any]]]:
+    f = partial(jconvt.conv_transpose, **layer.options, lowering=lowering)
+    x, w, g = (
+        jax.ShapeDtypeStruct(shape, np.float32) for shape in (layer.x, layer.w, layer.y)
+    )
+    return {
+        "forward": (f, [x, w]),
+        "input gradient": (lambda w, g: jax.linear_transpose(
+            lambda x: f(x, w), x)(g), [w, g]),
+        "weight gradient": (lambda x, g: jax.linear_transpose(
+            lambda w: f(x, w), w)(g), [x, g]),
+    }  # fmt: skip
+
+
+def temporaries(layer: Layer, lowering: str) -> dict[str, int]:
+    """Bytes that XLA allots for temporaries, by map."""
+    taken = {}
+    for name, (function, arrays) in _maps(layer, lowering).items():
+        compiled = jax.jit(function).lower(*arrays).compile()
+        taken[name] = int(compiled.memory_analysis().temp_size_in_bytes)
+    return taken
+
+
+def budget(layer: Layer, slot: str) -> int:
+    """Bytes of temporaries that a map may take."""
+    function, arrays = _maps(layer, "lhs_dilation")[slot]
+    native = jax.jit(function).lower(*arrays).compile().memory_analysis()
+    return max(SMALL, int(native.temp_size_in_bytes) + 2 * layer.largest)
+
+
+def main() -> None:
+    """The table, in GiB."""
+    print("| layer | map | larger of input and output | temporaries | budget |")
+    print("|---|---|---|---|---|")
+    for name, layer in LAYERS.items():
+        start = time.perf_counter()
+        for slot, taken in temporaries(layer, "auto").items():
+            most = budget(layer, slot)
+            numbers = " | ".join(
+                f"{n / 2**30:.2f}" for n in (layer.largest, taken, most)
+            )
+            mark = "" if taken <= most else " **over**"
+            print(f"| {name} | {slot} | {numbers}{mark} |", flush=True)
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True, end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
