@@ -21,7 +21,7 @@ LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,\
 PYTEST := -m pytest -n auto --maxprocesses=8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parity test-lowest bench bench-quick lint format notebooks docs clean
+.PHONY: help setup demo test test-parity test-lowest bench bench-quick lint format surface notebooks docs clean
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
 
 help: ## list these targets
@@ -65,6 +65,9 @@ lint: $(VENV)/.lint ## check format, style and types
 format: $(VENV)/.lint ## format the code and repair what can be repaired
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
+
+surface: setup ## write the snapshot of the public surface anew
+	$(VENV)/bin/python tests/surface.py
 
 notebooks: setup ## execute every notebook
 	$(if $(wildcard notebooks/*.ipynb),$(VENV)/bin/python $(PYTEST) --nbmake notebooks $(ARGS))
