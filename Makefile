@@ -20,6 +20,19 @@ LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,\
 # JAX itself uses several threads, so more processes than this only crowd each other.
 PYTEST := -m pytest -n auto --maxprocesses=8
 
+# What JAX reads from the environment, a configuration each, and its target.
+FLAGS := test-x64 test-strict test-ranks test-eager test-nans test-checks test-leaks
+test-x64: export JAX_ENABLE_X64 = true
+test-strict: export JAX_NUMPY_DTYPE_PROMOTION = strict
+test-ranks: export JAX_NUMPY_RANK_PROMOTION = raise
+test-eager: export JAX_DISABLE_JIT = true
+test-nans: export JAX_DEBUG_NANS = true
+test-checks: export JAX_ENABLE_CHECKS = true
+test-leaks: export JAX_CHECK_TRACER_LEAKS = true
+
+# Pythons that are here, to be tested with the newest JAX and Flax.
+PYTHONS := $(foreach v,3.11 3.12 3.13,$(if $(shell command -v python$v 2>/dev/null),$v))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-parity test-lowest bench bench-quick lint format surface notebooks docs clean
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
@@ -40,6 +53,24 @@ test-parity: $(VENV)/.parity ## the same, with PyTorch, Keras, ONNX, ... to comp
 
 test-lowest: $(LOWEST_VENV)/.setup ## run the fast tests on the oldest JAX and Flax we claim
 	$(LOWEST_VENV)/bin/python $(PYTEST) $(LOWEST_TESTS) -m "not slow" $(ARGS)
+
+test-matrix: test-lowest-whole $(PYTHONS:%=test-python%) $(FLAGS) ## run the suite on all versions, under all flags
+
+test-lowest-whole: $(LOWEST_VENV)/.setup
+	$(LOWEST_VENV)/bin/python $(PYTEST) $(ARGS)
+
+$(PYTHONS:%=test-python%): test-python%: .venv-python%/.setup
+	.venv-python$*/bin/python $(PYTEST) $(ARGS)
+
+$(FLAGS): $(VENV)/.parity
+	$(VENV)/bin/python $(PYTEST) $(ARGS)
+
+coverage: $(VENV)/.parity ## run the tests and list the lines and branches they leave out
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[coverage]'
+	$(VENV)/bin/python $(PYTEST) --cov $(ARGS)
+
+accuracy: $(VENV)/.parity ## measure the rounding errors beside PyTorch's
+	$(VENV)/bin/python -m benchmarks --accuracy $(ARGS)
 
 bench: $(VENV)/.bench ## race jconvt against PyTorch, ONNX Runtime, Flax, ... (ARGS="--help")
 	$(VENV)/bin/python -m benchmarks $(ARGS)
@@ -78,6 +109,8 @@ docs: $(VENV)/.docs ## build the documentation site in build/docs; a warning is 
 clean: ## remove everything that these targets made
 	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu build dist .hypothesis
 	rm -rf docs/notebooks docs/results
+	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu $(PYTHONS:%=.venv-python%)
+	rm -rf build dist .hypothesis .coverage
 	rm -rf .pytest_cache .ruff_cache tests/.ruff_cache
 	find jconvt tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -112,6 +145,11 @@ $(VENV)/.bench: $(VENV)/.parity
 $(LOWEST_VENV)/.setup: pyproject.toml
 	$(PYTHON) -m venv --clear $(LOWEST_VENV)
 	$(LOWEST_VENV)/bin/python $(PIP_INSTALL) $(LOWEST) --editable '.[test]'
+	@touch $@
+
+.venv-python%/.setup: pyproject.toml
+	python$* -m venv --clear .venv-python$*
+	.venv-python$*/bin/python $(PIP_INSTALL) --upgrade --editable '.[test]'
 	@touch $@
 
 $(AOT_VENV)%/.setup: pyproject.toml

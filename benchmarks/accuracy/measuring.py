@@ -100,9 +100,9 @@ def errors(found: Array, value: Array, magnitude: Array, dtype: Any) -> Errors:
 def layers() -> dict[str, Layer]:
     """Small layers, so that each lowering serves some and `auto` takes most of them."""
     rows = {
-        # channels, space, kernel, stride, padding, output padding, groups, dilation
+        # channels, space; kernel, stride, padding, output padding, groups, dilation, N
         "overlap": ((32, 16), (10, 9), 4, 2, 1, 0, 1, 1),
-        "three taps": ((64, 64), (24, 24), 3, 1, 1, 0, 1, 1),
+        "pixels": ((32, 32), (32, 32), 3, 1, 1, 0, 1, 1, 8),
         "five taps": ((24, 16), (7, 8), 5, 2, 2, 1, 1, 1),
         "blocks": ((32, 24), (9, 9), 2, 2, 0, 0, 1, 1),
         "one pixel": ((64, 32), (1, 1), 3, 1, 1, 0, 1, 1),
@@ -118,11 +118,11 @@ def layers() -> dict[str, Layer]:
 def _layer(
     name: str, channels: tuple[int, int], space: tuple[int, ...], *options: int
 ) -> Layer:
-    kernel, stride, padding, output_padding, groups, dilation = options
+    kernel, stride, padding, output_padding, groups, dilation, *batch = options
     rank = len(space)
     return Layer(
         name=name,
-        batch=2,
+        batch=batch[0] if batch else 2,
         in_channels=channels[0],
         out_channels=channels[1],
         spatial=space,
