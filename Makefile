@@ -69,6 +69,11 @@ coverage: $(VENV)/.parity ## run the tests and list the lines and branches they 
 	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[coverage]'
 	$(VENV)/bin/python $(PYTEST) --cov $(ARGS)
 
+mutants: setup ## change the arithmetic and list the changes that no test sees
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[mutants]'
+	$(VENV)/bin/mutmut run
+	$(VENV)/bin/mutmut results
+
 accuracy: $(VENV)/.parity ## measure the rounding errors beside PyTorch's
 	$(VENV)/bin/python -m benchmarks --accuracy $(ARGS)
 
@@ -110,7 +115,7 @@ clean: ## remove everything that these targets made
 	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu build dist .hypothesis
 	rm -rf docs/notebooks docs/results
 	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu $(PYTHONS:%=.venv-python%)
-	rm -rf build dist .hypothesis .coverage
+	rm -rf build dist .hypothesis .coverage mutants
 	rm -rf .pytest_cache .ruff_cache tests/.ruff_cache
 	find jconvt tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -108,12 +108,13 @@ def _result(name: str, found: Found) -> Result:
         note=note,
         table="\n\n".join(tables),
         data={
-            "errors": [
-                {"layer": layer, "map": map_, "data": kind, "contender": n}
-                | {"maximum": e.maximum, "rms": e.rms, "absolute": e.absolute}
-                for (layer, map_, kind), errors in found.items()
-                for n, e in errors.items()
-            ]
+            "maximum, root mean square and absolute maximum": {
+                ", ".join(case): {
+                    n: f"{e.maximum:.3g} {e.rms:.3g} {e.absolute:.3g}"
+                    for n, e in errors.items()
+                }
+                for case, errors in found.items()
+            }
         },
     )
 
