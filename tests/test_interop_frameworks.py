@@ -318,8 +318,8 @@ ERRORS_OF_FLAX = {
     "no taps": (
         lambda nnx, linen: from_mindspore({"weight": whole(4, 2, 0)}),
         ValueError,
-        "from_mindspore: `weight` must have at least one tap on every spatial axis; got "
-        "shape (4, 2, 0).",
+        "from_mindspore: `weight` must have at least one tap on every spatial axis; "
+        "got shape (4, 2, 0).",
     ),
     "promotion": (
         lambda nnx, linen: from_flax(
