@@ -35,6 +35,8 @@ PYTHONS := $(foreach v,3.11 3.12 3.13,$(if $(shell command -v python$v 2>/dev/nu
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-parity test-lowest bench bench-quick lint format surface notebooks docs clean
+.PHONY: test-matrix test-lowest-whole $(FLAGS) $(PYTHONS:%=test-python%)
+.PHONY: coverage mutants accuracy
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
 
 help: ## list these targets
@@ -112,7 +114,6 @@ docs: $(VENV)/.docs ## build the documentation site in build/docs; a warning is 
 	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 
 clean: ## remove everything that these targets made
-	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu build dist .hypothesis
 	rm -rf docs/notebooks docs/results
 	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu $(PYTHONS:%=.venv-python%)
 	rm -rf build dist .hypothesis .coverage mutants

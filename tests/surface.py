@@ -25,6 +25,7 @@ MODULES = (
     "jconvt.interop",
     "jconvt.linen",
     "jconvt.nnx",
+    "jconvt.plot",
     "jconvt.sharding",
 )
 """What a user may import; the first alone is imported with ``import jconvt``."""
