@@ -22,9 +22,24 @@ LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,\
 # JAX itself uses several threads, so more processes than this only crowd each other.
 PYTEST := -m pytest -n auto --maxprocesses=8
 
+# What JAX reads from the environment, a configuration each, and its target.
+FLAGS := test-x64 test-strict test-ranks test-eager test-nans test-checks test-leaks
+test-x64: export JAX_ENABLE_X64 = true
+test-strict: export JAX_NUMPY_DTYPE_PROMOTION = strict
+test-ranks: export JAX_NUMPY_RANK_PROMOTION = raise
+test-eager: export JAX_DISABLE_JIT = true
+test-nans: export JAX_DEBUG_NANS = true
+test-checks: export JAX_ENABLE_CHECKS = true
+test-leaks: export JAX_CHECK_TRACER_LEAKS = true
+
+# Pythons that are here, to be tested with the newest JAX and Flax.
+PYTHONS := $(foreach v,3.11 3.12 3.13,$(if $(shell command -v python$v 2>/dev/null),$v))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-parity test-lowest fuzz bench bench-quick lint format
-.PHONY: notebooks docs clean
+.PHONY: surface notebooks docs clean
+.PHONY: test-matrix test-lowest-whole $(FLAGS) $(PYTHONS:%=test-python%)
+.PHONY: coverage mutants accuracy
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
 
 help: ## list these targets
@@ -46,6 +61,29 @@ test-lowest: $(LOWEST_VENV)/.setup ## run the fast tests on the oldest JAX and F
 
 fuzz: $(VENV)/.parity ## try random calls for SECONDS (60), from SEED if it is given
 	cd tests && ../$(VENV)/bin/python -m fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+test-matrix: test-lowest-whole $(PYTHONS:%=test-python%) $(FLAGS) ## run the suite on all versions, under all flags
+
+test-lowest-whole: $(LOWEST_VENV)/.setup
+	$(LOWEST_VENV)/bin/python $(PYTEST) $(ARGS)
+
+$(PYTHONS:%=test-python%): test-python%: .venv-python%/.setup
+	.venv-python$*/bin/python $(PYTEST) $(ARGS)
+
+$(FLAGS): $(VENV)/.parity
+	$(VENV)/bin/python $(PYTEST) $(ARGS)
+
+coverage: $(VENV)/.parity ## run the tests and list the lines and branches they leave out
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[coverage]'
+	$(VENV)/bin/python $(PYTEST) --cov $(ARGS)
+
+mutants: setup ## change the arithmetic and list the changes that no test sees
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[mutants]'
+	$(VENV)/bin/mutmut run
+	$(VENV)/bin/mutmut results
+
+accuracy: $(VENV)/.parity ## measure the rounding errors beside PyTorch's
+	$(VENV)/bin/python -m benchmarks --accuracy $(ARGS)
 
 bench: $(VENV)/.bench ## race jconvt against PyTorch, ONNX Runtime, Flax, ... (ARGS="--help")
 	$(VENV)/bin/python -m benchmarks $(ARGS)
@@ -73,6 +111,9 @@ format: $(VENV)/.lint ## format the code and repair what can be repaired
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
+surface: setup ## write the snapshot of the public surface anew
+	$(VENV)/bin/python tests/surface.py
+
 notebooks: setup ## execute every notebook
 	$(if $(wildcard notebooks/*.ipynb),$(VENV)/bin/python $(PYTEST) --nbmake notebooks $(ARGS))
 
@@ -80,8 +121,9 @@ docs: $(VENV)/.docs ## build the documentation site in build/docs; a warning is 
 	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 
 clean: ## remove everything that these targets made
-	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu build dist .hypothesis
 	rm -rf docs/notebooks docs/results
+	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu $(PYTHONS:%=.venv-python%)
+	rm -rf build dist .hypothesis .coverage mutants
 	rm -rf .pytest_cache .ruff_cache tests/.ruff_cache
 	find jconvt tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -116,6 +158,11 @@ $(VENV)/.bench: $(VENV)/.parity
 $(LOWEST_VENV)/.setup: pyproject.toml
 	$(PYTHON) -m venv --clear $(LOWEST_VENV)
 	$(LOWEST_VENV)/bin/python $(PIP_INSTALL) $(LOWEST) --editable '.[test]'
+	@touch $@
+
+.venv-python%/.setup: pyproject.toml
+	python$* -m venv --clear .venv-python$*
+	.venv-python$*/bin/python $(PIP_INSTALL) --upgrade --editable '.[test]'
 	@touch $@
 
 $(AOT_VENV)%/.setup: pyproject.toml

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks import (
+    accuracy,
     compiling,
     linearity,
     memory,
@@ -15,6 +16,7 @@ from benchmarks import (
     racing,
     transforms,
 )
+from benchmarks.accuracy import measuring
 from benchmarks.contenders import CONTENDERS, DTYPES, LOWERING_CONTENDERS
 from benchmarks.environment import environment
 from benchmarks.layers import zoo
@@ -96,6 +98,13 @@ TABLES = {
         help="time per element as batch and image grow",
         results=linearity.results,
         takes=frozenset({"seconds"}),
+    ),
+    "accuracy": Table(
+        help="rounding errors of every lowering, map and dtype",
+        results=accuracy.results,
+        takes=frozenset({"rows", "contenders"}),
+        rows=lambda: list(measuring.TYPES),
+        contenders=measuring.contenders(),
     ),
 }
 

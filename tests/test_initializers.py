@@ -89,9 +89,9 @@ def test_dtype(dtype):
 
 
 def test_default_dtype_is_that_of_jax():
-    assert torch_uniform()(KEY, (1, 1)).dtype == jnp.float32
-    with jax.enable_x64(True):
-        assert torch_uniform()(KEY, (1, 1)).dtype == jnp.float64
+    for wide, dtype in ((False, jnp.float32), (True, jnp.float64)):
+        with jax.enable_x64(wide):
+            assert torch_uniform()(KEY, (1, 1)).dtype == dtype
 
 
 def test_without_elements():
@@ -101,7 +101,7 @@ def test_without_elements():
 
 def test_traces():
     shape = jax.eval_shape(lambda key: torch_uniform()(key, (2, 3, 4)), KEY)
-    assert (shape.shape, shape.dtype) == ((2, 3, 4), jnp.float32)
+    assert (shape.shape, shape.dtype) == ((2, 3, 4), jnp.result_type(float))
 
 
 # bilinear -----------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def test_in_a_layer(init):
     assert layer.weight.shape == (3, 3, 4, 4)
     assert layer.weight.dtype == jnp.bfloat16
     shape = jax.eval_shape(lambda key: init(key, (2, 2, 4)), KEY)
-    assert (shape.shape, shape.dtype) == ((2, 2, 4), jnp.float32)
+    assert (shape.shape, shape.dtype) == ((2, 2, 4), jnp.result_type(float))
 
 
 def test_sharded():
@@ -291,7 +291,7 @@ def test_sharded():
         for init in (bilinear(), icnr(NORMAL, stride=2)):
             weight = init(KEY, (4, 4, 4), jnp.float32, spec)
             assert weight.sharding.spec[0] == "c"
-            np.testing.assert_array_equal(weight, init(KEY, (4, 4, 4)))
+            np.testing.assert_array_equal(weight, init(KEY, (4, 4, 4), jnp.float32))
 
 
 # Errors -------------------------------------------------------------------------------

@@ -308,6 +308,19 @@ ERRORS_OF_FLAX = {
         ValueError,
         "from_flax: `padding` must be a string, an int or 1 ints or (low, high) pairs",
     ),
+    "mask of another shape": (
+        lambda nnx, linen: from_flax(
+            nnx.ConvTranspose(3, 2, 3, mask=jnp.ones((3, 2)), rngs=nnx.Rngs(0))
+        ),
+        ValueError,
+        "from_flax: `layer.mask` must have the kernel's shape, (3, 3, 2); got (3, 2).",
+    ),
+    "no taps": (
+        lambda nnx, linen: from_mindspore({"weight": whole(4, 2, 0)}),
+        ValueError,
+        "from_mindspore: `weight` must have at least one tap on every spatial axis; "
+        "got shape (4, 2, 0).",
+    ),
     "promotion": (
         lambda nnx, linen: from_flax(
             nnx.ConvTranspose(

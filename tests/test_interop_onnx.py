@@ -387,6 +387,8 @@ def test_errors_of_nodes(attributes, message):
 
 def test_errors_of_arguments():
     node, w = node_of({}), whole(4, 2, 3)
+    elsewhere = onnx.numpy_helper.from_array(w, "w")
+    elsewhere.data_location = onnx.TensorProto.EXTERNAL
     for arguments, error, message in [
         ((helper.make_node("Conv", ["x"], ["y"]), w), ValueError, "of ONNX; got Conv."),
         (({}, w), TypeError, "`node` must be an onnx.NodeProto; got dict."),
@@ -396,6 +398,7 @@ def test_errors_of_arguments():
             "one spatial axis or more; got shape (4, 2).",
         ),
         ((node, w, whole(3)), ValueError, "`bias` must have shape (2,)"),
+        ((node, elsewhere), ValueError, "the tensor 'w' must hold its data; it is in "),
         ((node, w > 0), TypeError, "`weight` must hold integers, floats or complex"),
         (
             (helper.make_node("ConvTranspose", [], [], domain="own"), w),

@@ -36,6 +36,7 @@ def from_equinox(layer: Any) -> PortedLayer:
     Raises:
       TypeError: `layer` is not an `equinox.nn.ConvTranspose`.
       ValueError: a shape that does not fit.
+      ImportError: Equinox is not installed.
 
     Example:
       >>> import equinox, jax
@@ -78,6 +79,7 @@ def to_equinox(layer: PortedLayer) -> "equinox.nn.ConvTranspose":
       TypeError: `layer` is not a `PortedLayer`.
       ValueError: Equinox cannot say an option, which is named: a `dtype` to cast to, a
         crop that depends on the input's size.
+      ImportError: Equinox is not installed.
 
     Example:
       >>> import numpy as np

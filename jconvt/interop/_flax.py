@@ -50,6 +50,7 @@ def from_flax(layer: Any, variables: Mapping[str, Any] | None = None) -> PortedL
       ValueError: a Linen module without variables, or an option that has no counterpart
         here: a `promote_dtype` function other than Flax's, a padding that Flax's layer
         refuses too, such as ``"CAUSAL"``.
+      ImportError: Flax is not installed.
 
     Example:
       >>> import jax.numpy as jnp
@@ -111,6 +112,7 @@ def to_flax(
       TypeError: `layer` is not a `PortedLayer`.
       ValueError: Flax cannot say an option, which is named: `groups` other than 1, a
         crop that depends on the input's size.
+      ImportError: Flax is not installed.
 
     Example:
       >>> import numpy as np

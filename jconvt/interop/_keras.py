@@ -31,6 +31,7 @@ def from_keras(layer: Any, *, ignore_activation: bool = False) -> PortedLayer:
       TypeError: `layer` is not such a layer.
       ValueError: it is not built, or it has an activation, which is no part of a
         transposed convolution.
+      ImportError: Keras is not installed.
 
     Example:
       >>> import keras, numpy as np

@@ -56,6 +56,7 @@ def from_onnx(node: Any, weight: Any, bias: Any = None) -> PortedLayer:
       TypeError: `node` is not a NodeProto, or the weight not an array of numbers.
       ValueError: another operator, an unknown attribute, one of the wrong length or
         range, a `kernel_shape` that is not the weight's, `pads` beside an `auto_pad`.
+      ImportError: onnx is not installed.
 
     Example:
       >>> import numpy as np, onnx
@@ -117,6 +118,7 @@ def to_onnx(layer: PortedLayer, *, name: str = "conv_transpose") -> "onnx.ModelP
       ValueError: ONNX cannot say an option, which is named: elements appended at the
         low end, or at the high end as many as stride and dilation; a periodic padding;
         a dtype other than float16, float32 and float64; a `dtype` to cast to.
+      ImportError: onnx is not installed.
 
     Example:
       >>> import numpy as np

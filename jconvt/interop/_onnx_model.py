@@ -32,6 +32,7 @@ def from_onnx_model(model: Any) -> dict[str, PortedLayer]:
       ValueError: a file that is no model, a malformed node (see `from_onnx`), a weight
         that is computed or fed, external data without a path or from elsewhere; each
         names the node.
+      ImportError: onnx is not installed.
 
     Example:
       >>> import numpy as np

@@ -105,6 +105,7 @@ def to_torch(layer: PortedLayer) -> "torch.nn.Module":
       ValueError: PyTorch cannot say an option, which is named: a crop other than
         `padding` on both ends less `output_padding`, a periodic padding, a rank other
         than 1, 2 or 3, a weight of integers, a `dtype` to cast to.
+      ImportError: PyTorch is not installed.
 
     Example:
       >>> from jconvt.interop import from_torch, to_torch

@@ -57,7 +57,15 @@ class WeightNorm(nn.Module):
 
     @nn.compact
     def __call__(self, *args: Any, **kwargs: Any) -> jax.Array:
-        """Call the layer with the normalized weight and these arguments."""
+        """Call the layer with the normalized weight.
+
+        Args:
+          *args: the layer's arguments.
+          **kwargs: the layer's arguments.
+
+        Returns:
+          What the layer returns.
+        """
         return _call_with(self, self.layer_instance, self._normalized, args, kwargs)
 
     def _normalized(self, weight: jax.Array) -> jax.Array:

@@ -90,11 +90,23 @@ class WeightNorm(nnx.Module, Generic[L]):
         self.scale = nnx.Param(_norms.magnitude(weight, self.dim))
 
     def __call__(self, *args: Any, **kwargs: Any) -> jax.Array:
-        """Call the layer with the normalized weight and these arguments."""
+        """Call the layer with the normalized weight.
+
+        Args:
+          *args: the layer's arguments.
+          **kwargs: the layer's arguments.
+
+        Returns:
+          What the layer returns.
+        """
         return self.normalized()(*args, **kwargs)
 
     def normalized(self) -> L:
-        """The plain layer with the weight that is applied now, for deployment."""
+        """The plain layer with the weight that is applied now, for deployment.
+
+        Returns:
+          A layer of the class of `layer_instance`, with the same bias.
+        """
         direction = _weight("WeightNorm", self.layer_instance)
         weight = _norms.weight_normalized(direction, self.scale[...], self.dim)
         return _with_weight(self.layer_instance, weight)
@@ -197,7 +209,11 @@ class SpectralNorm(nnx.Module, Generic[L]):
         return self.normalized()(*args, **kwargs)
 
     def normalized(self) -> L:
-        """The plain layer with the weight that is applied now, for deployment."""
+        """The plain layer with the weight that is applied now, for deployment.
+
+        Returns:
+          A layer of the class of `layer_instance`, with the same bias.
+        """
         weight = _weight("SpectralNorm", self.layer_instance)
         vectors = self.u[...], self.v[...]
         weight = _norms.spectral_normalized(weight, vectors, self.dim)
