@@ -76,6 +76,10 @@ class Layout:
         """`y`, which is (N, *space, C), in this layout's output order."""
         return _permute(y, _inverse(self._output_channels_last))
 
+    def output_from_input(self, y: jax.Array) -> jax.Array:
+        """`y`, whose axes are in the input's order, in this layout's output order."""
+        return _permute(y, tuple(self.input[role] for role in _inverse(self.output)))
+
     @property
     def _output_channels_last(self) -> tuple[int, ...]:
         batch, channel, *space = self.output

@@ -101,7 +101,7 @@ def _place(
     ):
         shift, residue = divmod(tap * axis.dilation, stride)
         pads += [(shift, blocks - n - shift, 0), (residue, stride - 1 - residue, 0)]
-    y = lax.expand_dims(y.sum(-2), range(2, 2 + 2 * geometry.rank, 2))
+    y = lax.expand_dims(y.sum(-2, dtype=y.dtype), range(2, 2 + 2 * geometry.rank, 2))
     return pad(y, [*pads, (0, 0, 0), (0, 0, 0)])
 
 

@@ -25,13 +25,17 @@ from jconvt._numerics import Numerics
 def lower(
     x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
 ) -> jax.Array:
-    """One `lax.conv_general_dilated` with ``lhs_dilation=stride``."""
+    """One `lax.conv_general_dilated` with ``lhs_dilation=stride``.
+
+    Input and output are in one layout there: with two, and sharded along space, what
+    XLA's partitioner makes of a dilated kernel has wrong values (seen up to jax 0.10.2).
+    """
     weight_axes = layout.weight
     if geometry.groups > 1:
         w = grouped_weight(layout.weight_channels_first(w), geometry.groups)
         weight_axes = tuple(range(w.ndim))
     in_channels, out_channels, *space = weight_axes
-    return lax.conv_general_dilated(
+    y = lax.conv_general_dilated(
         x,
         lax.rev(w, space),
         window_strides=(1,) * geometry.rank,
@@ -39,12 +43,13 @@ def lower(
         lhs_dilation=geometry.stride,
         rhs_dilation=geometry.dilation,
         dimension_numbers=lax.ConvDimensionNumbers(
-            layout.input, (out_channels, in_channels, *space), layout.output
+            layout.input, (out_channels, in_channels, *space), layout.input
         ),
         feature_group_count=geometry.groups,
         precision=numerics.precision,
         preferred_element_type=numerics.result,
     )
+    return layout.output_from_input(y)
 
 
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:

@@ -122,7 +122,7 @@ def _residues(
         places = range(2, 2 + 2 * rank, 2)
         elements = lax.expand_dims(elements, places)
         taps = lax.expand_dims(taps, (0, *range(1, 1 + 2 * rank, 2)))
-        return (elements * taps).sum(-2)
+        return (elements * taps).sum(-2, dtype=x.dtype)
 
     products = [product(chosen) for chosen in itertools.product(*terms)]
     if products:

@@ -3,10 +3,46 @@
 from typing import Any
 
 from fuzz.arguments import BadCall
+from fuzz.config import Config
+from fuzz.sharded import Placed
 
 REGRESSIONS: dict[str, tuple[str, Any]] = {
     "a negative output_size was taken where there are no spatial axes": (
         "arguments",
         BadCall("conv_transpose", 0, "output_size", -1),
+    ),
+    "tap_sums widened 32-bit integers": (
+        "programs",
+        Config(
+            space=(1, 1),
+            kernel=(1, 1),
+            stride=(1, 2),
+            dilation=(1, 1),
+            padding=((0, 0), (0, 0)),
+            output_padding=(0, 0),
+            channels=(1, 1),
+            bias=False,
+            dtype="int32",
+            lowering="tap_sums",
+        ),
+    ),
+    "pinned lhs_dilation gave zeros between two layouts, sharded along space": (
+        "sharded",
+        Placed(
+            Config(
+                space=(6,),
+                kernel=(2,),
+                stride=(6,),
+                dilation=(3,),
+                padding=((0, 0),),
+                output_padding=(0,),
+                channels=(3, 17),
+                numbers=("XNC", "XIO", "CNX"),
+                lowering="lhs_dilation",
+                way="vjp",
+            ),
+            "explicit",
+            "space",
+        ),
     ),
 }

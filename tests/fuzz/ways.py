@@ -251,7 +251,7 @@ def _remat(f: Call, a: Arrays, mapped: str, axes: tuple[int, ...]) -> Results:
     return _vjp(jax.checkpoint(f), a, mapped, axes)
 
 
-def _jacobian_of_bias(
+def _jacobian_of_scale(
     f: Call, a: Arrays, mapped: str, axes: tuple[int, ...]
 ) -> Results:
     """`jacfwd` over one number that scales the input: a basis of one vector."""
@@ -259,7 +259,9 @@ def _jacobian_of_bias(
     def scaled(c: Any) -> Any:
         return f(a["x"] * c, a["w"], None)
 
-    return [("g", jax.jacfwd(scaled)(jnp.ones((), a["x"].dtype)))]
+    one = jnp.ones((), a["x"].dtype)
+    holomorphic = jnp.iscomplexobj(one)
+    return [("g", jax.jacfwd(scaled, holomorphic=holomorphic)(one))]
 
 
 WAYS: dict[str, Way] = {
@@ -271,7 +273,7 @@ WAYS: dict[str, Way] = {
     ),
     "linear_transpose": Way(_transpose, lambda d, a, mapped: [d.dx(a["g"], a["w"])]),
     "jvp": Way(_jvp, _jvp_expected),
-    "jacfwd": Way(_jacobian_of_bias, lambda d, a, mapped: [d.y(a["x"], a["w"])]),
+    "jacfwd": Way(_jacobian_of_scale, lambda d, a, mapped: [d.y(a["x"], a["w"])]),
     "forward over reverse": Way(_forward_over_reverse, _forward_over_reverse_expected),
     "reverse over reverse": Way(_reverse_over_reverse, _reverse_over_reverse_expected),
     "reverse over forward": Way(_reverse_over_forward, _reverse_over_forward_expected),
