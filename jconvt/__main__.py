@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
         sys.stdout.flush()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
+        # RuntimeError is JAX's: no such device, no memory.
         print(f"jconvt: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:

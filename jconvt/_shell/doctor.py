@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -43,13 +44,11 @@ PREFIXES = ("JAX_", "XLA_", "TPU_", "CUDA_", "TF_GPU_")
 
 def run(options: argparse.Namespace) -> int:
     """Prints all; status 1 where a check fails or there is no device."""
-    from jconvt._shell.checks import checks, outcome_of
-
     versions = {package: _version(package) for package in REQUIRED}
     machine = _machine()
     variables = {n: v for n, v in sorted(os.environ.items()) if n.startswith(PREFIXES)}
     optional = {package: _version(package) for package in OPTIONAL}
-    outcomes = {name: outcome_of(check) for name, check in checks().items()}
+    outcomes = _outcomes() if machine["devices"] else {"self-check": "no device"}
     healthy = all(outcome == "ok" for outcome in outcomes.values())
     if options.json:
         show_json(
@@ -76,7 +75,13 @@ def run(options: argparse.Namespace) -> int:
     return 0 if healthy else 1
 
 
-def _table(headings: tuple[str, str], rows: dict[str, str | None]) -> Table:
+def _outcomes() -> dict[str, str]:
+    from jconvt._shell.checks import checks, outcome_of
+
+    return {name: outcome_of(check) for name, check in checks().items()}
+
+
+def _table(headings: tuple[str, str], rows: Mapping[str, str | None]) -> Table:
     cells = tuple((name, value or "-") for name, value in rows.items())
     return Table(headings, cells, frozenset(headings))
 
@@ -90,20 +95,21 @@ def _version(package: str) -> str | None:
 
 def _machine() -> dict[str, str]:
     import jax
+    from jax.dtypes import canonicalize_dtype
 
     try:
         kinds = [f"{d.platform} ({d.device_kind})" for d in jax.devices()]
         devices = ", ".join(f"{kinds.count(k)} x {k}" for k in dict.fromkeys(kinds))
-    except (
-        RuntimeError
-    ) as error:  # a platform that JAX_PLATFORMS names and is not there
-        devices = f"none: {' '.join(str(error).split())}"
+        why_none = {}
+    except RuntimeError as error:  # JAX_PLATFORMS names one that is not there
+        devices, why_none = "", {"no device": " ".join(str(error).split())}
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
         "devices": devices,
-        "x64": "on" if jax.config.jax_enable_x64 else "off",
+        **why_none,
+        "x64": "on" if canonicalize_dtype("float64").itemsize == 8 else "off",
         "installed in": str(Path(__file__).parent.parent),
     }
 

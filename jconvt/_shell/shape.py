@@ -69,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         show_json({"output_shape": output, "axes": axes})
         return 0
-    blocks = [",".join(map(str, output)), _table(axes)] if axes else [str(output)]
-    show(*blocks, *_notes(axes))
+    tables = [_table(axes)] if axes else []
+    show(",".join(map(str, output)), *tables, *_notes(axes))
     return 0
 
 
@@ -160,13 +160,19 @@ def _answer_wish(options: argparse.Namespace) -> int:
     if options.json:
         show_json({"output_size": wanted, "ways": [way.options for way in ways]})
         return 0
+    headings = ("options", "for")
     show(
         f"an output of {','.join(map(str, wanted))} is given by",
-        Table(
-            ("options", "for"), tuple(map(_told, ways)), frozenset({"options", "for"})
-        ),
+        Table(headings, tuple(map(_told, ways)), frozenset(headings)),
+        *(() if ways[0].is_symmetric else (UNREACHABLE,)),
     )
     return 0
+
+
+UNREACHABLE = (
+    "PyTorch's options cannot: they give full - 2*padding + output_padding, with an "
+    "output_padding smaller than stride or dilation."
+)
 
 
 def _told(way: Way) -> tuple[str, str]:

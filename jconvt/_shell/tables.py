@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -20,8 +21,8 @@ class Table:
     Attributes:
       headings: one for each column.
       rows: cells, as many as headings.
-      words: headings of the columns that hold words: left-aligned, and wrapped where a
-        terminal is narrow. The others hold numbers.
+      words: headings of the columns that hold words, left-aligned; the others hold
+        numbers. The last column, if of words, wraps where a terminal is narrow.
       picked: numbers of the rows that stand out.
     """
 
@@ -60,11 +61,7 @@ def plain(table: Table) -> str:
 def _is_for_a_person() -> bool:
     if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         return False
-    try:
-        import rich  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return find_spec("rich") is not None
 
 
 def _show_rich(blocks: Iterable[str | Table]) -> None:
@@ -80,10 +77,16 @@ def _show_rich(blocks: Iterable[str | Table]) -> None:
         if isinstance(block, str):
             console.print(Text(block))
             continue
-        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table = RichTable(
+            box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0)
+        )
+        last = block.headings[-1]
         for heading in block.headings:
             justify = "left" if heading in block.words else "right"
-            table.add_column(Text(heading), justify=justify, overflow="fold")
+            wraps = heading == last and heading in block.words
+            table.add_column(
+                Text(heading), justify=justify, no_wrap=not wraps, overflow="fold"
+            )
         for place, row in enumerate(block.rows):
             style = "bold green" if place in block.picked else None
             table.add_row(*map(Text, row), style=style)

@@ -18,10 +18,22 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Options that give the wished size, and where they can be written."""
+    """Options that give the wished size, and where they can be written.
+
+    Attributes:
+      options: keyword arguments.
+      is_symmetric: whether they are PyTorch's.
+    """
 
     options: dict[str, Any]
-    where: str
+    is_symmetric: bool
+
+    @property
+    def where(self) -> str:
+        """The functions and layers that take them."""
+        if self.is_symmetric:
+            return "PyTorch's functions and layers, and all others"
+        return "jconvt.conv_transpose and the drop-in layers"
 
 
 def ways_to(
@@ -65,12 +77,11 @@ def ways_to(
         options = {"padding": _short(paddings)}
         if any(appended):
             options["output_padding"] = _short(appended)
-        ways.append(Way(options, "PyTorch's functions and layers, and all others"))
-    elsewhere = "jconvt.conv_transpose and the drop-in layers"
-    named = [Way({"padding": name}, elsewhere) for name in DIALECTS]
+        ways.append(Way(options, is_symmetric=True))
+    named = (Way({"padding": name}, is_symmetric=False) for name in DIALECTS)
     ways += filter(gives, named)
     pairs = tuple((max(t, 0) // 2, t - max(t, 0) // 2) for t in totals)
-    ways.append(Way({"padding": pairs}, elsewhere))
+    ways.append(Way({"padding": pairs}, is_symmetric=False))
     return sizes, ways
 
 
