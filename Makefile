@@ -21,7 +21,7 @@ LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,\
 PYTEST := -m pytest -n auto --maxprocesses=8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parity test-lowest bench bench-quick lint format notebooks docs clean
+.PHONY: help setup demo doctor test test-parity test-lowest bench bench-quick lint format notebooks docs clean
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
 
 help: ## list these targets
@@ -31,6 +31,9 @@ setup: $(VENV)/.setup ## make .venv with jconvt, its demo and its tests
 
 demo: setup ## train a super-resolution network on photographs, and compare
 	$(VENV)/bin/python -m jconvt demo
+
+doctor: setup ## print versions and devices, and check values and gradients
+	$(VENV)/bin/python -m jconvt doctor $(ARGS)
 
 test: setup ## run tests and doctests (ARGS="-k geometry" to choose)
 	$(VENV)/bin/python $(PYTEST) $(ARGS)

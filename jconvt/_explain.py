@@ -25,8 +25,10 @@ from jconvt._pinned import AUTO
 from jconvt._problem_of import problem_of
 from jconvt._recipe import Recipe
 from jconvt._shapes import recipe_of_shapes
+from jconvt._tracebacks import ends_traceback
 
 
+@ends_traceback
 def explain(
     input_shape: Shape,
     weight_shape: Shape,
