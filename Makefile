@@ -15,7 +15,7 @@ LOWEST := $(shell sed -n '/^dependencies/,/^]/s/^ *"\(.*\)>=\(.*\)".*/\1==\2/p' 
 # What depends on the versions of JAX and Flax; the rest is arithmetic and messages.
 LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,\
 	differentiation drop_in drop_in_tools dtypes export layers linen nnx nonfinite norms \
-	sharding transforms))
+	sharding tracebacks transforms))
 
 # JAX itself uses several threads, so more processes than this only crowd each other.
 PYTEST := -m pytest -n auto --maxprocesses=8
