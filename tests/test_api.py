@@ -162,3 +162,26 @@ jax.grad(lambda w: jconvt.conv_transpose1d(x, w, stride=2).sum())(w)
 jconvt.explain(x.shape, w.shape, stride=2)
 """
     assert not imported_by(code) & OPTIONAL
+
+
+@pytest.mark.parametrize(
+    "name", ["initializers", "interop", "linen", "nnx", "sharding"]
+)
+def test_a_module_that_is_not_imported_says_so(name):
+    code = f"""
+import jconvt
+try:
+    jconvt.{name}
+except AttributeError as error:
+    assert str(error).endswith("; `import jconvt.{name}` first"), error
+    assert not hasattr(jconvt, "{name}")
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_slip_of_the_pen_has_a_suggestion():
+    code = "import jconvt; jconvt.conv_transposed2d"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Did you mean: 'conv_transpose2d'?" in done.stderr
