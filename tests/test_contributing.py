@@ -121,7 +121,7 @@ def example(name):
 
 
 @pytest.fixture
-def tap_sums(monkeypatch):
+def spread_taps(monkeypatch):
     row = example("lowering")["LOWERING"]
     monkeypatch.setitem(LOWERINGS, row.name, row)
     return row
@@ -132,19 +132,19 @@ def tap_sums(monkeypatch):
     list(zip(test_variants.CASES, itertools.cycle(formulations.LAYOUTS), strict=False)),
     ids=str,
 )
-def test_the_lowering_is_the_definition(tap_sums, case, kind):
-    formulations.check(tap_sums.name, case, kind)
+def test_the_lowering_is_the_definition(spread_taps, case, kind):
+    formulations.check(spread_taps.name, case, kind)
 
 
-def test_the_lowering_serves_the_front_door(tap_sums):
+def test_the_lowering_serves_the_front_door(spread_taps):
     x, w = np.ones((2, 4, 5)), np.ones((4, 3, 4))
-    found = jconvt.conv_transpose(x, w, stride=2, lowering="tap_sums")
+    found = jconvt.conv_transpose(x, w, stride=2, lowering="spread_taps")
     np.testing.assert_array_equal(found, jconvt.conv_transpose(x, w, stride=2))
-    explanation = jconvt.explain(x.shape, w.shape, stride=2, lowering="tap_sums")
-    assert explanation.forward == "tap_sums"
-    assert explanation.candidates[-1].summary == tap_sums.summary
+    explanation = jconvt.explain(x.shape, w.shape, stride=2, lowering="spread_taps")
+    assert explanation.forward == "spread_taps"
+    assert explanation.candidates[-1].summary == spread_taps.summary
     x, w = jnp.asarray(x, jnp.bfloat16), jnp.asarray(w, jnp.bfloat16)
-    assert jconvt.conv_transpose(x, w, lowering="tap_sums").dtype == jnp.bfloat16
+    assert jconvt.conv_transpose(x, w, lowering="spread_taps").dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 5])

@@ -18,7 +18,7 @@ import numpy as np
 import jconvt
 from jconvt._execution import add_bias
 from jconvt._lowerings import LOWERINGS
-from jconvt._lowerings._problem import PLAIN
+from jconvt._lowerings._problem import PLAIN, Slot
 from jconvt._numerics import Numerics, as_dtype
 from jconvt._pinned import AUTO, check_lowering
 from jconvt._recipe import Recipe, dimension_numbers_of
@@ -128,7 +128,7 @@ class Layer:
         if not self.recipe.batched:
             x = jnp.expand_dims(x, layout.input[0])
         lower = LOWERINGS["lhs_dilation"].lower
-        y = lower(x, w, self.recipe.geometry, layout, numerics, PLAIN, True)
+        y = lower(x, w, self.recipe.geometry, layout, numerics, PLAIN, Slot.FORWARD)
         y = add_bias(y, b, layout.output[1], numerics)
         return y if self.recipe.batched else jnp.squeeze(y, layout.output[0])
 
