@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-_IMPORTED_ALONE = ("initializers", "interop", "linen", "nnx", "sharding")
+_IMPORTED_ALONE = ("initializers", "interop", "linen", "nnx", "plot", "sharding")
 """Modules that `import jconvt` leaves alone, for what they import."""
 
 
