@@ -17,7 +17,7 @@ LOWEST := $(shell sed -n '/^dependencies/,/^]/s/^ *"\(.*\)>=\(.*\)".*/\1==\2/p' 
 # What depends on the versions of JAX and Flax; the rest is arithmetic and messages.
 LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,\
 	differentiation drop_in drop_in_tools dtypes export layers linen nnx nonfinite norms \
-	sharding transforms))
+	sharding tracebacks transforms))
 
 # JAX itself uses several threads, so more processes than this only crowd each other.
 PYTEST := -m pytest -n auto --maxprocesses=8
@@ -36,8 +36,8 @@ test-leaks: export JAX_CHECK_TRACER_LEAKS = true
 PYTHONS := $(foreach v,3.11 3.12 3.13,$(if $(shell command -v python$v 2>/dev/null),$v))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parity test-lowest fuzz bench bench-quick lint format
-.PHONY: surface notebooks docs clean
+.PHONY: help setup demo doctor test test-parity test-lowest fuzz bench bench-quick
+.PHONY: lint format surface notebooks docs clean
 .PHONY: test-matrix test-lowest-whole $(FLAGS) $(PYTHONS:%=test-python%)
 .PHONY: coverage mutants accuracy
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
@@ -49,6 +49,9 @@ setup: $(VENV)/.setup ## make .venv with jconvt, its demo and its tests
 
 demo: setup ## train a super-resolution network on photographs, and compare
 	$(VENV)/bin/python -m jconvt demo
+
+doctor: setup ## print versions and devices, and check values and gradients
+	$(VENV)/bin/python -m jconvt doctor $(ARGS)
 
 test: setup ## run tests and doctests (ARGS="-k geometry" to choose)
 	$(VENV)/bin/python $(PYTEST) $(ARGS)

@@ -13,7 +13,6 @@ import numpy as np
 from rich.progress import track
 
 from benchmarks.layers import Layer
-from benchmarks.timing import race
 from jconvt._batching import Role
 from jconvt._choice import (
     Formulation,
@@ -30,6 +29,7 @@ from jconvt._lowerings._pieces import Pieces
 from jconvt._lowerings._problem import Problem, Slot, Variant
 from jconvt._numerics import Numerics
 from jconvt._plan import Plan
+from jconvt._timing import race
 
 MOST_USEFUL = 1e9
 """Multiply-adds: larger layers take long to time and choose alike."""

@@ -5,6 +5,7 @@ imported on their own, so that `import jconvt` imports no Flax. `jconvt.sharding
 arrays whose space lies on several devices.
 """
 
+import sys
 import typing
 from importlib.metadata import version
 
@@ -36,10 +37,20 @@ __all__ = [
 ]
 
 
+_IMPORTED_ALONE = ("initializers", "interop", "linen", "nnx", "plot", "sharding")
+"""Modules that `import jconvt` leaves alone, for what they import."""
+
+
 def __getattr__(name: str) -> typing.Any:
     """What `explain` needs, all lowerings, is loaded when it is asked for."""
     if name not in ("Candidate", "Estimate", "Explanation", "explain"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        hint = f"; `import jconvt.{name}` first" if name in _IMPORTED_ALONE else ""
+        # With name and obj Python adds what may have been meant.
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}{hint}",
+            name=name,
+            obj=sys.modules[__name__],
+        )
     from jconvt import _explain
 
     return getattr(_explain, name)

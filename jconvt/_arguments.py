@@ -36,13 +36,27 @@ def is_symbolic(value: object) -> bool:
 
 
 def _show(value: object) -> str:
-    return f"{value!r} of type {type(value).__name__}"
+    return f"{value!r} of type {_kind(value)}"
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _when_traced(value: object) -> str:
+    """A hint where JAX has made an argument of a traced function of `value`."""
+    if not _kind(value).endswith("Tracer"):
+        return ""
+    return " Options are static: name this one in `static_argnames` of jax.jit."
 
 
 def check_int(function: str, argument: str, value: object, minimum: int) -> int:
     """`value` as an int of at least `minimum`, or a TypeError or ValueError."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
-        raise TypeError(f"{function}: `{argument}` must be an int; got {_show(value)}.")
+        raise TypeError(
+            f"{function}: `{argument}` must be an int; got {_show(value)}."
+            f"{_when_traced(value)}"
+        )
     if value < minimum:
         raise ValueError(
             f"{function}: `{argument}` must be at least {minimum}; got {value}."
@@ -59,7 +73,7 @@ def check_ints(
     if not isinstance(value, tuple | list):
         raise TypeError(
             f"{function}: `{argument}` must be an int or a tuple or list of {rank} "
-            f"ints; got {_show(value)}."
+            f"ints; got {_show(value)}.{_when_traced(value)}"
         )
     if len(value) != rank:
         raise ValueError(
@@ -180,9 +194,11 @@ def check_output_size(
 def check_shape(function: str, argument: str, value: object) -> tuple[Size, ...]:
     """A shape: a tuple or list of ints of at least 0, or symbolic dimensions."""
     if not isinstance(value, tuple | list):
+        # A vector might be meant as the sizes themselves.
+        has_shape = len(getattr(value, "shape", (0,))) != 1
         raise TypeError(
             f"{function}: `{argument}` must be a tuple or list of ints; got "
-            f"{_show(value)}."
+            + (f"{_kind(value)}. Give its .shape." if has_shape else f"{_show(value)}.")
         )
     return tuple(
         v if is_symbolic(v) else check_int(function, f"{argument}[{i}]", v, 0)

@@ -20,13 +20,15 @@ from jconvt._geometry import Geometry, Size
 from jconvt._layout import DimensionNumbers
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._problem import Problem, Slot
-from jconvt._numerics import Precision, check_dtype, check_precision
+from jconvt._numerics import Precision, as_dtype, check_precision
 from jconvt._pinned import AUTO
 from jconvt._problem_of import problem_of
 from jconvt._recipe import Recipe
 from jconvt._shapes import recipe_of_shapes
+from jconvt._tracebacks import ends_traceback
 
 
+@ends_traceback
 def explain(
     input_shape: Shape,
     weight_shape: Shape,
@@ -106,7 +108,7 @@ def explain(
     check_precision(function, precision)
     del preferred_element_type
     platform = _check_platform(function, platform)
-    operand = _check_dtype(function, dtype)
+    operand = as_dtype(function, dtype)
     static = recipe.layout.is_static(shape, recipe.batched)
     problem = _problem(recipe, shape, weight, operand)
     geometry = problem.geometry
@@ -224,15 +226,3 @@ def _check_platform(function: str, platform: object) -> str:
             f"{platform!r}."
         )
     return platform
-
-
-def _check_dtype(function: str, dtype: object) -> "np.dtype[np.generic]":
-    try:
-        # NumPy would read None as float64.
-        found = np.dtype("" if dtype is None else dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    except TypeError:
-        raise TypeError(
-            f"{function}: `dtype` must be a dtype; got {dtype!r}."
-        ) from None
-    check_dtype(function, "dtype", found)
-    return found

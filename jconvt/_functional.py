@@ -8,8 +8,10 @@ from jconvt._execution import execute
 from jconvt._layout import DimensionNumbers
 from jconvt._numerics import Precision, check_array
 from jconvt._recipe import dimension_numbers_of, normalize_options
+from jconvt._tracebacks import ends_traceback
 
 
+@ends_traceback
 def conv_transpose(
     input: ArrayLike,
     weight: ArrayLike,
@@ -125,6 +127,7 @@ def conv_transpose(
     )
 
 
+@ends_traceback
 def conv_transpose1d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -194,6 +197,7 @@ def conv_transpose1d(
     )
 
 
+@ends_traceback
 def conv_transpose2d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -273,6 +277,7 @@ def conv_transpose2d(
     )
 
 
+@ends_traceback
 def conv_transpose3d(
     input: ArrayLike,
     weight: ArrayLike,

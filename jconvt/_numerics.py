@@ -77,6 +77,19 @@ def check_dtype(function: str, argument: str, dtype: Any) -> None:
         )
 
 
+def as_dtype(function: str, dtype: object) -> np.dtype[Any]:
+    """A `dtype` argument as the dtype of an array JAX can convolve, or a TypeError."""
+    try:
+        # NumPy would read None as float64.
+        found = np.dtype("" if dtype is None else dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    except TypeError:
+        raise TypeError(
+            f"{function}: `dtype` must be a dtype; got {dtype!r}."
+        ) from None
+    check_dtype(function, "dtype", found)
+    return found
+
+
 def _is_number(dtype: Any) -> bool:
     """Whether JAX has this dtype (not float128, not big-endian) and it is a number."""
     known = dtype == getattr(jnp, getattr(dtype, "name", ""), None)

@@ -196,10 +196,14 @@ def _check_shapes(
             f"{rank} spatial; got shape {tuple(weight_shape)}."
         )
     if len(input_shape) not in (rank + 1, rank + 2):
+        hint = (
+            "More leading axes are for jax.vmap."
+            if len(input_shape) > rank + 2
+            else "Channels have an axis even if there is one: x[None] adds it."
+        )
         raise ValueError(
             f"{function}: `input` must have {rank + 2} axes (batched) or {rank + 1} "
-            f"(unbatched); got shape {tuple(input_shape)}. More leading axes are for "
-            f"jax.vmap."
+            f"(unbatched); got shape {tuple(input_shape)}. {hint}"
         )
     batched = len(input_shape) == rank + 2
     batch, channel = layout.input[:2]
@@ -213,6 +217,7 @@ def _check_shapes(
             f"{tuple(input_shape)} and {in_channels} on axis {layout.weight[0]} of "
             f"weight {tuple(weight_shape)}. A weight is (C_in, C_out/groups, *kernel) "
             f"unless `dimension_numbers` says otherwise."
+            f"{_if_channels_last(input_shape, channel, in_channels)}"
         )
     arguments.check_channels(function, in_channels, options.groups)
     kernel_size = layout.kernel_size(tuple(weight_shape))
@@ -229,6 +234,17 @@ def _check_shapes(
             f"got {tuple(bias_shape)}."
         )
     return batched
+
+
+def _if_channels_last(input_shape: Shape, channel: int, in_channels: Size) -> str:
+    """A hint for who has forgotten to say so."""
+    last = len(input_shape) - 1
+    if channel == last or input_shape[last] != in_channels:
+        return ""
+    return (
+        f" Axis {last} has {in_channels}: for channels last there are `data_format` "
+        "and `dimension_numbers`."
+    )
 
 
 def _crops(options: Options, kernel_size: tuple[int, ...]) -> list[Crop]:

@@ -19,8 +19,10 @@ from jconvt._recipe import (
     make_recipe,
     normalize_options,
 )
+from jconvt._tracebacks import ends_traceback
 
 
+@ends_traceback
 def output_shape(
     input_shape: Shape,
     weight_shape: Shape,

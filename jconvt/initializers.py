@@ -15,10 +15,12 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from jconvt._arguments import IntOrInts, Shape, check_int, check_ints
+from jconvt._tracebacks import ends_traceback
 
 __all__ = ["bilinear", "icnr", "torch_uniform"]
 
 
+@ends_traceback
 def torch_uniform(
     *, fan_in: int | None = None, dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -56,6 +58,7 @@ def torch_uniform(
         check_int("torch_uniform", "fan_in", fan_in, 0)
     default_dtype = float if dtype is None else dtype
 
+    @ends_traceback
     def init(
         key: jax.Array,
         shape: Shape,
@@ -89,6 +92,7 @@ def _fan_in(shape: Shape) -> int:
     return math.prod(shape[1:])
 
 
+@ends_traceback
 def bilinear(
     *,
     factor: IntOrInts | None = None,
@@ -145,6 +149,7 @@ def bilinear(
         rank = len(factor) if isinstance(factor, tuple | list) else 1
         check_ints(function, "factor", factor, rank, 1)
 
+    @ends_traceback
     def init(
         key: jax.Array | None,
         shape: Shape,
@@ -175,6 +180,7 @@ def bilinear(
     return init
 
 
+@ends_traceback
 def icnr(inner: Initializer, *, stride: IntOrInts) -> Initializer:
     """Initialization without checkerboards: nearest-neighbour upsampling at step 0.
 
@@ -223,6 +229,7 @@ def icnr(inner: Initializer, *, stride: IntOrInts) -> Initializer:
     rank = len(stride) if isinstance(stride, tuple | list) else 1
     check_ints(function, "stride", stride, rank, 1)
 
+    @ends_traceback
     def init(
         key: jax.Array,
         shape: Shape,

@@ -20,12 +20,14 @@ from jconvt._layout import DimensionNumbers, Layout
 from jconvt._numerics import Precision, check_array
 from jconvt._plan import Shape
 from jconvt._recipe import normalize_options
+from jconvt._tracebacks import ends_traceback
 
 __all__ = ["conv_transpose"]
 
 _FUNCTION = "sharding.conv_transpose"
 
 
+@ends_traceback
 def conv_transpose(
     input: ArrayLike,
     weight: ArrayLike,

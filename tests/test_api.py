@@ -6,6 +6,8 @@
 import importlib.metadata
 import importlib.resources
 import inspect
+import subprocess
+import sys
 from inspect import Parameter
 
 import pytest
@@ -86,3 +88,26 @@ def test_version():
 def test_typed():
     """The annotations are for callers too."""
     assert importlib.resources.files("jconvt").joinpath("py.typed").is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["initializers", "interop", "linen", "nnx", "sharding"]
+)
+def test_a_module_that_is_not_imported_says_so(name):
+    code = f"""
+import jconvt
+try:
+    jconvt.{name}
+except AttributeError as error:
+    assert str(error).endswith("; `import jconvt.{name}` first"), error
+    assert not hasattr(jconvt, "{name}")
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_slip_of_the_pen_has_a_suggestion():
+    code = "import jconvt; jconvt.conv_transposed2d"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Did you mean: 'conv_transpose2d'?" in done.stderr

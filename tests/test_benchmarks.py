@@ -14,7 +14,7 @@ from benchmarks.contenders import CONTENDERS, LOWERING_CONTENDERS, Unsupported
 from benchmarks.layers import Layer, zoo
 from benchmarks.networks import descriptions
 from benchmarks.options import Options
-from benchmarks.timing import race
+from jconvt._timing import race
 
 TIMES = {
     "one": {"torch": 0.002, "jconvt": 0.001, "flax": 0.004},

@@ -8,7 +8,6 @@ import itertools
 import re
 import traceback
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +21,6 @@ from jax.extend.core import primitives
 import jconvt
 from jconvt._lowerings import LOWERINGS
 from jconvt._primitive import PRIMITIVES
-
-PACKAGE = str(Path(jconvt.__file__).parent)
 
 RANKS = {
     "conv_transpose": 2,
@@ -54,7 +51,7 @@ def call(front, space=5, **options):
 
 
 def check(front, error, message, **options):
-    """The call raises exactly this, with one argument, from this package."""
+    """The call raises exactly this, with one argument, by this package."""
     with pytest.raises((TypeError, ValueError)) as caught:
         call(front, **options)
     assert str(caught.value) == f"{front}: {message}"
@@ -64,9 +61,9 @@ def check(front, error, message, **options):
 
 
 def assert_ours(error):
-    """The innermost frame is in the package."""
+    """Nothing below the caller is shown, as of all that the package itself raises."""
     frames = traceback.extract_tb(error.__traceback__)
-    assert frames[-1].filename.startswith(PACKAGE), frames[-1]
+    assert frames[-1].filename == __file__, frames[-1]
 
 
 @pytest.fixture
@@ -691,9 +688,11 @@ CHANNELS = (
     "{} of input {} and 4 on axis 0 of weight (4, 6, 3, 3). A weight is (C_in, "
     "C_out/groups, *kernel) unless `dimension_numbers` says otherwise."
 )
-RANK = (
-    "`input` must have 4 axes (batched) or 3 (unbatched); got shape {}. More leading "
-    "axes are for jax.vmap."
+RANK = "`input` must have 4 axes (batched) or 3 (unbatched); got shape {}. {}"
+TOO_MANY = "More leading axes are for jax.vmap."
+TOO_FEW = "Channels have an axis even if there is one: x[None] adds it."
+CHANNELS_LAST = (
+    " Axis {} has 4: for channels last there are `data_format` and `dimension_numbers`."
 )
 BIAS = (
     "`bias` must have shape ({},), the output channels of weight (4, 6, 3, 3) times "
@@ -759,14 +758,14 @@ ARRAYS = {
     "channels of a batch in the wrong place": (
         {"input": ones(2, 5, 5, 4)},
         ValueError,
-        CHANNELS.format(5, 1, (2, 5, 5, 4)),
+        CHANNELS.format(5, 1, (2, 5, 5, 4)) + CHANNELS_LAST.format(3),
     ),
-    "input rank 2": ({"input": ones(5, 5)}, ValueError, RANK.format((5, 5))),
-    "input rank 0": ({"input": ones()}, ValueError, RANK.format(())),
+    "input rank 2": ({"input": ones(5, 5)}, ValueError, RANK.format((5, 5), TOO_FEW)),
+    "input rank 0": ({"input": ones()}, ValueError, RANK.format((), TOO_FEW)),
     "input rank 5": (
         {"input": ones(1, 2, 4, 5, 5)},
         ValueError,
-        RANK.format((1, 2, 4, 5, 5)),
+        RANK.format((1, 2, 4, 5, 5), TOO_MANY),
     ),
     "no taps": (
         {"weight": ones(4, 6, 0, 3)},
@@ -864,6 +863,29 @@ def test_preferred_element_type(operand, preferred, nothing_bound):
         weight=jnp.ones((4, 6, 3, 3), operand),
         preferred_element_type=preferred,
     )
+
+
+@pytest.mark.parametrize("name", ["input_shape", "weight_shape"])
+def test_an_array_in_place_of_a_shape(name):
+    check(
+        "output_shape",
+        TypeError,
+        f"`{name}` must be a tuple or list of ints; got ndarray. Give its .shape.",
+        **{name: ones(2, 4, 5, 5)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "rule"), [("stride", INT_OR_INTS.format(rank=2)), ("groups", SINGLE_INT)]
+)
+def test_a_traced_option(option, rule):
+    with pytest.raises(TypeError) as caught:
+        jax.jit(lambda value: call("conv_transpose2d", **{option: value}))(2)
+    pattern = (
+        rf"conv_transpose2d: `{option}` {rule}; got .*Tracer\. Options are static: "
+        r"name this one in `static_argnames` of jax\.jit\."
+    )
+    assert re.fullmatch(pattern, str(caught.value))
 
 
 @pytest.mark.parametrize("front", ["conv_transpose", "output_shape"])

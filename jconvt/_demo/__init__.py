@@ -5,7 +5,7 @@ photographs that ship inside scikit-image and is judged on one it has never seen
 story is told in `run.py`; `photos.py` has the photographs, `network.py` the network and
 `picture.py` the picture.
 
-This file imports the standard library alone, so that where the demo's packages are not
+This file imports no package of the demo's, so that where the demo's packages are not
 installed one clear line can say so.
 """
 
@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+
+from jconvt._shell.command import Command
 
 PACKAGES = {
     "flax": "flax",
@@ -102,3 +104,20 @@ def _picture_path(text: str) -> Path:
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{path.parent} is not a directory")
     return path
+
+
+COMMAND = Command(
+    name="demo",
+    summary="train a network on photographs, a minute, and see a picture",
+    text="""
+Learn, in a minute, to enlarge a photograph threefold: a small network whose last layer
+is jconvt.nnx.ConvTranspose2d trains on photographs inside scikit-image, is judged on
+one that it has never seen, and is timed beside Flax's own layer.
+""",
+    examples=(
+        ("a minute of training, and jconvt-demo.png", ""),
+        ("a quick look, elsewhere", "--seconds 10 --output quick.png"),
+    ),
+    add_arguments=add_arguments,
+    run=main,
+)

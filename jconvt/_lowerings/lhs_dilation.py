@@ -28,7 +28,7 @@ def lower(
     """One `lax.conv_general_dilated` with ``lhs_dilation=stride``.
 
     Input and output are in one layout there: with two, and sharded along space, what
-    XLA's partitioner makes of a dilated kernel has wrong values (seen up to jax 0.10.2).
+    XLA's partitioner makes of a dilated kernel has wrong values (seen in jax 0.10.2).
     """
     weight_axes = layout.weight
     if geometry.groups > 1:

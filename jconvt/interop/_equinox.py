@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jconvt._dialects import PERIODIC, equinox_same
+from jconvt._tracebacks import ends_traceback
 from jconvt.interop._kernels import flip, regroup
 from jconvt.interop._paddings import per_axis
 from jconvt.interop._ported import PortedLayer, port
@@ -19,6 +20,7 @@ if typing.TYPE_CHECKING:
 _CIRCULAR = {"SAME": "CIRCULAR", "SAME_LOWER": "CIRCULAR_LOWER"}
 
 
+@ends_traceback
 def from_equinox(layer: Any) -> PortedLayer:
     """An `equinox.nn.ConvTranspose`, of any rank.
 
@@ -66,6 +68,7 @@ def from_equinox(layer: Any) -> PortedLayer:
     )
 
 
+@ends_traceback
 def to_equinox(layer: PortedLayer) -> "equinox.nn.ConvTranspose":
     """An Equinox layer that computes the same, for unbatched channels-first data.
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jconvt._arguments import check_ints
 from jconvt._dialects import PERIODIC
 from jconvt._layer import LayerConfig
+from jconvt._tracebacks import ends_traceback
 from jconvt.interop._kernels import flip, from_channels_last, regroup, to_channels_last
 from jconvt.interop._paddings import crop_of_pads
 from jconvt.interop._ported import PortedLayer, port
@@ -29,6 +30,7 @@ _STRINGS = {
 }
 
 
+@ends_traceback
 def from_flax(layer: Any, variables: Mapping[str, Any] | None = None) -> PortedLayer:
     """A transposed convolution layer of Flax, or one of `jconvt.nnx` or `jconvt.linen`.
 
@@ -95,6 +97,7 @@ def from_flax(layer: Any, variables: Mapping[str, Any] | None = None) -> PortedL
     return _from_flax(layer, params)
 
 
+@ends_traceback
 def to_flax(
     layer: PortedLayer, *, api: str = "nnx"
 ) -> "nnx.ConvTranspose | tuple[linen.ConvTranspose, dict[str, Any]]":

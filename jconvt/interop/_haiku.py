@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jconvt._arguments import IntOrInts, check_ints
 from jconvt._dialects import haiku_output_shape
 from jconvt._numerics import check_array
+from jconvt._tracebacks import ends_traceback
 from jconvt.interop._kernels import flip, from_channels_last
 from jconvt.interop._paddings import crop_of_pads, per_axis
 from jconvt.interop._ported import PortedLayer, port
@@ -17,6 +18,7 @@ _LAST = ("channels_last", "N...C", "NWC", "NHWC", "NDHWC")
 _FIRST = ("channels_first", "NC...", "NCW", "NCHW", "NCDHW")
 
 
+@ends_traceback
 def from_haiku(
     params: Mapping[str, Any],
     *,

@@ -5,11 +5,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from jconvt._dialects import keras_same
+from jconvt._tracebacks import ends_traceback
 from jconvt.interop._kernels import from_channels_last
 from jconvt.interop._paddings import per_axis
 from jconvt.interop._ported import PortedLayer, port
 
 
+@ends_traceback
 def from_keras(layer: Any, *, ignore_activation: bool = False) -> PortedLayer:
     """A `Conv1DTranspose`, `Conv2DTranspose` or `Conv3DTranspose` of Keras 3.
 

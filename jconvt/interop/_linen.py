@@ -9,6 +9,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 import jconvt.linen
 from jconvt._arguments import IntOrInts
+from jconvt._tracebacks import ends_traceback
 from jconvt.initializers import torch_uniform
 from jconvt.interop._layers import constructor
 from jconvt.interop._ported import PortedLayer
@@ -27,6 +28,7 @@ class PortedModule(nn.Module):
     param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
+    @ends_traceback
     def __call__(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
         """As `PortedLayer.apply`."""
         init, shape = torch_uniform(), self.weight_shape

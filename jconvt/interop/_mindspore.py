@@ -7,12 +7,14 @@ import jax
 import numpy as np
 
 from jconvt._arguments import IntOrInts
+from jconvt._tracebacks import ends_traceback
 from jconvt.interop._ported import PortedLayer, port
 
 # `pad_mode` of the layers in mindspore.nn -> the padding here; None: as given
 _PAD_MODES = {"same": "SAME", "valid": "VALID", "pad": None}
 
 
+@ends_traceback
 def from_mindspore(
     params: Mapping[str, Any],
     *,

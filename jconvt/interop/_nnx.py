@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 import jconvt.nnx
 from jconvt._arguments import IntOrInts
+from jconvt._tracebacks import ends_traceback
 from jconvt.interop._layers import constructor
 from jconvt.interop._ported import PortedLayer
 
@@ -21,12 +22,14 @@ class PortedModule(nnx.Module):
       static: all the rest.
     """
 
+    @ends_traceback
     def __init__(self, layer: PortedLayer) -> None:
         self.static = layer.static
         self.weight = nnx.Param(layer.weight)
         self.bias: nnx.Param[Any] | None
         self.bias = nnx.data(None) if layer.bias is None else nnx.Param(layer.bias)
 
+    @ends_traceback
     def __call__(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
         """As `PortedLayer.apply`."""
         bias = None if self.bias is None else self.bias[...]

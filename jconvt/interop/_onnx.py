@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jconvt._dialects import onnx_same
+from jconvt._tracebacks import ends_traceback
 from jconvt.interop._paddings import per_axis
 from jconvt.interop._ported import PortedLayer, port
 from jconvt.interop._static import FixedSize
@@ -33,6 +34,7 @@ _AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 _OPSET = 11
 
 
+@ends_traceback
 def from_onnx(node: Any, weight: Any, bias: Any = None) -> PortedLayer:
     """A ConvTranspose node of ONNX, with its weight.
 
@@ -101,6 +103,7 @@ def from_onnx(node: Any, weight: Any, bias: Any = None) -> PortedLayer:
     )
 
 
+@ends_traceback
 def to_onnx(layer: PortedLayer, *, name: str = "conv_transpose") -> "onnx.ModelProto":
     """A model of one ConvTranspose node, which any ONNX runtime runs.
 

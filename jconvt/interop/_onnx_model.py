@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from jconvt._tracebacks import ends_traceback
 from jconvt.interop._onnx import from_onnx
 from jconvt.interop._ported import PortedLayer
 
 FUNCTION = "from_onnx_model"
 
 
+@ends_traceback
 def from_onnx_model(model: Any) -> dict[str, PortedLayer]:
     """The ConvTranspose nodes of an ONNX model, by name.
 

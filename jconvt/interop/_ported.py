@@ -21,6 +21,7 @@ from jconvt._arguments import (
 from jconvt._execution import execute
 from jconvt._numerics import Precision, check_array
 from jconvt._recipe import normalize_options
+from jconvt._tracebacks import ends_traceback
 from jconvt.interop._static import FixedSize, Static, dimension_numbers
 
 if typing.TYPE_CHECKING:
@@ -87,6 +88,7 @@ class PortedLayer:
         }
         return result | {name: v for name, v in more.items() if v is not None}
 
+    @ends_traceback
     def for_input(self, input_size: IntOrInts) -> Self:
         """The layer for inputs of one spatial size, where its crop depends on that.
 
@@ -120,6 +122,7 @@ class PortedLayer:
         )
         return type(self)(self.weight, self.bias, static)
 
+    @ends_traceback
     def apply(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
         """The layer's output.
 
@@ -162,6 +165,7 @@ class PortedLayer:
             dtype=static.dtype,
         )
 
+    @ends_traceback
     def to_nnx(self) -> "nnx.Module":
         """A Flax NNX layer with these parameters, for data in the same layout.
 
@@ -179,6 +183,7 @@ class PortedLayer:
 
         return layer_of(self)
 
+    @ends_traceback
     def to_linen(self) -> "tuple[linen.Module, dict[str, Any]]":
         """A Flax Linen layer, and its variables; as `to_nnx`.
 

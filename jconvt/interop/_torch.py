@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jconvt._arguments import IntOrInts
+from jconvt._tracebacks import ends_traceback
 from jconvt.interop._ported import PortedLayer, port
 from jconvt.interop._targets import (
     check_layer,
@@ -38,6 +39,7 @@ class TorchOptions(TypedDict, total=False):
     dilation: IntOrInts
 
 
+@ends_traceback
 def from_torch(
     source: Any, prefix: str = "", **options: Unpack[TorchOptions]
 ) -> PortedLayer:
@@ -91,6 +93,7 @@ def from_torch(
     return port("from_torch", weight, bias, **options, symmetric_padding=True)
 
 
+@ends_traceback
 def to_torch(layer: PortedLayer) -> "torch.nn.Module":
     """A PyTorch module that computes the same, for channels-first data.
 

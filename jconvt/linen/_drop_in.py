@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from jconvt._arguments import IntOrInts
 from jconvt._drop_in import settle_fields
+from jconvt._tracebacks import ends_traceback
 
 
 class ConvTranspose(nn.ConvTranspose):
@@ -77,6 +78,7 @@ class ConvTranspose(nn.ConvTranspose):
     lowering: str = "auto"
 
     @nn.compact
+    @ends_traceback
     def __call__(
         self, inputs: jax.Array, *, output_size: IntOrInts | None = None
     ) -> jax.Array:

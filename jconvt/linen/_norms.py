@@ -10,6 +10,7 @@ from flax.core import meta
 
 from jconvt import _norms
 from jconvt._drop_in import settle_fields
+from jconvt._tracebacks import ends_traceback
 from jconvt.linen._drop_in import ConvTranspose
 from jconvt.linen._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
@@ -56,6 +57,7 @@ class WeightNorm(nn.Module):
     dim: int | None = 0
 
     @nn.compact
+    @ends_traceback
     def __call__(self, *args: Any, **kwargs: Any) -> jax.Array:
         """Call the layer with the normalized weight.
 
@@ -125,6 +127,7 @@ class SpectralNorm(nn.Module):
     collection_name: str = "batch_stats"
 
     @nn.compact
+    @ends_traceback
     def __call__(self, *args: Any, update_stats: bool, **kwargs: Any) -> jax.Array:
         """Call the layer with the normalized weight.
 

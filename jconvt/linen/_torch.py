@@ -17,6 +17,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._arguments import IntOrInts
 from jconvt._layer import make_config
 from jconvt._numerics import Precision
+from jconvt._tracebacks import ends_traceback
 
 __all__ = ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
@@ -46,6 +47,7 @@ class _ConvTranspose(nn.Module):
     weight_init: Initializer | None = None
     bias_init: Initializer | None = None
 
+    @ends_traceback
     def __post_init__(self) -> None:
         self._config = config = make_config(
             type(self).__name__,
@@ -76,6 +78,7 @@ class _ConvTranspose(nn.Module):
         super().__post_init__()
 
     @nn.compact
+    @ends_traceback
     def __call__(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
         """Apply the layer.
 

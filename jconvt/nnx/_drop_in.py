@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 from jconvt._arguments import IntOrInts
 from jconvt._drop_in import settle_fields
 from jconvt._numerics import Precision
+from jconvt._tracebacks import ends_traceback
 from jconvt.nnx._signature import shows_constructor
 
 
@@ -87,6 +88,7 @@ class ConvTranspose(nnx.ConvTranspose):
       (2, 16, 17, 4)
     """
 
+    @ends_traceback
     def __init__(
         self,
         in_features: int,
@@ -149,6 +151,7 @@ class ConvTranspose(nnx.ConvTranspose):
             # Data all the same, so that a bias can be put there later.
             self.bias = nnx.data(None)
 
+    @ends_traceback
     def __call__(
         self, inputs: jax.Array, *, output_size: IntOrInts | None = None
     ) -> jax.Array:

@@ -8,6 +8,7 @@ from flax import nnx
 
 from jconvt import _norms
 from jconvt._drop_in import settle_fields
+from jconvt._tracebacks import ends_traceback
 from jconvt.nnx._drop_in import ConvTranspose
 from jconvt.nnx._signature import shows_constructor
 from jconvt.nnx._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -81,6 +82,7 @@ class WeightNorm(nnx.Module, Generic[L]):
       ConvTranspose1d(8, 4, kernel_size=(16,), stride=(8,), padding=(4,))
     """
 
+    @ends_traceback
     def __init__(self, layer_instance: L, *, dim: int | None = 0) -> None:
         weight = _weight("WeightNorm", layer_instance)
         self.layer_instance = layer_instance
@@ -89,6 +91,7 @@ class WeightNorm(nnx.Module, Generic[L]):
         )
         self.scale = nnx.Param(_norms.magnitude(weight, self.dim))
 
+    @ends_traceback
     def __call__(self, *args: Any, **kwargs: Any) -> jax.Array:
         """Call the layer with the normalized weight.
 
@@ -160,6 +163,7 @@ class SpectralNorm(nnx.Module, Generic[L]):
       (1, 4, 10, 10)
     """
 
+    @ends_traceback
     def __init__(
         self,
         layer_instance: L,
@@ -182,6 +186,7 @@ class SpectralNorm(nnx.Module, Generic[L]):
         u, v = _norms.starting_vectors(matrix, keys, epsilon)
         self.u, self.v = nnx.BatchStat(u), nnx.BatchStat(v)
 
+    @ends_traceback
     def __call__(
         self, *args: Any, update_stats: bool | None = None, **kwargs: Any
     ) -> jax.Array:

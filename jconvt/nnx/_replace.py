@@ -6,9 +6,11 @@ from flax import nnx
 from flax.typing import PathParts
 
 from jconvt._drop_in import EXTRAS
+from jconvt._tracebacks import ends_traceback
 from jconvt.nnx._drop_in import ConvTranspose
 
 
+@ends_traceback
 def replace_conv_transpose(
     model: nnx.Module,
 ) -> dict[PathParts, ConvTranspose]:

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._arguments import IntOrInts
 from jconvt._layer import make_config
 from jconvt._numerics import Precision
+from jconvt._tracebacks import ends_traceback
 from jconvt.nnx._signature import shows_constructor
 
 __all__ = ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
@@ -32,6 +33,7 @@ class _ConvTranspose(nnx.Module):
         super().__init_subclass__(**kwargs)
         shows_constructor(cls)
 
+    @ends_traceback
     def __init__(
         self,
         in_channels: int,
@@ -94,6 +96,7 @@ class _ConvTranspose(nnx.Module):
             # Data all the same, so that a bias can be put there later.
             self.bias = nnx.data(None)
 
+    @ends_traceback
     def __call__(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
         """Apply the layer.
 

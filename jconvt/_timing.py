@@ -11,9 +11,12 @@ Run = Callable[[], object]
 TURN = 20e-3
 """Seconds that a turn lasts, where runs are short."""
 
+ROUNDS = 5
+"""Turns of each contender, at least."""
+
 
 def race(
-    runs: Mapping[str, Run], *, seconds: float = 1.0, rounds: int = 5
+    runs: Mapping[str, Run], *, seconds: float = 1.0, rounds: int = ROUNDS
 ) -> dict[str, float]:
     """Median seconds of each contender.
 

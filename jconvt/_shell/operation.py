@@ -1,0 +1,131 @@
+"""A layer on the command line: its two shapes and its options, as the functions'."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+OPTIONS = (
+    *("stride", "padding", "output_padding", "output_size", "groups", "dilation"),
+    *("dimension_numbers", "data_format"),
+)
+"""The options of a layer, by the names of the functions."""
+
+Shape = tuple[int, ...]
+Pads = str | int | tuple[int | tuple[int, ...], ...]
+
+
+def add_operation(parser: argparse.ArgumentParser) -> None:
+    """Declares shapes, options and ``--json``."""
+    parser.add_argument(
+        "input_shape",
+        type=_shape,
+        metavar="INPUT",
+        help="shape of the input, N,C_in,*space, such as 1,64,16,16",
+    )
+    parser.add_argument(
+        "weight_shape",
+        type=_shape,
+        metavar="WEIGHT",
+        help="shape of the weight, C_in,C_out/groups,*kernel, such as 64,32,4,4",
+    )
+    for name, default, help in (
+        ("stride", 1, "output elements between input elements, such as 2 or 2,1"),
+        ("dilation", 1, "output elements between taps, such as 2 or 2,1"),
+        ("output-padding", 0, "output elements appended, such as 1 or 1,0"),
+        ("output-size", None, "the output's spatial size, such as 32,32"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=ints, default=default, metavar="INTS", help=help
+        )
+    parser.add_argument(
+        "--padding",
+        type=_padding,
+        default=0,
+        metavar="PADDING",
+        help="output elements cropped: 1 or 1,0, pairs such as 1:2,0:1, or SAME, VALID,"
+        " SAME_LOWER, CAUSAL, CIRCULAR, CIRCULAR_LOWER",
+    )
+    parser.add_argument(
+        "--groups", type=int, default=1, metavar="INT", help="groups of channels"
+    )
+    layout = parser.add_mutually_exclusive_group()
+    layout.add_argument(
+        "--data-format", metavar="LETTERS", help="of input and output, such as NHWC"
+    )
+    layout.add_argument(
+        "--dimension-numbers",
+        type=_names,
+        metavar="LETTERS",
+        help="of input, weight and output, such as NHWC,HWIO,NHWC",
+    )
+    add_json(parser)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Declares ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+
+
+def shapes_of(options: argparse.Namespace) -> tuple[Shape, Shape]:
+    """Of input and weight."""
+    return options.input_shape, options.weight_shape
+
+
+def keywords_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of a layer as keyword arguments."""
+    return {name: getattr(options, name) for name in OPTIONS}
+
+
+def axis_names(options: argparse.Namespace) -> tuple[str, ...]:
+    """A name for each spatial axis: its letter, or its number."""
+    rank = len(options.weight_shape) - 2
+    if options.dimension_numbers is not None:
+        return tuple(a for a in options.dimension_numbers[1] if a not in "IO")
+    return tuple("DHW"[3 - rank :] if rank <= 3 else map(str, range(rank)))
+
+
+# What is written -> the value.
+
+
+def _reader(kind: str, example: str) -> Callable[[Callable[[str], Any]], Any]:
+    """A reader whose error says what it wants and what came."""
+
+    def decorate(read: Callable[[str], Any]) -> Callable[[str], Any]:
+        def reader(text: str) -> Any:
+            try:
+                return read("".join(text.split()).strip("()[]"))
+            except ValueError:
+                raise argparse.ArgumentTypeError(
+                    f"must be {kind}, such as {example}; got {text!r}"
+                ) from None
+
+        return reader
+
+    return decorate
+
+
+@_reader("ints with commas between", "1,64,16,16")
+def _shape(text: str) -> Shape:
+    """``1,64,16`` -> (1, 64, 16), also where it is written ``(1, 64, 16)``."""
+    return tuple(int(number) for number in text.rstrip(",").split(","))
+
+
+@_reader("an int, or ints with commas between", "2 or 2,1")
+def ints(text: str) -> int | Shape:
+    """``2`` -> 2 and ``2,1`` -> (2, 1)."""
+    return tuple(map(int, text.split(","))) if "," in text else int(text)
+
+
+@_reader("ints, (low, high) pairs or a name", "1 or 1:2,0:1 or SAME")
+def _padding(text: str) -> Pads:
+    """``SAME``, or ints of which each may be a pair: ``1:2,3`` -> ((1, 2), 3)."""
+    if text.replace("_", "").isalpha():
+        return text
+    items = [tuple(map(int, item.split(":"))) for item in text.split(",")]
+    plain = tuple(item[0] if len(item) == 1 else item for item in items)
+    return plain[0] if len(plain) == 1 and isinstance(plain[0], int) else plain
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """``NHWC,HWIO,NHWC`` -> ("NHWC", "HWIO", "NHWC")."""
+    return tuple(text.split(","))

@@ -1,0 +1,266 @@
+"""The contenders of `bench`: made, compared with each other, timed in turn.
+
+The numbers are small and whole, so sums are exact in any order and what is left of a
+difference is rounding of the result.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jconvt
+from jconvt._execution import add_bias
+from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._problem import PLAIN, Slot
+from jconvt._numerics import Numerics, as_dtype
+from jconvt._pinned import AUTO, check_lowering
+from jconvt._recipe import Recipe, dimension_numbers_of
+from jconvt._shapes import recipe_of_shapes
+from jconvt._timing import ROUNDS, race
+
+NATIVE = "native"
+FORWARD, TRAINING = "forward", "forward and gradients"
+
+Shape = tuple[int, ...]
+Forward = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a race found.
+
+    Attributes:
+      layer: its shapes and dtype.
+      machine: the device and JAX's version.
+      method: how times were taken.
+      seconds: of each race, the median seconds of each contender.
+      notes: what auto is, and who was left out.
+      disagree: contenders whose results are not those of the first; not timed.
+    """
+
+    layer: str
+    machine: str
+    method: str
+    seconds: dict[str, dict[str, float]]
+    notes: tuple[str, ...]
+    disagree: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A layer with its sizes.
+
+    Attributes:
+      options: for `jconvt.conv_transpose`.
+      recipe: the same, settled.
+    """
+
+    input_shape: Shape
+    weight_shape: Shape
+    output_shape: Shape
+    dtype: np.dtype[Any]
+    options: dict[str, Any]
+    recipe: Recipe
+
+    @classmethod
+    def of(
+        cls,
+        input_shape: Shape,
+        weight_shape: Shape,
+        keywords: dict[str, Any],
+        dtype: str,
+    ) -> Self:
+        """The layer of shapes and options, or their error."""
+        recipe, shape, weight = recipe_of_shapes(
+            "bench", input_shape, weight_shape, **keywords, lowering=AUTO
+        )
+        found = as_dtype("bench", dtype)
+        if jax.dtypes.canonicalize_dtype(found) != found:
+            raise ValueError(
+                f"bench: `dtype` {found.name} needs JAX_ENABLE_X64=1 to be set."
+            )
+        options = dict(keywords)
+        data_format = options.pop("data_format")
+        if data_format is not None:
+            options["dimension_numbers"] = dimension_numbers_of(
+                "bench", data_format, recipe.geometry.rank
+            )
+        return cls(
+            input_shape=shape,
+            weight_shape=weight,
+            output_shape=recipe.output_shape(shape, weight),
+            dtype=found,
+            options=options,
+            recipe=recipe,
+        )
+
+    def arrays(self) -> tuple[jax.Array, ...]:
+        """Input, weight, bias and cotangent."""
+        channels = self.weight_shape[self.recipe.layout.weight[1]]
+        bias_shape = (channels * self.recipe.geometry.groups,)
+        random = np.random.default_rng(0)
+        lowest = 0 if jnp.issubdtype(self.dtype, jnp.unsignedinteger) else -2
+        return tuple(
+            jnp.asarray(random.integers(lowest, 3, shape), self.dtype)
+            for shape in (
+                *(self.input_shape, self.weight_shape, bias_shape, self.output_shape),
+            )
+        )
+
+    def why_not_native(self) -> str | None:
+        """Why JAX's one convolution cannot say it, or None where it can."""
+        if any(map(any, self.recipe.wrap)):
+            return "it has no periodic borders"
+        if any(min(pads) < 0 for pads in self.recipe.geometry.dilated_pads):
+            return "it would pad by less than nothing"
+        return None
+
+    def native(self, x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
+        """One `lax.conv_general_dilated` with ``lhs_dilation``; JAX differentiates."""
+        layout, numerics = self.recipe.layout, Numerics(None, self.dtype)
+        if not self.recipe.batched:
+            x = jnp.expand_dims(x, layout.input[0])
+        lower = LOWERINGS["lhs_dilation"].lower
+        y = lower(x, w, self.recipe.geometry, layout, numerics, PLAIN, Slot.FORWARD)
+        y = add_bias(y, b, layout.output[1], numerics)
+        return y if self.recipe.batched else jnp.squeeze(y, layout.output[0])
+
+
+def race_layer(layer: Layer, names: Sequence[str] | None, seconds: float) -> Found:
+    """Races the contenders, `names` alone where given, forward and in training."""
+    contenders, notes = _contenders(layer, names)
+    arrays = layer.arrays()
+    times: dict[str, dict[str, float]] = {}
+    disagree: set[str] = set()
+    for what, task in _tasks(layer).items():
+        runs: dict[str, Callable[[], object]] = {}
+        first = None
+        for name, forward in contenders.items():
+            _say(f"{what}: compiling {name}")
+            run = partial(_run, jax.jit(partial(task, forward)), arrays)
+            try:
+                result = run()
+            except jax.errors.JaxRuntimeError as error:
+                notes.append(f"{name} did not run {what}: {_first_line(error)}")
+                continue
+            first = result if first is None else first
+            if _differ(result, first):
+                disagree.add(name)
+                notes.append(f"{name} is not timed {what}: its results differ.")
+                continue
+            runs[name] = run
+        _say(f"{what}: timing")
+        times[what] = race(runs, seconds=seconds)
+    device = jax.devices()[0]
+    return Found(
+        layer=f"{layer.input_shape} with weight {layer.weight_shape} -> "
+        f"{layer.output_shape}, {layer.dtype.name}",
+        machine=f"{device.device_kind}, {os.cpu_count()} CPU cores; "
+        f"jax {jax.__version__}, jconvt {jconvt.__version__}",
+        method=f"medians of at least {ROUNDS} turns in {seconds:g} s, contenders in "
+        "turn in one process, all compiled and warm",
+        seconds=times,
+        notes=(_choice(layer), *notes),
+        disagree=tuple(sorted(disagree)),
+    )
+
+
+def _contenders(
+    layer: Layer, names: Sequence[str] | None
+) -> tuple[dict[str, Forward], list[str]]:
+    """Name -> function, in the order of the race; and who is left out, and why."""
+    known = (AUTO, *LOWERINGS, NATIVE)
+    for name in names or ():
+        if name not in known:
+            raise ValueError(
+                f"bench: `contenders` must be of {', '.join(known)}; got {name!r}."
+            )
+        if name in LOWERINGS:
+            check_lowering("bench", name, layer.recipe.geometry, static=True)
+    contenders: dict[str, Forward] = {}
+    notes = []
+    for name in known if names is None else names:
+        reason = None
+        if name == NATIVE:
+            reason = layer.why_not_native()
+        elif name != AUTO:
+            reason = LOWERINGS[name].refuses(layer.recipe.geometry, static=True)
+        if reason is not None:
+            notes.append(f"{name} is not in the race: {reason}.")
+        elif name == NATIVE:
+            contenders[name] = layer.native
+        else:
+            contenders[name] = partial(
+                jconvt.conv_transpose, **layer.options, lowering=name
+            )
+    return contenders, notes
+
+
+def _tasks(layer: Layer) -> dict[str, Callable[..., Any]]:
+    """What is raced; integers have no gradients."""
+    tasks = {FORWARD: _forward}
+    if jnp.issubdtype(layer.dtype, jnp.inexact):
+        tasks[TRAINING] = _forward_and_gradients
+    return tasks
+
+
+def _forward(
+    forward: Forward, x: jax.Array, w: jax.Array, b: jax.Array, cotangent: jax.Array
+) -> Any:
+    del cotangent
+    return forward(x, w, b)
+
+
+def _forward_and_gradients(
+    forward: Forward, x: jax.Array, w: jax.Array, b: jax.Array, cotangent: jax.Array
+) -> Any:
+    y, pull_back = jax.vjp(forward, x, w, b)
+    return y, pull_back(cotangent)
+
+
+def _run(compiled: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> Any:
+    return jax.block_until_ready(compiled(*arrays))
+
+
+def _differ(found: Any, expected: Any) -> bool:
+    """Whether some array differs by more than rounding its elements a few times."""
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    return any(_differs(np.asarray(a), np.asarray(b)) for a, b in pairs)
+
+
+def _differs(found: np.ndarray, expected: np.ndarray) -> bool:
+    if not jnp.issubdtype(expected.dtype, jnp.inexact):
+        return not np.array_equal(found, expected)
+    few = 4 * float(jnp.finfo(expected.dtype).eps)
+    wide = np.result_type(expected.dtype, np.float32)
+    found, expected = found.astype(wide), expected.astype(wide)
+    scale = np.abs(expected).max(initial=0)
+    # Written so that NaN differs.
+    return not bool(np.all(np.abs(found - expected) <= few * scale))
+
+
+def _choice(layer: Layer) -> str:
+    found = jconvt.explain(
+        layer.input_shape, layer.weight_shape, dtype=layer.dtype, **layer.options
+    )
+    return (
+        f"auto is {found.forward} forward, {found.input_gradient} for the input "
+        f"gradient and {found.weight_gradient} for the weight gradient."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _say(message: str) -> None:
+    """To whoever watches; results alone go to stdout."""
+    if sys.stderr.isatty():
+        print(message, file=sys.stderr, flush=True)
