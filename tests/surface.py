@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jconvt
+
 SNAPSHOT = Path(__file__).with_name("public_surface.txt")
 
 MODULES = (
@@ -190,9 +192,10 @@ def _blocks() -> Iterator[str]:
 
 
 def _commands() -> Iterator[str]:
-    from jconvt.__main__ import make_parser
+    from jconvt.__main__ import COMMANDS
+    from jconvt._shell.command import make_parser
 
-    parser = make_parser()
+    parser = make_parser(COMMANDS, jconvt.__version__)
     (commands,) = (a for a in parser._actions if a.nargs == argparse.PARSER)
     for command, made in dict(commands.choices or {}).items():
         lines = [f"python -m jconvt {command}"]
