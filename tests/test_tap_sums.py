@@ -1,0 +1,18 @@
+"""Sums of taps where rows and loops do not come out even."""
+
+import pytest
+
+from cases import Case
+from formulations import check
+
+CASES = [
+    Case("nine_rows", (9,), (4,), 2, 1, groups=3, channels=(3, 3)),
+    Case("thirteen_rows", (13, 2), (3, 2), 2, groups=2, channels=(2, 4)),
+    Case("thirty_taps", (2, 3), (6, 5), 2, 1, groups=2, channels=(2, 2)),
+    Case("fifty_four_taps", (2, 3), (9, 6), 3, 2, groups=2, channels=(2, 4)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_no_row_and_no_tap_is_left_out(case):
+    check("tap_sums", case, "last")
