@@ -30,6 +30,7 @@ from jconvt._lowerings._problem import Problem, Slot, Variant
 from jconvt._numerics import Numerics
 from jconvt._plan import Plan
 from jconvt._timing import race
+from jconvt._turned import as_output
 
 MOST_USEFUL = 1e9
 """Multiply-adds: larger layers take long to time and choose alike."""
@@ -113,8 +114,9 @@ def measure(
     x, y = (jnp.asarray(rng.standard_normal(s, np.float32)) for s in shapes)
     arrays = {Role.INPUT: x, Role.WEIGHT: w, Role.OUTPUT: y}
     dtype = np.dtype(np.float32)
-    works = candidates(slot, problem, dtype)
-    estimates = {f: estimate(slot, problem, work, dtype) for f, work in works.items()}
+    chosen = as_output(slot, problem)
+    works = candidates(*chosen, dtype)
+    estimates = {f: estimate(*chosen, work, dtype) for f, work in works.items()}
     least = min(estimates.values())
     found = [f for f, guess in estimates.items() if guess <= within * least]
 
@@ -154,9 +156,14 @@ def _program(
 def collect(
     problems: Iterable[tuple[str, Problem]], seconds: float, within: float
 ) -> Iterator[dict[str, Any]]:
-    """For each problem, map and candidate of `measure`: its time, and the best time."""
+    """For each problem, map and candidate of `measure`: its time, and the best time.
+
+    Maps that are made as others are left to these.
+    """
     for name, problem in track(list(problems), "timing"):
         for slot in Slot:
+            if as_output(slot, problem) != (slot, problem):
+                continue
             times = measure(problem, slot, seconds, within)
             for formulation, spent in times.items():
                 yield {

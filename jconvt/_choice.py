@@ -20,7 +20,8 @@ lowering           transposed in the input           transposed in the weight
 ================== ================================= ===============================
 
 On a CPU the estimate of `jconvt._cost` decides between the GEMM formulations and the
-convolutions; elsewhere a table of preferences does. The platform is known when a
+convolutions, and an input gradient at stride 1 is made as an output (`jconvt._turned`);
+elsewhere a table of preferences does. The platform is known when a
 program is lowered, and only then is a choice made: never by `jax.default_backend()`.
 """
 
@@ -37,6 +38,7 @@ from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._pieces import WHOLE, Pieces, small_pieces, total_work
 from jconvt._lowerings._problem import PLAIN, Problem, Slot, Variant, Work
 from jconvt._preferences import is_compact, is_plain, preferred, reason_of
+from jconvt._turned import as_output
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
@@ -57,14 +59,16 @@ def choose(
     static: bool,
     whole: bool = False,
     local: bool = True,
+    turned: bool = True,
 ) -> Formulation:
     """The formulation of a slot on a platform.
 
     `static` says that the spatial sizes are ints, not symbolic; `whole` that nothing
-    can be cut into pieces; `local` that one device holds the arrays whole.
+    can be cut into pieces; `local` that one device holds the arrays whole; `turned`
+    that a CPU makes the map of `jconvt._turned.as_output`.
     """
     if platform == "cpu" and static:
-        return _cheapest(problem, dtype, whole)[slot]
+        return _cheapest(problem, dtype, whole, turned)[slot]
     return best_variant(
         slot, preferred(slot, platform, problem, static, local), problem
     )
@@ -148,7 +152,7 @@ def _pieces(slot: Slot, problem: Problem, whole: Formulation) -> Pieces:
 
 @lru_cache(maxsize=1024)
 def _cheapest(
-    problem: Problem, dtype: np.dtype[Any], whole: bool
+    problem: Problem, dtype: np.dtype[Any], whole: bool, turned: bool
 ) -> dict[Slot, Formulation]:
     """By the estimate of `jconvt._cost`; the two gradients are chosen as a pair.
 
@@ -157,38 +161,44 @@ def _cheapest(
     gradient), the parts of the cotangent (both gradients). It may run the maps at the
     same time, so the temporaries of all three are alive together.
     """
+    maps = {
+        slot: as_output(slot, problem) if turned else (slot, problem) for slot in Slot
+    }
     works = {
         slot: {
             f: work
-            for f, work in candidates(slot, problem, dtype).items()
+            for f, work in candidates(*made, dtype).items()
             if not whole or f.pieces == WHOLE
         }
-        for slot in Slot
+        for slot, made in maps.items()
     }
     times = {
-        slot: {f: estimate(slot, problem, work, dtype) for f, work in found.items()}
+        slot: {f: estimate(*maps[slot], work, dtype) for f, work in found.items()}
         for slot, found in works.items()
     }
+    apart = {slot for slot, made in maps.items() if made != (slot, problem)}
     outputs, inputs, weights = times.values()
     forward = min(outputs, key=lambda f: outputs[f])
 
     def alone(slot: Slot, formulation: Formulation) -> float:
         temporary = works[slot][formulation].temporary
-        pressure = seconds_of_pressure(slot, problem, temporary)
+        pressure = seconds_of_pressure(*maps[slot], temporary)
         return times[slot][formulation] - pressure
 
     def cost(pair: tuple[Formulation, Formulation]) -> float:
         total = alone(Slot.INPUT_GRADIENT, pair[0])
         total += alone(Slot.WEIGHT_GRADIENT, pair[1])
-        maps = dict(zip(Slot, (forward, *pair), strict=True))
+        picks = dict(zip(Slot, (forward, *pair), strict=True))
         alive: dict[Formulation, int] = {}
-        for slot, formulation in maps.items():
+        for slot, formulation in picks.items():
             temporary = works[slot][formulation].temporary
             alive[formulation] = max(alive.get(formulation, 0), temporary)
         total += seconds_of_pressure(Slot.WEIGHT_GRADIENT, problem, sum(alive.values()))
         for one, other, slot, names in _SHARED:
-            if maps[one] == maps[other] and maps[one].pieces == WHOLE:
-                total -= shared_seconds(slot, works[slot][maps[one]], *names)
+            if apart & {one, other}:
+                continue
+            if picks[one] == picks[other] and picks[one].pieces == WHOLE:
+                total -= shared_seconds(slot, works[slot][picks[one]], *names)
         return total
 
     pair = min(itertools.product(inputs, weights), key=cost)

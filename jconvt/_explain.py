@@ -26,6 +26,7 @@ from jconvt._problem_of import problem_of
 from jconvt._recipe import Recipe
 from jconvt._shapes import recipe_of_shapes
 from jconvt._tracebacks import ends_traceback
+from jconvt._turned import as_output
 
 
 @ends_traceback
@@ -117,6 +118,8 @@ def explain(
         slot: _pick(slot, lowering, platform, problem, operand, static, empty)
         for slot in Slot
     }
+    chosen = platform == "cpu" and static and lowering == AUTO
+    maps = {s: as_output(s, problem) if chosen else (s, problem) for s in Slot}
     return Explanation(
         input_shape=shape,
         weight_shape=weight,
@@ -139,8 +142,8 @@ def explain(
                 estimates=()
                 if empty or row.refuses(geometry, static) is not None
                 else tuple(
-                    _estimate(slot, row.name, platform, problem, operand, picks[slot])
-                    for slot in Slot
+                    _estimate(slot, made, row.name, platform, operand, picks[slot])
+                    for slot, made in maps.items()
                 ),
             )
             for row in LOWERINGS.values()
@@ -193,16 +196,18 @@ def _reason(lowering: str, platform: str, geometry: Geometry, empty: bool) -> st
 
 def _estimate(
     slot: Slot,
+    made: tuple[Slot, Problem],
     name: str,
     platform: str,
-    problem: Problem,
     dtype: "np.dtype[np.generic]",
     pick: Formulation,
 ) -> Estimate:
+    """For `slot`, the work of the map that is `made` for it."""
+    _, problem = made
     several = len(LOWERINGS[name].variants(problem)) > 1
-    chosen = pick if pick.lowering == name else best_variant(slot, name, problem)
-    work = work_of(slot, problem, chosen)
-    time = estimate(slot, problem, work, dtype) if platform == "cpu" else None
+    chosen = pick if pick.lowering == name else best_variant(made[0], name, problem)
+    work = work_of(*made, chosen)
+    time = estimate(*made, work, dtype) if platform == "cpu" else None
     return Estimate(
         slot=str(slot),
         variant=str(chosen.variant) if several else "",

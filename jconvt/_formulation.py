@@ -20,6 +20,7 @@ from jconvt._piecewise import Arrays, Whole, in_batches, in_rows
 from jconvt._pinned import AUTO
 from jconvt._plan import Plan, Shape
 from jconvt._problem_of import problem_of
+from jconvt._turned import is_turned, turned_plan, turned_weight
 
 SLOTS = {
     Role.OUTPUT: Slot.FORWARD,
@@ -81,6 +82,14 @@ def make(
         inside[Role.INPUT], inside[Role.WEIGHT]
     )
     entered = {role: frame.take(role, a, inside) for role, a in operands.items()}
+    if platform == "cpu" and _is_turned(made, inside, frame.inner):
+        swapped = {
+            Role.INPUT: entered[Role.OUTPUT],
+            Role.WEIGHT: turned_weight(entered[Role.WEIGHT], frame.inner),
+        }
+        turned, to = turned_plan(frame.inner), inside[made]
+        result = make(Role.OUTPUT, swapped, turned, to, platform, formulation, devices)
+        return frame.give(made, result, shape).astype(dtype)
     if formulation is None and platform is not None and plan.lowering == AUTO:
         formulation = _chosen(made, inside, frame.inner, platform, devices)
     result = _inside(made, entered, frame.inner, inside, platform, formulation)
@@ -142,6 +151,12 @@ class Frame:
             x = jax.ShapeDtypeStruct(shape, a.dtype)
             return jax.linear_transpose(self.enter, x)(a)[0]
         return a
+
+
+def _is_turned(made: Role, shapes: dict[Role, Shape], plan: Plan) -> bool:
+    """Whether `choose` has chosen for `as_output`."""
+    static = plan.layout.is_static(shapes[Role.INPUT], batched=True)
+    return static and plan.lowering == AUTO and is_turned(SLOTS[made], plan.geometry)
 
 
 def _chosen(
@@ -283,7 +298,16 @@ def _anywhere(
     local = any(set(mesh.axis_types) == {AxisType.Manual} for mesh in meshes)
     branches = {
         platform: _branch(
-            choose(slot, platform, problem, x.dtype, static, whole=True, local=local),
+            choose(
+                slot,
+                platform,
+                problem,
+                x.dtype,
+                static,
+                whole=True,
+                local=local,
+                turned=False,
+            ),
             slot,
             plan,
             platform,

@@ -1,0 +1,115 @@
+"""At stride 1 an input gradient is computed as an output, of the turned kernel."""
+
+import jax
+import numpy as np
+import pytest
+
+import oracles
+from cases import Case
+from formulations import LAYOUTS, expected, problem_for, whole
+from jconvt._batching import Role
+from jconvt._choice import _cheapest, candidates
+from jconvt._formulation import _inside, make
+from jconvt._geometry import Geometry
+from jconvt._layout import normalize_layout
+from jconvt._lowerings._problem import Slot
+from jconvt._numerics import Numerics
+from jconvt._plan import Plan
+from jconvt._turned import as_output, is_turned
+
+DTYPE = np.dtype(np.float64)
+
+ROWS = (
+    Case("point", space=(), kernel=()),
+    Case("plain", space=(6,), kernel=(3,)),
+    Case("crops", space=(5, 4), kernel=(3, 2), padding=((2, 0), (0, 1))),
+    Case("holes", space=(5,), kernel=(3,), padding=((-1, 4),)),
+    Case("dilated", space=(6, 5), kernel=(3, 2), dilation=(2, 3), padding=2),
+    Case("grouped", space=(4, 4), kernel=(3, 3), padding=1, groups=2, channels=(4, 6)),
+    Case("depthwise", space=(7,), kernel=(4,), groups=3, channels=(3, 3)),
+    Case("3-d", space=(3, 2, 4), kernel=(2, 3, 1), padding=((1, 0), (1, 1), (0, 0))),
+)
+STRIDED = Case("strided", space=(6,), kernel=(3,), stride=2)
+
+
+def plan_for(case, kind):
+    geometry = Geometry(
+        kernel_size=case.kernel,
+        stride=case.each(case.stride),
+        dilation=case.each(case.dilation),
+        crop=case.crop,
+        groups=case.groups,
+    )
+    return Plan(
+        geometry=geometry,
+        wrap=((0, 0),) * case.rank,
+        layout=normalize_layout("test", LAYOUTS[kind][case.rank], case.rank),
+        operand=DTYPE,
+        numerics=Numerics(None, DTYPE),
+        lowering="auto",
+    )
+
+
+def input_gradient(case, kind, platform):
+    """As a program, and its operands."""
+    x, w, g = whole(case, kind)
+
+    def run(w, g):
+        operands = {Role.WEIGHT: w, Role.OUTPUT: g}
+        return make(Role.INPUT, operands, plan_for(case, kind), x.shape, platform)
+
+    return run, (w, g)
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+@pytest.mark.parametrize("case", ROWS, ids=str)
+def test_the_gradient_is_that_of_the_definition(case, kind):
+    with jax.enable_x64(True):
+        run, operands = input_gradient(case, kind, "cpu")
+        found = jax.jit(run)(*operands)
+    _, wanted, _ = expected(case)
+    spec = LAYOUTS[kind][case.rank][0]
+    wanted = oracles.permute(wanted, LAYOUTS["first"][case.rank][0], spec)
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+@pytest.mark.parametrize("case", [*ROWS, STRIDED], ids=str)
+def test_an_output_is_made_at_stride_1_on_a_cpu(case, platform, monkeypatch):
+    made = []
+
+    def spy(role, *rest):
+        made.append(role)
+        return _inside(role, *rest)
+
+    monkeypatch.setattr("jconvt._formulation._inside", spy)
+    with jax.enable_x64(True):
+        run, operands = input_gradient(case, "first", platform)
+        jax.eval_shape(run, *operands)
+    turned = platform == "cpu" and case != STRIDED
+    assert made == [Role.OUTPUT if turned else Role.INPUT]
+    geometry = plan_for(case, "first").geometry
+    assert is_turned(Slot.INPUT_GRADIENT, geometry) == (case != STRIDED)
+    assert not is_turned(Slot.FORWARD, geometry)
+    assert not is_turned(Slot.WEIGHT_GRADIENT, geometry)
+
+
+@pytest.mark.parametrize("case", [r for r in ROWS if r.name != "holes"], ids=str)
+def test_turned_twice_is_as_before(case):
+    problem = problem_for(case)
+    slot, turned = as_output(Slot.INPUT_GRADIENT, problem)
+    assert slot == Slot.FORWARD
+    assert turned.geometry.output_size(turned.size) == problem.size
+    assert (turned.useful, turned.weights) == (problem.useful, problem.weights)
+    assert as_output(Slot.INPUT_GRADIENT, turned) == (Slot.FORWARD, problem)
+    assert as_output(Slot.FORWARD, problem) == (Slot.FORWARD, problem)
+
+
+def test_the_choice_is_among_the_formulations_of_the_output():
+    case = Case("image", space=(32, 32), kernel=(3, 3), padding=1, channels=(64, 16))
+    problem = problem_for(case, dtype=np.float32)
+    dtype = np.dtype(np.float32)
+    found = _cheapest(problem, dtype, whole=False, turned=True)
+    made = as_output(Slot.INPUT_GRADIENT, problem)
+    assert found[Slot.INPUT_GRADIENT] == _cheapest(made[1], dtype, False, True)[made[0]]
+    assert found[Slot.INPUT_GRADIENT] in candidates(*made, dtype)
