@@ -19,14 +19,14 @@ COPIES = 4
 
 Function = Callable[..., Any]
 
-SAME_WORK: dict[str, Callable[[dict[str, float]], float]] = {
-    "scan": lambda t: COPIES * t["forward"],
-    "vmap": lambda t: COPIES * t["forward"],
-    "vmap, weights too": lambda t: COPIES * t["forward"],
-    "grad of vmap": lambda t: COPIES * t["grad"],
-    "checkpoint": lambda t: t["forward"] + t["grad"],
+OF: dict[str, str] = {
+    "scan": "calls",
+    "vmap": "calls",
+    "vmap, weights too": "calls with weights",
+    "grad of vmap": "gradients",
+    "checkpoint": "gradient and call",
 }
-"""Transformation -> seconds of the same work, from those of the single calls."""
+"""Transformation -> the program that does the same work without it."""
 
 
 def results(options: Options) -> Iterator[Result]:
@@ -39,21 +39,22 @@ def results(options: Options) -> Iterator[Result]:
         for name, layer in track("transforms", layers)
     }
     over = {
-        row: {name: found[name] / same(found) for name, same in SAME_WORK.items()}
+        row: {name: found[name] / found[plain] for name, plain in OF.items()}
         for row, found in times.items()
     }
     lead = {
         f"{name} (ms)": {row: milliseconds(t[name]) for row, t in times.items()}
-        for name in ("forward", "grad")
+        for name in ("calls", "gradients")
     }
     yield Result(
         name="transforms",
         title="Transformations over the same work without them",
-        note=f"`scan` and `vmap` over {COPIES} inputs, and `vmap` over {COPIES} pairs "
-        f"of input and weight: each over {COPIES} calls. The gradient of a `vmap` over "
-        f"{COPIES} inputs: over {COPIES} gradients. The gradient under "
-        '`jax.checkpoint`: over a gradient and a call. "grad" is the value and all '
-        "gradients of half the sum of squares.",
+        note=f"Each over one program of the same operands and results without the "
+        f"transformation: {COPIES} calls written out and stacked, for `scan` "
+        f"and `vmap` over {COPIES} inputs and for `vmap` over {COPIES} pairs of input "
+        f"and weight; {COPIES} gradients written out for the gradient of a `vmap`; a "
+        "gradient, then a call, for the gradient under `jax.checkpoint`. A gradient is "
+        "the value and all gradients of half the sum of squares.",
         table=grid("layer", over, lead),
         data={"seconds": times},
     )
@@ -67,11 +68,34 @@ def _runs(layer: Layer) -> dict[str, Run]:
     def scanned(xs: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
         return lax.scan(lambda none, x: (none, forward(x, w, b)), None, xs)[1]
 
+    def calls(xs: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.stack([forward(x, w, b) for x in xs])
+
+    def calls_with_weights(xs: jax.Array, ws: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.stack([forward(x, w, b) for x, w in zip(xs, ws, strict=True)])
+
+    def gradients(xs: jax.Array, w: jax.Array, b: jax.Array) -> Any:
+        made = [one(x, w, b) for x in xs]
+        value, dw, db = (
+            sum(parts)
+            for parts in zip(*((v, g[1], g[2]) for v, g in made), strict=True)
+        )
+        return value, (jnp.stack([g[0] for _, g in made]), dw, db)
+
+    def gradient_and_call(x: jax.Array, w: jax.Array, b: jax.Array) -> Any:
+        # The barrier keeps XLA from using the gradient's output for the call's.
+        made = one(x, w, b)
+        made, x = lax.optimization_barrier((made, x))
+        return made, _loss(forward)(x, w, b)
+
+    one = _gradients(_loss(forward))
     over_inputs = jax.vmap(forward, in_axes=(0, None, None))
     over_pairs = jax.vmap(forward, in_axes=(0, 0, None))
     tasks: dict[str, tuple[Function, tuple[jax.Array, ...]]] = {
-        "forward": (forward, (x, w, b)),
-        "grad": (_gradients(_loss(forward)), (x, w, b)),
+        "calls": (calls, (xs, w, b)),
+        "calls with weights": (calls_with_weights, (xs, ws, b)),
+        "gradients": (gradients, (xs, w, b)),
+        "gradient and call": (gradient_and_call, (x, w, b)),
         "scan": (scanned, (xs, w, b)),
         "vmap": (over_inputs, (xs, w, b)),
         "vmap, weights too": (over_pairs, (xs, ws, b)),
