@@ -82,7 +82,7 @@ def make(
         inside[Role.INPUT], inside[Role.WEIGHT]
     )
     entered = {role: frame.take(role, a, inside) for role, a in operands.items()}
-    if platform == "cpu" and _is_turned(made, inside, frame.inner):
+    if platform == "cpu" and _is_turned(made, inside, frame.inner, devices):
         swapped = {
             Role.INPUT: entered[Role.OUTPUT],
             Role.WEIGHT: turned_weight(entered[Role.WEIGHT], frame.inner),
@@ -153,16 +153,31 @@ class Frame:
         return a
 
 
-def _is_turned(made: Role, shapes: dict[Role, Shape], plan: Plan) -> bool:
+def _is_turned(made: Role, shapes: dict[Role, Shape], plan: Plan, devices: int) -> bool:
     """Whether `choose` has chosen for `as_output`."""
     static = plan.layout.is_static(shapes[Role.INPUT], batched=True)
-    return static and plan.lowering == AUTO and is_turned(SLOTS[made], plan.geometry)
+    problem = _share(shapes, plan, devices)
+    return static and plan.lowering == AUTO and is_turned(SLOTS[made], problem)
 
 
 def _chosen(
     made: Role, shapes: dict[Role, Shape], plan: Plan, platform: str, devices: int
 ) -> Formulation:
-    """What one of the devices would use by itself for its share of the batch.
+    """What one of the devices would use by itself for its share of the batch."""
+    x_shape, layout = shapes[Role.INPUT], plan.layout
+    return choose(
+        SLOTS[made],
+        platform,
+        _share(shapes, plan, devices),
+        plan.operand,
+        static=layout.is_static(x_shape, batched=True),
+        whole=not isinstance(x_shape[layout.input[0]], int),
+        local=devices == 1,
+    )
+
+
+def _share(shapes: dict[Role, Shape], plan: Plan, devices: int) -> Problem:
+    """What one of the devices has to do.
 
     How arrays are sharded is not known when a program is lowered. What can be known is
     that a batch divided evenly among the devices, or some of them, stays in its place
@@ -171,19 +186,9 @@ def _chosen(
     """
     x_shape = shapes[Role.INPUT]
     problem = _problem(x_shape, shapes[Role.WEIGHT], plan)
-    static = plan.layout.is_static(x_shape, batched=True)
     symbolic = not isinstance(x_shape[plan.layout.input[0]], int)
     share = 1 if symbolic else math.gcd(problem.batch, devices)
-    problem = replace(problem, batch=problem.batch // share)
-    return choose(
-        SLOTS[made],
-        platform,
-        problem,
-        plan.operand,
-        static,
-        whole=symbolic,
-        local=devices == 1,
-    )
+    return replace(problem, batch=problem.batch // share)
 
 
 def _inside(

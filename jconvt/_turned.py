@@ -27,7 +27,7 @@ from jconvt._plan import Plan
 
 def as_output(slot: Slot, problem: Problem) -> tuple[Slot, Problem]:
     """The map that is computed for `slot`, where it is chosen by its cost."""
-    if not is_turned(slot, problem.geometry):
+    if not is_turned(slot, problem):
         return slot, problem
     turned = replace(
         problem,
@@ -39,10 +39,20 @@ def as_output(slot: Slot, problem: Problem) -> tuple[Slot, Problem]:
     return Slot.FORWARD, turned
 
 
-def is_turned(slot: Slot, geometry: Geometry) -> bool:
-    """Whether the map of a trimmed geometry is computed as an output instead."""
-    unit = all(s == 1 for s in geometry.stride)
-    return slot == Slot.INPUT_GRADIENT and unit
+def is_turned(slot: Slot, problem: Problem) -> bool:
+    """Whether the map of a trimmed geometry is computed as an output instead.
+
+    Turning the kernel takes time for each weight, and what it saves grows with the
+    products: the products of a weight have to be many.
+    """
+    unit = all(s == 1 for s in problem.geometry.stride)
+    worth = problem.useful >= _PRODUCTS * problem.weights
+    return slot == Slot.INPUT_GRADIENT and unit and worth
+
+
+_PRODUCTS = 1000
+"""Of each weight, from which on turning pays: some 3 ns a weight (`prepared` in
+`jconvt._cost`), saving about a third of a GEMM's 0.01 ns a product."""
 
 
 def turned_geometry(geometry: Geometry) -> Geometry:

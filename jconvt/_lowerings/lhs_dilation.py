@@ -56,8 +56,8 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """A convolution over outputs multiplies the zeros between the input elements.
 
     One over inputs, which an input gradient is, has none of them, and where XLA:CPU has
-    a fast path the undilated one is a GEMM whose products are scattered (its
-    EigenTransposedConv2D).
+    a fast path the output's is a GEMM whose products are scattered (its
+    EigenTransposedConv2D); a weight gradient, whose kernel is the cotangent, has none.
     """
     del variant
     geometry = problem.geometry
@@ -70,7 +70,7 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     inflated = slot != Slot.INPUT_GRADIENT and any(s > 1 for s in geometry.stride)
     scattered = 0
     plain = geometry.groups == 1 and all(d == 1 for d in geometry.dilation)
-    if inflated and plain and geometry.rank <= 2:
+    if slot == Slot.FORWARD and inflated and plain and geometry.rank <= 2:
         taps = math.prod(geometry.kernel_size)
         elements = problem.inputs // problem.in_channels
         scattered = elements * problem.out_channels * taps
