@@ -1,5 +1,6 @@
 """Run configs, several in one program, and compare each with the definition."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -122,8 +123,8 @@ class _blaming:
             raise Wrong(self.config, reason) from error
 
 
-def compare_results(one: Prepared, results: Results) -> None:
-    """The results of one config with the definition."""
+def compare_results(one: Prepared, results: Results, roundings: int = 0) -> None:
+    """The results of one config with the definition, rounded so often more."""
     config = one.config
     filters = config.lowering == "winograd" or (
         config.lowering == "auto" and "winograd" in serving(config)
@@ -131,8 +132,9 @@ def compare_results(one: Prepared, results: Results) -> None:
     definition = Definition(config, filtered=filters)
     expected = WAYS[config.way].expected(definition, one.plain, config.mapped)
     for i, ((name, a), wanted) in enumerate(zip(results, expected, strict=True)):
+        limits = dataclasses.replace(wanted, roundings=wanted.roundings + roundings)
         try:
             actual = from_layout(config, name, np.asarray(a))
-            compare(actual, wanted, config.dtype_of(name), config.result, config.whole)
+            compare(actual, limits, config.dtype_of(name), config.result, config.whole)
         except AssertionError as error:
             raise Wrong(config, f"result {i}, {name}: {error}") from None
