@@ -20,6 +20,7 @@ USERS: dict[str, Any] = {}
 VOLUME: dict[str, Any] = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
 }
 """Those that compile fastest: a tenth of the time, most of it by the older emitters."""
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -33,9 +34,9 @@ class Kind(NamedTuple):
 
 def _several(strategy: st.SearchStrategy[Any], n: int) -> st.SearchStrategy[list[Any]]:
     """So many in one program, at times fewer; shrunk to the one that fails."""
-    return st.integers(0, 7).flatmap(
-        lambda few: st.lists(strategy, min_size=1 if few == 0 else n, max_size=n)
-    )
+    # Hypothesis likes to repeat itself.
+    several = partial(st.lists, strategy, max_size=n, unique_by=lambda one: one.line())
+    return st.integers(0, 7).flatmap(lambda few: several(min_size=1 if few == 0 else n))
 
 
 def _as_users(some: list[Config]) -> None:
@@ -50,21 +51,21 @@ def _in_pieces(some: list[Config]) -> None:
 KINDS: dict[str, Kind] = {
     "programs": Kind(
         "value and derivatives against the definition",
-        _several(configs(), 8),
+        _several(configs(), 16),
         check,
         0.42,
         40,
     ),
     "default options": Kind(
         "the same, compiled as users compile",
-        _several(configs(), 4),
+        _several(configs(), 8),
         _as_users,
         0.05,
         5,
     ),
     "pieces": Kind(
         "the same, cut into pieces where the choice has any",
-        _several(configs(lowering="auto", preferred=None), 8),
+        _several(configs(lowering="auto", preferred=None), 16),
         _in_pieces,
         0.07,
         10,
@@ -78,7 +79,7 @@ KINDS: dict[str, Kind] = {
     ),
     "non-finite": Kind(
         "where a NaN or an infinity goes, on what `auto` takes",
-        _several(nonfinite.poisoned(), 8),
+        _several(nonfinite.poisoned(), 16),
         nonfinite.check,
         0.12,
         10,

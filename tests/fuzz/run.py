@@ -110,16 +110,16 @@ def run_part(
     )
     @given(row.strategy)
     def example(some: list[Any]) -> None:
-        if time.monotonic() > until:
+        new = {one.line(): one for one in some if one.line() not in seen}
+        if time.monotonic() > until or not new:
             return
         try:
-            row.run(some)
+            row.run(list(new.values()))
         except Exception as error:
             if wrong is not None:
                 wrong.append(str(error))
             raise
-        new = {one.line(): one for one in some}
-        count((one for line, one in new.items() if line not in seen), tally)
+        count(new.values(), tally)
         seen.update(new)
 
     example()

@@ -5,6 +5,7 @@ import importlib.util
 from typing import Any
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from fuzz.check import Wrong
@@ -25,7 +26,9 @@ def layers(draw: st.DrawFn) -> Config:
         )
     ]
     padding = tuple((p, p) for p in (draw(st.integers(0, m)) for m in most))
-    return dataclasses.replace(config, padding=padding)
+    config = dataclasses.replace(config, padding=padding)
+    assume(all(m >= 0 for m in config.out))
+    return config
 
 
 def check(some: list[Config]) -> None:
