@@ -29,6 +29,7 @@ SHORT = {  # lists of configs
     "pieces": 1,
     "sharded": 2,
     "non-finite": 2,
+    "non-finite in pieces": 1,
     "PyTorch": 5,
     "arguments": 40,
     "shapes": 10,

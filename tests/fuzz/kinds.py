@@ -48,6 +48,11 @@ def _in_pieces(some: list[Config]) -> None:
         check(some, VOLUME)
 
 
+def _non_finite_in_pieces(some: list[nonfinite.Poisoned]) -> None:
+    with small_pieces():
+        nonfinite.check(some)
+
+
 KINDS: dict[str, Kind] = {
     "programs": Kind(
         "value and derivatives against the definition",
@@ -64,7 +69,7 @@ KINDS: dict[str, Kind] = {
         5,
     ),
     "pieces": Kind(
-        "the same, cut into pieces where the choice has any",
+        "value and derivatives, cut into pieces where the choice has any",
         _several(configs(lowering="auto", preferred=None), 16),
         _in_pieces,
         0.07,
@@ -83,6 +88,13 @@ KINDS: dict[str, Kind] = {
         nonfinite.check,
         0.12,
         10,
+    ),
+    "non-finite in pieces": Kind(
+        "the same, cut into pieces where the choice has any",
+        _several(nonfinite.poisoned(), 16),
+        _non_finite_in_pieces,
+        0.04,
+        5,
     ),
     "PyTorch": Kind(
         "the definition itself against PyTorch, value and gradients in float64",

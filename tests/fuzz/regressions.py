@@ -27,6 +27,23 @@ REGRESSIONS: dict[str, tuple[str, Any]] = {
             lowering="tap_sums",
         ),
     ),
+    "the gradient of a real weight of a complex layer is real": (
+        "programs",
+        Config(
+            space=(),
+            kernel=(),
+            stride=(),
+            dilation=(),
+            padding=(),
+            output_padding=(),
+            channels=(1, 1),
+            batch=1,
+            bias=False,
+            dtype="complex64",
+            weight_dtype="float32",
+            way="vjp",
+        ),
+    ),
     "explain divided by zero where a crop drops more than an empty input has": (
         "shapes",
         Sizes(

@@ -59,11 +59,13 @@ def fuzz(seed: int, seconds: float, kinds: list[str]) -> Result:
     spent = dict.fromkeys(kinds, 0.0)
     result, start = Result(seed, spent=spent), time.monotonic()
     seen: dict[str, set[str]] = {kind: set() for kind in kinds}
-    part, since = 0, 0
+    # Counted by kind: which kind's turn it is depends on time, its calls do not.
+    parts = dict.fromkeys(kinds, 0)
+    since = 0
     while kinds and time.monotonic() - start < seconds:
         kind = min(kinds, key=lambda kind: spent[kind] / KINDS[kind].share)
-        part_seed = seed * 100_000 + part
-        part += 1
+        part_seed = seed * 100_000 + parts[kind]
+        parts[kind] += 1
         begun, before = time.monotonic(), len(seen[kind])
         wrong: list[str] = []
         try:
