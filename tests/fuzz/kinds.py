@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from fuzz import arguments, nonfinite, shapes, sharded, torch_check
-from fuzz.check import USERS, VOLUME, check
+from fuzz.check import USERS, check
 from fuzz.config import Config
 from fuzz.pieces import small_pieces
 from fuzz.strategies import configs
@@ -45,7 +45,7 @@ def _as_users(some: list[Config]) -> None:
 
 def _in_pieces(some: list[Config]) -> None:
     with small_pieces():
-        check(some, VOLUME)
+        check(some)
 
 
 def _non_finite_in_pieces(some: list[nonfinite.Poisoned]) -> None:

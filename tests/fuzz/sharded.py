@@ -109,7 +109,7 @@ def _run(one: Placed) -> list[tuple[str, Any]]:
             g = jax.sharding.reshard(g, jax.typeof(y).sharding)
         return [y, *pull(g)]
 
-    run = jax.jit(program, compiler_options=checks.VOLUME)
+    run = jax.jit(program, compiler_options=checks.volume())
     arrays = {name: given[name] for name in "xwbg"}
     if one.regime in ("auto", "explicit"):
         arrays = {
