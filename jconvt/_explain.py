@@ -161,13 +161,18 @@ def _problem(
     layout = recipe.layout
     geometry, trims = recipe.geometry.trim()
     size = tuple(
-        n + before + after - sum(trim.drop)
+        _at_least_nothing(n + before + after - sum(trim.drop))
         for n, (before, after), trim in zip(
             layout.spatial(shape, recipe.batched), recipe.wrap, trims, strict=True
         )
     )
     batch = shape[layout.input[0]] if recipe.batched else 1
     return problem_of(batch, size, weight, geometry, layout, dtype)
+
+
+def _at_least_nothing(n: Size) -> Size:
+    """Of an axis without elements none can be dropped."""
+    return max(n, 0) if is_int(n) else n
 
 
 def _pick(

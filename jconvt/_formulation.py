@@ -39,7 +39,10 @@ def formulate(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
     shape = plan.output_shape(x.shape, w.shape)
     if _has_zero((*x.shape, *w.shape, *shape)):
         return jnp.zeros(shape, plan.numerics.result)
-    x = frame.enter(x)
+    # As in `Frame.give`, for the transpose of this.
+    gradient = slot == Slot.INPUT_GRADIENT
+    wide = plan.numerics.accumulation if gradient else x.dtype
+    x = frame.enter(x.astype(wide)).astype(x.dtype)
     if _has_zero(x.shape):
         return jnp.zeros(shape, plan.numerics.result)
     problem = _problem(x.shape, w.shape, frame.inner)
@@ -148,6 +151,8 @@ class Frame:
         if role == Role.OUTPUT:
             return self.leave(a)
         if role == Role.INPUT and a.shape != shape:
+            # Ends that continued a periodic input are added to it: not in 16 bits.
+            a = a.astype(self.plan.numerics.accumulation)
             x = jax.ShapeDtypeStruct(shape, a.dtype)
             return jax.linear_transpose(self.enter, x)(a)[0]
         return a

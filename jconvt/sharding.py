@@ -17,7 +17,7 @@ from jconvt._arguments import IntOrInts, Padding, spatial_rank
 from jconvt._execution import check_arrays, run, settle_call
 from jconvt._halo import Share, share_of
 from jconvt._layout import DimensionNumbers, Layout
-from jconvt._numerics import Precision, check_array
+from jconvt._numerics import Numerics, Precision, check_array
 from jconvt._plan import Shape
 from jconvt._recipe import normalize_options
 from jconvt._tracebacks import ends_traceback
@@ -208,7 +208,10 @@ def _exchange(
     x: jax.Array, axis: int, share: Share, name: str, devices: int, *, periodic: bool
 ) -> jax.Array:
     """`x` between the elements of its neighbours that it needs."""
-    n = x.shape[axis]
+    n, x = x.shape[axis], jnp.asarray(x)
+    # Elements travel as they are. What comes back the transpose adds, not in 16 bits.
+    narrow, wide = x.dtype, Numerics(None, x.dtype).accumulation
+    x = x.astype(wide)
 
     def neighbours(halo: int, step: int) -> list[jax.Array]:
         """Those of the next device first; `step` says on which side it is."""
@@ -223,10 +226,11 @@ def _exchange(
                 for c, to in receivers
                 if periodic or 0 <= to < devices
             ]
-            parts.append(lax.ppermute(part, name, pairs))
+            received = lax.ppermute(part.astype(narrow), name, pairs)
+            parts.append(received.astype(wide))
         return parts
 
     before, after = neighbours(share.before, -1), neighbours(share.after, 1)
-    if not (before or after):
-        return x
-    return jnp.concatenate([*reversed(before), x, *after], axis)
+    if before or after:
+        x = jnp.concatenate([*reversed(before), x, *after], axis)
+    return x.astype(narrow)

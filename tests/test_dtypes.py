@@ -6,10 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 import jconvt
 import oracles
 from cases import Case, random
+from formulations import serves
+from jconvt._lowerings import LOWERINGS
 
 CASES = [
     Case("overlap", (4,), (4,), stride=2, padding=1, channels=(3, 4)),
@@ -268,6 +272,65 @@ def test_every_lowering_rounds_once(dtype, lowering):
         terms=expected.terms,
         dtype=dtype,
     )
+
+
+# The transpose of what reads an element many times adds up as many parts of a gradient.
+MANY_PARTS = [
+    Case("taps", (9, 9), (9, 9), padding=4, channels=(4, 2), batch=1, bias=False),
+    Case("phases", (5, 5), (16, 12), (8, 6), channels=(4, 2), batch=1, bias=False),
+    Case("shares", (24,), (16,), padding=8, channels=(2, 2), batch=1, bias=False),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "lowering"),
+    [
+        pytest.param(case, lowering, id=f"{case}-{lowering}")
+        for case in MANY_PARTS
+        for lowering in ("auto", *LOWERINGS)
+        # A filter's error has another bound.
+        if lowering != "winograd" and (lowering == "auto" or serves(lowering, case))
+    ],
+)
+def test_parts_of_an_input_gradient_are_added_in_float32(case, lowering):
+    x, w, g = (np.abs(a) for a in case.arrays(jnp.float16) if a is not None)
+
+    @jax.jit
+    def gradient(w, g):
+        pull = jax.linear_transpose(lambda x: call(case, x, w, lowering=lowering), x)
+        return pull(g)[0]
+
+    expected, _, _ = oracles.expect_gradients(g, x, w, **case.geometry)
+    oracles.assert_expected(gradient(w, g), expected, jnp.float16)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["whole", "shard_map"])
+@pytest.mark.parametrize("dtype", NARROW_FLOATS, ids=name)
+def test_the_ends_of_a_periodic_input_are_added_in_float32(dtype, shared):
+    """Here each element is read in 16 periods."""
+    case = Case("periods", (4,), (64,), channels=(2, 2), batch=1, bias=False)
+    rng = np.random.default_rng(0)
+    w, g = (
+        np.abs(rng.normal(size=shape)).astype(dtype)
+        for shape in (case.weight_shape, (1, 2, 4))
+    )
+    x = jax.ShapeDtypeStruct(case.input_shape, dtype)
+
+    def up(x, w):
+        return jconvt.conv_transpose(x, w, padding="CIRCULAR")
+
+    if shared:
+        mesh = jax.make_mesh((1,), ("d",), axis_types=(AxisType.Auto,))
+        up = jax.shard_map(up, mesh=mesh, in_specs=(P("d"), P()), out_specs=P("d"))
+
+    def gradient(w, g):
+        return jax.vjp(lambda x: up(x, w), jnp.zeros(x.shape, dtype))[1](g)[0]
+
+    basis = np.eye(8).reshape(8, *case.input_shape[1:])
+    reached = oracles.circular(basis, w, stride=(1,), dilation=(1,))
+    value = (reached * oracles.widen(g)).sum((1, 2)).reshape(case.input_shape)
+    expected = oracles.Expected(value, value, 2 * 64)
+    oracles.assert_expected(jax.jit(gradient)(w, g), expected, dtype)
 
 
 # Filters ------------------------------------------------------------------------------

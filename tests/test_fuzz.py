@@ -24,11 +24,12 @@ def _wide_types():
 
 
 SHORT = {  # lists of configs
-    "programs": 6,
+    "programs": 3,
     "default options": 1,
-    "pieces": 2,
+    "pieces": 1,
     "sharded": 2,
-    "non-finite": 3,
+    "non-finite": 2,
+    "non-finite in pieces": 1,
     "PyTorch": 5,
     "arguments": 40,
     "shapes": 10,

@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec
 
 import jconvt
 import jconvt.sharding
+import oracles
 from jconvt._geometry import Axis
 from jconvt._halo import share_of
 
@@ -177,6 +178,25 @@ def test_second_derivatives():
 
     actual, desired = map(curvature, (sharded("doubled"), unsharded("doubled")))
     np.testing.assert_array_equal(actual, desired)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=["f16", "bf16"])
+def test_what_neighbours_send_back_is_added_in_float32(dtype):
+    """Here each element is read by all eight devices."""
+    _, weight, options, _ = LAYERS["longer_than_all"]
+    rng = np.random.default_rng(0)
+    x, w, g = (
+        np.abs(rng.normal(size=shape)).astype(dtype)
+        for shape in ((32, 4, 8), weight, (32, 3, 8))
+    )
+    f = sharded("longer_than_all")
+    b = jnp.zeros(3, dtype)
+    pull = quick_jit(lambda x, w, g: jax.vjp(lambda x: f(x, w, b), x)[1](g)[0])
+    crop = options["padding"]
+    expected, _, _ = oracles.expect_gradients(
+        g, x, w, stride=(1,), crop=((crop, crop),), dilation=(1,)
+    )
+    oracles.assert_expected(pull(x, w, g), expected, dtype)
 
 
 COLLECTIVE = re.compile(r" (all-gather|all-to-all|all-reduce|collective-permute)\(")

@@ -49,9 +49,12 @@ def lower_patches(
     cuts = cut_axes(geometry, size, paired, variant.early)
     combinations = combinations_of(cuts)
     batch = x.shape[1] if sheet.first else x.shape[0]
+    # Sums are not rounded to 16 bits: of patches, which the transpose in x adds up
+    # where they overlap, and those that a filter takes.
+    if slot == Slot.INPUT_GRADIENT or any(paired):
+        x = x.astype(numerics.accumulation)
     if any(paired):
-        # The sums that a filter takes are not rounded to 16 bits.
-        x, w = x.astype(numerics.accumulation), w.astype(numerics.accumulation)
+        w = w.astype(numerics.accumulation)
     taps = grouped_taps(layout.weight_channels_first(w), geometry.groups)
     parts = [
         _multiply(x, taps, c, cuts, sheet, numerics.summed()) for c in combinations

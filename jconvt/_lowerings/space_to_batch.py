@@ -21,7 +21,7 @@ from jconvt._axes import merge_axes, move_axis, pad_axis, split_axis
 from jconvt._geometry import Geometry, Size
 from jconvt._layout import Layout
 from jconvt._lowerings import lhs_dilation
-from jconvt._lowerings._common import Lowering, serves_all, without_variants
+from jconvt._lowerings._common import Lowering, serves_all
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work
 from jconvt._numerics import Numerics
 
@@ -66,19 +66,30 @@ def shares_of(geometry: Geometry, size: Sequence[int], batch: Size) -> Shares | 
 
 
 def lower(
-    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+    x: jax.Array,
+    w: jax.Array,
+    geometry: Geometry,
+    layout: Layout,
+    numerics: Numerics,
+    variant: Variant,
+    slot: Slot,
 ) -> jax.Array:
     """Shares of the input, one `lhs_dilation`, shares of the output in a row."""
+    del variant
     size = layout.spatial(x.shape, batched=True)
     shares = shares_of(geometry, size, x.shape[layout.input[0]])
     if shares is None:
         return lhs_dilation.lower(x, w, geometry, layout, numerics)
+    if slot == Slot.INPUT_GRADIENT:
+        # Neighbouring shares read the same elements, whose gradients the transpose adds
+        # up: not in 16 bits.
+        x = x.astype(numerics.accumulation)
     axis = geometry.axes[0]
     low = axis.low - axis.stride * shares.start
     full = (shares.window - 1) * axis.stride + axis.extent
     high = full - low - shares.blocks * axis.stride
     y = lhs_dilation.lower(
-        _apart(x, shares, layout),
+        _apart(x, shares, layout).astype(w.dtype),
         w,
         replace(geometry, crop=((low, high), *geometry.crop[1:])),
         layout,
@@ -132,7 +143,7 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
 LOWERING = Lowering(
     name="space_to_batch",
     summary="shares of space as one batch, one convolution of them dilated",
-    lower=without_variants(lower),
+    lower=lower,
     unsupported=serves_all,
     work=work,
     static_space=True,

@@ -20,6 +20,8 @@ def main() -> int:
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    # Nobody reads where an operation of these programs was written.
+    jax.config.update("jax_traceback_in_locations_limit", 0)
     from fuzz.kinds import KINDS
     from fuzz.record import record
     from fuzz.run import fuzz
@@ -35,7 +37,8 @@ def main() -> int:
     print(f"seed {given.seed}, for {given.seconds:g} seconds", flush=True)
     result = fuzz(given.seed, given.seconds, given.kinds)
     for kind, n in result.counts.items():
-        print(f"{n:7} {kind}: {KINDS[kind].what}")
+        spent = result.spent[kind]
+        print(f"{n:7} in {spent:4.0f} s, {kind}: {KINDS[kind].what}")
     for kind, seed, message in result.failures:
         print(f"\nFAILED {kind}, seed {seed}: {message}")
     if given.record:

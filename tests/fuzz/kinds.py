@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
 from fuzz import arguments, nonfinite, shapes, sharded, torch_check
-from fuzz.check import USERS, VOLUME, check
+from fuzz.check import USERS, check
 from fuzz.config import Config
 from fuzz.pieces import small_pieces
 from fuzz.strategies import configs
@@ -33,9 +34,9 @@ class Kind(NamedTuple):
 
 def _several(strategy: st.SearchStrategy[Any], n: int) -> st.SearchStrategy[list[Any]]:
     """So many in one program, at times fewer; shrunk to the one that fails."""
-    return st.integers(0, 7).flatmap(
-        lambda few: st.lists(strategy, min_size=1 if few == 0 else n, max_size=n)
-    )
+    # Hypothesis likes to repeat itself.
+    several = partial(st.lists, strategy, max_size=n, unique_by=lambda one: one.line())
+    return st.integers(0, 7).flatmap(lambda few: several(min_size=1 if few == 0 else n))
 
 
 def _as_users(some: list[Config]) -> None:
@@ -44,29 +45,34 @@ def _as_users(some: list[Config]) -> None:
 
 def _in_pieces(some: list[Config]) -> None:
     with small_pieces():
-        check(some, VOLUME)
+        check(some)
+
+
+def _non_finite_in_pieces(some: list[nonfinite.Poisoned]) -> None:
+    with small_pieces():
+        nonfinite.check(some)
 
 
 KINDS: dict[str, Kind] = {
     "programs": Kind(
         "value and derivatives against the definition",
-        _several(configs(), 8),
+        _several(configs(), 16),
         check,
-        0.55,
+        0.42,
         40,
     ),
     "default options": Kind(
         "the same, compiled as users compile",
-        _several(configs(), 4),
+        _several(configs(), 8),
         _as_users,
-        0.1,
+        0.05,
         5,
     ),
     "pieces": Kind(
-        "the same, cut into pieces where the choice has any",
-        _several(configs(lowering="auto", preferred=None), 8),
+        "value and derivatives, cut into pieces where the choice has any",
+        _several(configs(lowering="auto", preferred=None), 16),
         _in_pieces,
-        0.08,
+        0.07,
         10,
     ),
     "sharded": Kind(
@@ -78,30 +84,37 @@ KINDS: dict[str, Kind] = {
     ),
     "non-finite": Kind(
         "where a NaN or an infinity goes, on what `auto` takes",
-        _several(nonfinite.poisoned(), 8),
+        _several(nonfinite.poisoned(), 16),
         nonfinite.check,
         0.12,
         10,
+    ),
+    "non-finite in pieces": Kind(
+        "the same, cut into pieces where the choice has any",
+        _several(nonfinite.poisoned(), 16),
+        _non_finite_in_pieces,
+        0.04,
+        5,
     ),
     "PyTorch": Kind(
         "the definition itself against PyTorch, value and gradients in float64",
         _several(torch_check.layers(), 8),
         torch_check.check,
-        0.03,
+        0.06,
         100,
     ),
     "arguments": Kind(
         "one bad argument: TypeError or ValueError that names it, before tracing",
         _several(arguments.calls(), 8),
         arguments.check,
-        0.03,
+        0.12,
         100,
     ),
     "shapes": Kind(
         "shapes of any size, by arithmetic and abstract evaluation",
         _several(shapes.sizes(), 4),
         shapes.check,
-        0.03,
+        0.1,
         50,
     ),
 }

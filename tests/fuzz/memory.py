@@ -7,7 +7,6 @@ prints the table of all of them.
 
 import dataclasses
 import math
-import time
 from functools import partial
 from typing import Any
 
@@ -45,9 +44,9 @@ LAYERS = {
     "k4_s2_2GiB": Layer((128, 128, 128, 128), (128, 64, 4, 4), UP, quick=True),
     "k4_s2_4GiB_image": Layer((1, 64, 4096, 2048), (64, 32, 4, 4), UP),
     "k3_s2_1GiB": Layer(
-        (32, 256, 64, 128), (256, 128, 3, 3), {**UP, "output_padding": 1}, quick=True
+        (64, 256, 64, 128), (256, 128, 3, 3), {**UP, "output_padding": 1}, quick=True
     ),
-    "k2_s2_4GiB": Layer((64, 256, 128, 128), (256, 128, 2, 2), {"stride": 2}),
+    "k2_s2_4GiB": Layer((128, 256, 128, 128), (256, 128, 2, 2), {"stride": 2}),
     "k9_s4_one_out": Layer(
         (16, 56, 512, 512), (56, 1, 9, 9), {"stride": 4, "padding": 4}
     ),
@@ -57,13 +56,13 @@ LAYERS = {
     ),
     "groups_1GiB": Layer((16, 256, 128, 128), (256, 32, 4, 4), {**UP, "groups": 8}),
     "dilated_1GiB": Layer(
-        (16, 64, 128, 128), (64, 64, 3, 3), {"stride": 2, "dilation": 3}
+        (64, 64, 128, 128), (64, 64, 3, 3), {"stride": 2, "dilation": 3}
     ),
     "1d_k16_s8_2GiB": Layer(
-        (16, 512, 4096), (512, 256, 16), {"stride": 8, "padding": 4}, quick=True
+        (64, 512, 4096), (512, 256, 16), {"stride": 8, "padding": 4}, quick=True
     ),
-    "3d_k2_s2_2GiB": Layer((4, 64, 64, 64, 64), (64, 32, 2, 2, 2), {"stride": 2}),
-    "3d_k4_s2_2GiB": Layer((4, 64, 64, 64, 64), (64, 32, 4, 4, 4), UP),
+    "3d_k2_s2_2GiB": Layer((8, 64, 64, 64, 64), (64, 32, 2, 2, 2), {"stride": 2}),
+    "3d_k4_s2_2GiB": Layer((8, 64, 64, 64, 64), (64, 32, 4, 4, 4), UP),
 }
 
 
@@ -99,18 +98,16 @@ def budget(layer: Layer, slot: str) -> int:
 
 def main() -> None:
     """The table, in GiB."""
-    print("| layer | map | larger of input and output | temporaries | budget |")
-    print("|---|---|---|---|---|")
+    print("| layer | larger of input and output | forward | input gradient |", end=" ")
+    print("weight gradient |")
+    print("|---|--:|--:|--:|--:|")
     for name, layer in LAYERS.items():
-        start = time.perf_counter()
+        cells = [f"{layer.largest / 2**30:.2f}"]
         for slot, taken in temporaries(layer, "auto").items():
             most = budget(layer, slot)
-            numbers = " | ".join(
-                f"{n / 2**30:.2f}" for n in (layer.largest, taken, most)
-            )
-            mark = "" if taken <= most else " **over**"
-            print(f"| {name} | {slot} | {numbers}{mark} |", flush=True)
-        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True, end="\n\n")
+            over = "" if taken <= most else ", **over**"
+            cells.append(f"{taken / 2**30:.2f} of {most / 2**30:.2f}{over}")
+        print(f"| `{name}` |", " | ".join(cells), "|", flush=True)
 
 
 if __name__ == "__main__":

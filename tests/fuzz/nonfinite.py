@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from hypothesis import strategies as st
 
-from fuzz.check import VOLUME, Wrong, from_layout, prepare, results_of, to_layout
+from fuzz.check import Wrong, from_layout, prepare, results_of, to_layout, volume
 from fuzz.config import Config
 from fuzz.definition import Definition
 from fuzz.strategies import configs
@@ -100,7 +100,7 @@ def spread(some: list[Poisoned]) -> list[list[tuple[str, int, int]]]:
         p.given | {one.source: to_layout(one.config, one.source, _spoil(one, p.plain))}
         for one, p in zip(some, prepared, strict=True)
     ]
-    found = jax.jit(program, compiler_options=VOLUME)(bad)
+    found = jax.jit(program, compiler_options=volume())(bad)
     return [
         [_miscounts(one, *r) for r in zip(its_names, arrays, reached(one), strict=True)]
         for one, its_names, arrays in zip(some, names, found, strict=True)

@@ -42,7 +42,8 @@ def page(found: dict[str, Any]) -> str:
     lines = [
         "# Runs of the fuzzer",
         "",
-        f"{sum(found['counts'].values()):,} distinct configurations in {len(runs)} runs"
+        f"{sum(found['counts'].values()):,} configurations, distinct in each of "
+        f"{len(runs)} runs"
         f" of {sum(run['seconds'] for run in runs):,} seconds in all, seeds {seeds}; "
         + ", ".join(f"{name} {v}" for name, v in found["versions"].items())
         + ".",

@@ -4,6 +4,7 @@ from typing import Any
 
 from fuzz.arguments import BadCall
 from fuzz.config import Config
+from fuzz.shapes import Sizes
 from fuzz.sharded import Placed
 
 REGRESSIONS: dict[str, tuple[str, Any]] = {
@@ -24,6 +25,36 @@ REGRESSIONS: dict[str, tuple[str, Any]] = {
             bias=False,
             dtype="int32",
             lowering="tap_sums",
+        ),
+    ),
+    "the gradient of a real weight of a complex layer is real": (
+        "programs",
+        Config(
+            space=(),
+            kernel=(),
+            stride=(),
+            dilation=(),
+            padding=(),
+            output_padding=(),
+            channels=(1, 1),
+            batch=1,
+            bias=False,
+            dtype="complex64",
+            weight_dtype="float32",
+            way="vjp",
+        ),
+    ),
+    "explain divided by zero where a crop drops more than an empty input has": (
+        "shapes",
+        Sizes(
+            batch=1,
+            channels=(1, 1),
+            space=(0,),
+            kernel=(1,),
+            stride=(1,),
+            dilation=(1,),
+            padding=((1, -5),),
+            platform="cpu",
         ),
     ),
     "pinned lhs_dilation gave zeros between two layouts, sharded along space": (

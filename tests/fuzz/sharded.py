@@ -86,7 +86,8 @@ def check(some: list[Placed]) -> None:
             reason = f"{type(error).__name__}: {error}"
             raise Wrong(one, reason) from error
         try:
-            checks.compare_results(checks.prepare(one.config), found)
+            # Each device rounds its share of a gradient, and JAX adds these up.
+            checks.compare_results(checks.prepare(one.config), found, roundings=2)
         except Wrong as error:
             raise Wrong(one, str(error)) from None
 
@@ -108,7 +109,7 @@ def _run(one: Placed) -> list[tuple[str, Any]]:
             g = jax.sharding.reshard(g, jax.typeof(y).sharding)
         return [y, *pull(g)]
 
-    run = jax.jit(program, compiler_options=checks.VOLUME)
+    run = jax.jit(program, compiler_options=checks.volume())
     arrays = {name: given[name] for name in "xwbg"}
     if one.regime in ("auto", "explicit"):
         arrays = {
