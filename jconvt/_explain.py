@@ -46,15 +46,16 @@ def explain(
     data_format: str | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = AUTO,
+    lowering: str = "auto",
 ) -> Explanation:
     """Say which lowering a call runs, for the output and for both gradients, and why.
 
     Nothing is computed or compiled. The options are those of `conv_transpose`.
 
     Args:
-      input_shape: ints, or symbolic dimensions of `jax.export`.
-      weight_shape: ints.
+      input_shape: ``(N, C_in, *S)`` or ``(C_in, *S)``: ints, or symbolic dimensions
+        of `jax.export` for batch and space.
+      weight_shape: ``(C_in, C_out/groups, *K)``: ints.
       dtype: to which the operands promote.
       platform: "cpu", "cuda", "rocm" or "tpu". None: JAX's default backend here (a
         program decides when it is lowered, not by that).
