@@ -26,7 +26,7 @@ from jconvt._dialects import (
     onnx_same,
     within_period,
 )
-from jconvt._geometry import Axis, Geometry, Trim
+from jconvt._geometry import Axis, Geometry, Phase, Trim
 
 quick = settings(deadline=None, max_examples=300)
 
@@ -165,6 +165,12 @@ def test_taps_of_the_phases_are_the_kernel():
             p.first_tap + m * p.tap_step for p in axis.phases() for m in range(p.taps)
         ]
         assert sorted(taps) == list(range(axis.kernel_size))
+
+
+def test_phases_without_taps_are_all_the_same():
+    """So that equal phases can be told by comparison, and none has a padding."""
+    empty = {p for axis in AXES for p in axis.phases() if not p.taps}
+    assert empty == {Phase(0, 1, 0, 1, (0, 0))}
 
 
 # Trims --------------------------------------------------------------------------------

@@ -235,6 +235,8 @@ def test_layouts_by_hand():
     assert layout.kernel_size((4, 5, 3, 2)) == (4, 5)
     assert layout.output_shape(7, 2, (16, 18)) == (2, 18, 7, 16)
     assert layout.output_shape(None, 2, (16, 18)) == (2, 18, 16)
+    with pytest.raises(ValueError, match="zip"):
+        layout.output_shape(7, 2, (16,))
 
 
 @pytest.mark.parametrize("rank", range(5))

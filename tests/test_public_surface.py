@@ -350,6 +350,12 @@ needs("equinox", interop.to_equinox, layer)
 needs("onnx", interop.from_onnx, object(), state["weight"])
 needs("onnx", interop.from_onnx_model, "model.onnx")
 needs("onnx", interop.to_onnx, layer)
+import jconvt.plot
+needs("matplotlib", jconvt.plot.overlap, 5, 4)
+from jconvt.__main__ import main
+for command in ("shape", "explain"):
+    assert main([command, "1,2,5", "2,3,4", "--stride", "2"]) == 0
+assert main(["demo"]) == 2
 """
 
 
@@ -391,6 +397,12 @@ expected = up(last)
 np.testing.assert_allclose(interop.from_keras(up).apply(last), expected, rtol=1e-5)
 """,
         {"rich"},
+    ),
+    "matplotlib": (
+        "import jconvt.plot\n"
+        "bars = jconvt.plot.overlap(5, 4, stride=2).patches\n"
+        "assert [bar.get_height() for bar in bars][:4] == [1, 1, 2, 2]",
+        set(),
     ),
     "haiku": (
         """
