@@ -479,6 +479,13 @@ VALUES = {
         "letters once, the letters that the weight names; got 'NCXY' in ('NCHW', "
         "'IOHW', 'NCXY').",
     ),
+    "spec of a weight of other letters": (
+        GENERAL,
+        {"dimension_numbers": ("NCHW", "IIHW", "NCHW")},
+        "`dimension_numbers` must name for the weight each of I, O and 2 spatial "
+        "letters once, the letters that the weight names; got 'IIHW' in ('NCHW', "
+        "'IIHW', 'NCHW').",
+    ),
     "axes out of range": (
         GENERAL,
         {
