@@ -130,7 +130,7 @@ def explain(
         forward=picks[Slot.FORWARD].lowering,
         input_gradient=picks[Slot.INPUT_GRADIENT].lowering,
         weight_gradient=picks[Slot.WEIGHT_GRADIENT].lowering,
-        reason=_reason(lowering, platform, geometry, empty),
+        reason=_reason(lowering, platform, geometry, static, empty),
         useful_multiply_adds=problem.useful if all(map(is_int, shape)) else None,
         candidates=tuple(
             Candidate(
@@ -187,12 +187,14 @@ def _pick(
     return choose(slot, platform, problem, dtype, static)
 
 
-def _reason(lowering: str, platform: str, geometry: Geometry, empty: bool) -> str:
+def _reason(
+    lowering: str, platform: str, geometry: Geometry, static: bool, empty: bool
+) -> str:
     if empty:
         return "nothing to compute"
     if lowering != AUTO:
         return f"lowering={lowering!r}"
-    return reason_for(platform, geometry)
+    return reason_for(platform, geometry, static)
 
 
 def _estimate(
