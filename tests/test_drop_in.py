@@ -7,6 +7,7 @@ sums are exact in any order, and results must be equal, not near.
 import dataclasses
 import functools
 import inspect
+import re
 
 import jax
 import jax.export
