@@ -87,9 +87,9 @@ def estimate(slot: Slot, problem: Problem, work: Work, dtype: np.dtype[Any]) -> 
     return seconds(slot, problem, work, fast)
 
 
-def reason_for(platform: str, geometry: Geometry) -> str:
+def reason_for(platform: str, geometry: Geometry, static: bool) -> str:
     """Why a platform's choice is what it is."""
-    if platform == "cpu":
+    if platform == "cpu" and static:
         return "least estimated time, both gradients together"
     return reason_of(platform, geometry)
 

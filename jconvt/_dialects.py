@@ -144,8 +144,8 @@ def haiku_output_shape(e: int, s: int, size: int, *, same: bool) -> Crop:
     floor((size - e)/s) + 1 under ``VALID``.
     """
     n = -(-size // s) if same else (size - e) // s + 1
-    total = (n - 1) * s + e - size
-    return halve(total) if same else Crop(0, total)
+    # Under ``VALID`` the full output is no larger than `size`: all is appended high.
+    return halve((n - 1) * s + e - size)
 
 
 def onnx_same(e: int, s: int, output_padding: int, *, lower: bool) -> Crop:

@@ -46,15 +46,16 @@ def explain(
     data_format: str | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = AUTO,
+    lowering: str = "auto",
 ) -> Explanation:
     """Say which lowering a call runs, for the output and for both gradients, and why.
 
     Nothing is computed or compiled. The options are those of `conv_transpose`.
 
     Args:
-      input_shape: ints, or symbolic dimensions of `jax.export`.
-      weight_shape: ints.
+      input_shape: ``(N, C_in, *S)`` or ``(C_in, *S)``: ints, or symbolic dimensions
+        of `jax.export` for batch and space.
+      weight_shape: ``(C_in, C_out/groups, *K)``: ints.
       dtype: to which the operands promote.
       platform: "cpu", "cuda", "rocm" or "tpu". None: JAX's default backend here (a
         program decides when it is lowered, not by that).
@@ -129,7 +130,7 @@ def explain(
         forward=picks[Slot.FORWARD].lowering,
         input_gradient=picks[Slot.INPUT_GRADIENT].lowering,
         weight_gradient=picks[Slot.WEIGHT_GRADIENT].lowering,
-        reason=_reason(lowering, platform, geometry, empty),
+        reason=_reason(lowering, platform, geometry, static, empty),
         useful_multiply_adds=problem.useful if all(map(is_int, shape)) else None,
         candidates=tuple(
             Candidate(
@@ -191,12 +192,14 @@ def _pick(
     return choose(slot, platform, problem, dtype, static)
 
 
-def _reason(lowering: str, platform: str, geometry: Geometry, empty: bool) -> str:
+def _reason(
+    lowering: str, platform: str, geometry: Geometry, static: bool, empty: bool
+) -> str:
     if empty:
         return "nothing to compute"
     if lowering != AUTO:
         return f"lowering={lowering!r}"
-    return reason_for(platform, geometry)
+    return reason_for(platform, geometry, static)
 
 
 def _estimate(

@@ -46,6 +46,9 @@ class Phase(NamedTuple):
     """Zeros around the input, in input elements, that give one output per block."""
 
 
+_NO_TAPS = Phase(0, 1, 0, 1, (0, 0))
+
+
 @dataclass(frozen=True, slots=True)
 class Axis:
     """One spatial axis: kernel_size, stride, dilation and crop in output elements."""
@@ -97,12 +100,12 @@ class Axis:
         g = math.gcd(s, d)
         shift, rho = divmod(residue + self.low, s)
         if rho % g:
-            return Phase(0, 1, 0, 1, (0, 0))
+            return _NO_TAPS
         tap_step, spacing = s // g, d // g
         first_tap = rho // g * pow(spacing, -1, tap_step) % tap_step
         taps = max(0, -(-(self.kernel_size - first_tap) // tap_step))
         if not taps:
-            return Phase(0, 1, 0, 1, (0, 0))
+            return _NO_TAPS
         # A correlation with the flipped taps reads i = q - low_pad + j*spacing.
         reach = shift - (d * first_tap - rho) // s
         low_pad = (taps - 1) * spacing - reach

@@ -45,8 +45,9 @@ def output_shape(
     options, also those that no shape depends on, so that one dictionary serves both.
 
     Args:
-      input_shape: ints, or symbolic dimensions of `jax.export` for batch and space.
-      weight_shape: ints.
+      input_shape: ``(N, C_in, *S)`` or ``(C_in, *S)``: ints, or symbolic dimensions
+        of `jax.export` for batch and space.
+      weight_shape: ``(C_in, C_out/groups, *K)``: ints.
       stride: as in `conv_transpose`, output elements, as are the next three.
       padding: output elements cropped.
       output_padding: output elements appended.

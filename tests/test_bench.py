@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import pytest
 
 import jconvt
@@ -98,6 +99,21 @@ def test_layers_of_all_kinds(capsys, words):
     assert why is None or any(why in note for note in found["notes"])
 
 
+def test_who_does_not_run_is_told_and_left_out(capsys, monkeypatch):
+    """No memory, for one: the others race on."""
+
+    def lower(*arguments):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no memory\nat all")
+
+    row = dataclasses.replace(LOWERINGS["phases"], lower=lower)
+    monkeypatch.setitem(LOWERINGS, "phases", row)
+    found = json.loads(bench(capsys, "--contenders", "auto,phases", "--json"))
+    for what in RACES:
+        note = f"phases did not run {what}: RESOURCE_EXHAUSTED: no memory"
+        assert note in found["notes"]
+        assert list(found["seconds"][what]) == ["auto"]
+
+
 def test_integers_have_no_gradients(capsys):
     found = json.loads(bench(capsys, "--dtype", "int32", "--json"))
     assert list(found["seconds"]) == ["forward"]
@@ -111,6 +127,7 @@ def test_integers_have_no_gradients(capsys):
         ("--dtype abacus", "bench: `dtype` must be a dtype; got 'abacus'."),
         ("--dtype float64", "`dtype` float64 needs JAX_ENABLE_X64=1 to be set."),
         ("--seconds 0", "--seconds: must be seconds, more than 0 and less than an h"),
+        ("--seconds soon", "--seconds: must be seconds, more than 0 and less than"),
     ],
 )
 def test_what_is_refused(capsys, words, message):

@@ -14,6 +14,7 @@ from benchmarks.contenders import CONTENDERS, LOWERING_CONTENDERS, Unsupported
 from benchmarks.layers import Layer, zoo
 from benchmarks.networks import descriptions
 from benchmarks.options import Options
+from jconvt import _timing
 from jconvt._timing import race
 
 TIMES = {
@@ -98,6 +99,13 @@ def test_a_result_is_written_with_its_environment(tmp_path):
     assert {"date", "device", "jax", "jconvt"} <= set(data["environment"])
     assert f"jconvt {jconvt.__version__}" in text
     assert files[2].read_text().lstrip().startswith("<?xml")
+
+
+def test_a_long_run_is_a_turn_by_itself(monkeypatch):
+    """And a short one is repeated, after runs for nothing."""
+    for seconds, plan in ((1.0, (0, 1)), (_timing.TURN / 8, (5, 8))):
+        monkeypatch.setattr(_timing, "_turn", lambda *_, s=seconds: s)
+        assert _timing._plan(lambda: None) == plan
 
 
 def test_the_first_contender_stands_in_for_a_base_that_did_not_run():

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
 import jconvt
+from jconvt import _preferences
 from jconvt._choice import PLATFORMS, Formulation, candidates, choose, work_of
 from jconvt._cost import fits
 from jconvt._geometry import Geometry
@@ -179,6 +179,87 @@ def test_several_tpus_are_given_what_gpus_are(k, groups):
     assert chosen("tpu", layer) != chosen("cuda", layer)
 
 
+@pytest.mark.parametrize(
+    ("k", "d", "groups", "expected"),
+    [
+        pytest.param(
+            *(4, 1, 1), [CANONICAL, CANONICAL, "role_swapped"], id="convolutions"
+        ),
+        pytest.param(2, 1, 4, ["matmul"] * 3, id="grouped_blocks"),
+        pytest.param(4, 1, 4, ["phases"] * 3, id="grouped"),
+        pytest.param(4, 3, 1, ["phases"] * 3, id="dilated"),
+    ],
+)
+@pytest.mark.parametrize("platform", ["cuda", "rocm"])
+def test_preferences_for_a_gpu(platform, k, d, groups, expected):
+    assert chosen(platform, problem(geometry(k, 2, d, groups, rank=2))) == expected
+
+
+@pytest.mark.parametrize(
+    ("k", "expected"),
+    [
+        pytest.param(2, ["matmul"] * 3, id="blocks"),
+        pytest.param(4, ["fused_phases", "phases", "phases"], id="overlap"),
+    ],
+)
+def test_preferences_for_a_cpu_where_sizes_are_symbolic(k, expected):
+    layer, dtype = problem(geometry(k, 2, rank=2)), np.dtype(np.float32)
+    found = [choose(slot, "cpu", layer, dtype, False).lowering for slot in Slot]
+    assert found == expected
+
+
+def at(k, s, groups=1, rank=2, n=64, batch=8, channels=(16, 16)):
+    """A layer at a bound: eight of all, which fill what a TPU works on at once."""
+    return problem(geometry(k, s, 1, groups, rank), n, batch, channels)
+
+
+BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
+    _preferences._is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
+    _preferences._has_one_channel: ([at(4, 2, channels=(8, 1))], [at(4, 2)]),
+    _preferences._is_one_plane: (
+        [at(8, 7, batch=1), at(8, 7, batch=1, channels=(16, 2))],
+        [
+            at(8, 8, batch=1),
+            at(8, 7, batch=2),
+            at(8, 7, batch=1, rank=1),
+            at(8, 7, batch=1, channels=(16, 1)),
+        ],
+    ),
+    _preferences._is_matrix: (
+        [at(2, 2), at(2, 2, channels=(17, 16))],
+        [at(2, 2, channels=(15, 16)), at(2, 2, n=65)],
+    ),
+    _preferences._is_ragged: (
+        [at(4, 2, n=65), at(4, 2, n=9, rank=1), at(4, 2, n=63)],
+        [at(4, 2), at(4, 2, n=8, rank=1), at(1, 1, rank=0)],
+    ),
+    _preferences._turns_less: (
+        [
+            at(4, 2, channels=(15, 16)),  # widens, and overlaps
+            at(4, 2, groups=2, channels=(2, 2)),  # depthwise
+            at(4, 2, n=65),  # ragged
+            at(1, 1, rank=1, n=8, batch=1, channels=(4, 16)),  # as many weights
+        ],
+        [
+            at(4, 2),
+            at(2, 2, channels=(15, 16)),
+            at(4, 1, channels=(15, 16)),
+            at(4, 2, channels=(1, 1)),
+            at(4, 2, groups=2, channels=(4, 4)),
+            at(4, 2, groups=16, rank=1),
+            at(1, 1, rank=1, n=8, batch=1, channels=(3, 16)),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("holds", BOUNDS, ids=lambda f: f.__name__)
+def test_preferences_at_their_bounds(holds):
+    within, beyond = BOUNDS[holds]
+    assert [holds(layer) for layer in within] == [True] * len(within)
+    assert [holds(layer) for layer in beyond] == [False] * len(beyond)
+
+
 def test_sixteen_bits_and_integers_take_no_filter():
     layer = problem(geometry(3, 1, rank=2), n=64, channels=(128, 128))
     for slot in Slot:
@@ -274,10 +355,3 @@ def test_outputs_between_the_taps_are_zero_in_every_lowering():
         )
         np.testing.assert_array_equal(y, np.zeros((1, 1, 3)))
         np.testing.assert_array_equal(pull(jnp.ones_like(y))[0], np.zeros((1, 1, 1)))
-
-
-@pytest.mark.parametrize("junk", [None, 3, (0.0, 1.0, 2.0), ("a", 1, 2)])
-def test_junk_in_dimension_numbers_is_a_type_error(junk):
-    numbers = lax.ConvDimensionNumbers((0, 1, 2), junk, (0, 1, 2))
-    with pytest.raises(TypeError, match="`dimension_numbers` must hold tuples of ints"):
-        jconvt.output_shape((1, 1, 1), (1, 1, 3), dimension_numbers=numbers)

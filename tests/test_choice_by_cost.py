@@ -17,7 +17,14 @@ from jconvt._choice import (
     has_fast_convolutions,
     work_of,
 )
-from jconvt._cost import FEATURES, features, fits, seconds
+from jconvt._cost import (
+    FEATURES,
+    features,
+    fits,
+    seconds,
+    seconds_of_pressure,
+    shared_seconds,
+)
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._problem import Problem, Slot, Work
@@ -227,3 +234,43 @@ def test_only_large_temporaries_press(rates, slot):
         work = Work(temporary=temporary)
         found = 1e9 * seconds(slot, problem(), work, False)
         np.testing.assert_allclose(found, pressing)
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_pressure_by_itself_is_what_an_estimate_has_of_it(rates, slot):
+    rates(*[{"pressure": 3}] * 3)
+    work = Work(temporary=2**30)
+    alone = seconds_of_pressure(slot, problem(), work.temporary)
+    assert alone == seconds(slot, problem(), work, False) == pytest.approx(3.221225472)
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_what_is_shared_is_the_named_terms(rates, slot):
+    rates(*[{"gathered": 2, "joined": 3, "added": 5}] * 3)
+    work = Work(gathered=10, joined=100, added=1000)
+    shared = shared_seconds(slot, work, "gathered", "added")
+    np.testing.assert_allclose(shared, 1e-9 * (2 * 10 + 5 * 1000))
+
+
+def test_rates_are_as_many_as_features(monkeypatch):
+    for slot, found in _cost.RATES.items():
+        assert len(found) == len(FEATURES)
+        monkeypatch.setitem(_cost.RATES, slot, found[:-1])
+        with pytest.raises(ValueError, match="zip"):
+            seconds(slot, problem(), Work(), False)
+        with pytest.raises(ValueError, match="zip"):
+            shared_seconds(slot, Work())
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_the_memory_budget_to_the_element(extra):
+    """Twice the larger of input and output, more than the native form has."""
+    layer = problem(n=64, batch=32, channels=(32, 16))
+    assert layer.itemsize == 8
+    larger = max(layer.inputs, layer.outputs)
+    assert 2 * larger * 8 > 64 * 2**20
+    native = Work(temporary=1000)
+    assert fits(layer, Work(temporary=1000 + 2 * larger + extra), native) == (not extra)
+    small = problem(n=2, batch=1)
+    most = 64 * 2**20 // 8  # of 64 MiB, which any layer is allowed
+    assert fits(small, Work(temporary=most + extra), Work()) == (not extra)

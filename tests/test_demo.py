@@ -1,5 +1,6 @@
 """`python -m jconvt demo`: it runs, says what it should, and draws a picture."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -101,6 +102,14 @@ def test_a_wrong_option_is_one_clear_line(capsys, arguments, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_training_is_measured_in_steps_or_in_seconds(packages, monkeypatch):
+    run = importlib.import_module("jconvt._demo.run")
+    assert list(run._fractions(1.0, 4)) == [0, 0.25, 0.5, 0.75]
+    clock = iter([100.0, 100.0, 101.0, 103.0, 104.5])
+    monkeypatch.setattr(run.time, "perf_counter", lambda: next(clock))
+    assert list(run._fractions(4.0, None)) == [0, 0.25, 0.75]
 
 
 def random_image(*shape):

@@ -45,6 +45,16 @@ def test_what_it_prints(capsys, monkeypatch):
         assert f"\n{line}" in text
 
 
+def test_a_package_that_is_not_there_has_no_version(capsys, monkeypatch):
+    monkeypatch.setattr(checks, "checks", dict)
+    monkeypatch.setattr(
+        doctor, "OPTIONAL", {"pytest": "tests", "no-such-package": "none"}
+    )
+    _, text = doctored(capsys, "--json")
+    found = json.loads(text)["optional"]
+    assert found == {"pytest": pytest.__version__, "no-such-package": None}
+
+
 def sum_is_right():
     assert 1 + 1 == 2
 

@@ -174,6 +174,14 @@ PREFERRED = [
 ]
 
 
+def test_integers_may_give_floats():
+    """Sums of int8 that no int8 holds, and float32 holds exactly."""
+    x, w = np.full((1, 300, 2), 100, np.int8), np.full((300, 1, 1), 100, np.int8)
+    y = jconvt.conv_transpose1d(x, w, stride=2, preferred_element_type=np.float32)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y, [[[3e6, 0, 3e6]]])
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("dtypes", PREFERRED, ids=names)
 def test_preferred_element_type(case, dtypes):

@@ -479,6 +479,13 @@ VALUES = {
         "letters once, the letters that the weight names; got 'NCXY' in ('NCHW', "
         "'IOHW', 'NCXY').",
     ),
+    "spec of a weight of other letters": (
+        GENERAL,
+        {"dimension_numbers": ("NCHW", "IIHW", "NCHW")},
+        "`dimension_numbers` must name for the weight each of I, O and 2 spatial "
+        "letters once, the letters that the weight names; got 'IIHW' in ('NCHW', "
+        "'IIHW', 'NCHW').",
+    ),
     "axes out of range": (
         GENERAL,
         {
@@ -548,6 +555,12 @@ PREFERRED = (
     "floats) and no narrower; got {} for operands of dtype float32."
 )
 
+
+def with_axes(junk):
+    """lax's own record, which holds whatever it is given."""
+    return lax.ConvDimensionNumbers((0, 1, 2, 3), junk, (0, 1, 2, 3))
+
+
 WRONG_KINDS = {
     **{
         f"padding[1] {pair}": (
@@ -606,6 +619,15 @@ WRONG_KINDS = {
             SHAPE.format("input_shape", f"{value!r} of type {type(value).__name__}"),
         )
         for value in [None, 5, "2455", np.array([2, 4, 5, 5])]
+    },
+    **{
+        f"axes {junk}": (
+            GENERAL,
+            {"dimension_numbers": with_axes(junk)},
+            "`dimension_numbers` must hold tuples of ints; got "
+            f"{junk!r} in {with_axes(junk)!r}.",
+        )
+        for junk in [None, 3, {0, 1, 2, 3}, (0.0, 1.0, 2.0, 3.0), ("a", 1, 2, 3)]
     },
     "input_shape element": (
         ["output_shape"],
@@ -951,6 +973,17 @@ def test_small_numpy_integers_do_not_wrap():
     assert jconvt.output_shape(*sizes, **options)[2:] == expected
     pairs = [(np.uint8(1), np.int8(-100))]
     assert jconvt.output_shape(*sizes, padding=pairs)[2:] == (200 + 99 - 1 + 100,)
+
+
+def test_symbolic_sizes_are_sizes():
+    b, n = jax.export.symbolic_shape("b, n")
+    weight = (4, 6, 3, 3)
+    assert jconvt.output_shape((b, 4, n, 5), weight) == (b, 6, n + 2, 7)
+    size = {"output_size": (2 * n + 2, 12), "stride": 2}
+    assert jconvt.output_shape((b, 4, n, 5), weight, **size) == (b, 6, 2 * n + 2, 12)
+    size = {"output_size": 2 * n + 2, "stride": 2}
+    both = (b, 6, 2 * n + 2, 2 * n + 2)
+    assert jconvt.output_shape((b, 4, n, n), weight, **size) == both
 
 
 def test_an_int_of_an_enum_is_an_int():

@@ -1,5 +1,7 @@
 """What `explain` says of calls that are not the common ones."""
 
+import jax
+import jax.export
 import pytest
 
 import jconvt
@@ -23,6 +25,34 @@ def test_a_pinned_lowering_is_the_reason():
         chosen = {found.forward, found.input_gradient, found.weight_gradient}
         assert chosen == {"phases"}, platform
         assert found.reason == "lowering='phases'"
+
+
+@pytest.mark.parametrize(
+    ("platform", "groups", "reason"),
+    [
+        ("cpu", 1, "least estimated time, both gradients together"),
+        ("cpu", 3, "least estimated time, both gradients together"),
+        ("cuda", 1, "one group and no dilation: what cuDNN's own convolutions are"),
+        ("rocm", 3, "groups or dilation: nothing that pads zeros into the input"),
+        ("tpu", 1, "fewest cycles by the compiler's estimates for layers of this kind"),
+        ("tpu", 3, "fewest cycles by the compiler's estimates for layers of this kind"),
+    ],
+)
+def test_reasons(platform, groups, reason):
+    options = {"platform": platform, "groups": groups}
+    found = jconvt.explain((1, 3, 5), (3, 4, 2), **options).reason
+    assert found.startswith(reason)
+
+
+def test_where_sizes_are_symbolic_nothing_is_estimated():
+    (n,) = jax.export.symbolic_shape("n")
+    for platform, reason in (
+        ("cpu", "symbolic sizes: no GEMM of merged axes"),
+        ("tpu", "fewest cycles by the compiler's estimates for layers of this kind"),
+    ):
+        found = jconvt.explain((1, 3, n), (3, 4, 2), platform=platform)
+        assert found.reason == reason
+        assert found.useful_multiply_adds is None
 
 
 def test_every_lowering_is_a_candidate():

@@ -14,8 +14,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jconvt._dialects import DIALECTS, PERIODIC
-from jconvt._geometry import Axis, Geometry
+from jconvt._dialects import (
+    DIALECTS,
+    PERIODIC,
+    Crop,
+    equinox_same,
+    haiku_output_shape,
+    keras_same,
+    lax_pads,
+    onnx_output_shape,
+    onnx_same,
+    within_period,
+)
+from jconvt._geometry import Axis, Geometry, Phase, Trim
 
 quick = settings(deadline=None, max_examples=300)
 
@@ -154,6 +165,12 @@ def test_taps_of_the_phases_are_the_kernel():
             p.first_tap + m * p.tap_step for p in axis.phases() for m in range(p.taps)
         ]
         assert sorted(taps) == list(range(axis.kernel_size))
+
+
+def test_phases_without_taps_are_all_the_same():
+    """So that equal phases can be told by comparison, and none has a padding."""
+    empty = {p for axis in AXES for p in axis.phases() if not p.taps}
+    assert empty == {Phase(0, 1, 0, 1, (0, 0))}
 
 
 # Trims --------------------------------------------------------------------------------
@@ -340,6 +357,122 @@ def test_circular_wraps_no_more_than_it_must():
             assert not after or n - 1 in used or k < s
 
 
+# Periods ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", sorted(PERIODIC))
+def test_a_dilation_past_the_period_is_one_within_it(dialect):
+    """The same pairs, modulo the input's size, with a wrap that does not grow."""
+    for n, k, s, d in itertools.product(SIZES, (1, 2, 3, 5), (1, 2, 3), (1, 4, 9, 50)):
+        axis, wrap = axis_of(dialect, k, s, d)
+        crop, dilation = within_period(Crop(axis.low, axis.high, wrap), k, s, d, n)
+        assert dilation <= max(n * s, 1)
+        assert (dilation - d) % (n * s) == 0
+        if d <= n * s:
+            assert (crop, dilation) == (Crop(axis.low, axis.high, wrap), d)
+        assert max(crop.wrap) <= n * k
+        within = Axis(k, s, dilation, crop.low, crop.high)
+        assert wrapped_pairs(n, within, crop.wrap) == wrapped_pairs(n, axis, wrap)
+
+
+def wrapped_pairs(n, axis, wrap):
+    """Output element -> the pairs that reach it, of the input continued by `wrap`."""
+    before, after = wrap
+    outputs = pairs_by_output(before + n + after, axis)
+    return [sorted(((i - before) % n, t) for i, t in pairs) for pairs in outputs]
+
+
+def test_a_period_of_nothing_is_left_alone():
+    assert within_period(Crop(1, 2, (3, 4)), 2, 2, 9, 0) == (Crop(1, 2, (3, 4)), 9)
+
+
+# Rules of frameworks ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pads", [(0, 0), (3, 1), (1, 4), (-1, 2), (2, -2)])
+def test_zeros_around_the_dilated_input(pads):
+    """Output o of a correlation reads padded positions o + t*d with the last tap first.
+
+    Input element i stands at low + i*s; a negative padding drops what is there.
+    """
+    low, high = pads
+    for n, (k, s, d) in itertools.product(SIZES, KERNELS):
+        extent = d * (k - 1) + 1
+        length = low + (n - 1) * s + 1 + high
+        stands = {low + i * s: i for i in range(n) if 0 <= low + i * s < length}
+        expected = []
+        for o in range(length - extent + 1):
+            reads = ((o + t * d, k - 1 - t) for t in range(k))
+            expected.append({(stands[p], t) for p, t in reads if p in stands})
+        crop = lax_pads(extent, low, high)
+        found = pairs_by_output(n, Axis(k, s, d, crop.low, crop.high))
+        assert found == expected
+
+
+def same_begin(total, lower):
+    """Of elements to crop those at the begin, half of them; none of less than none."""
+    return math.ceil(max(total, 0) / 2) if lower else math.floor(max(total, 0) / 2)
+
+
+def test_keras_same_with_an_output_padding():
+    """Keras: (n - 1)*s + e + output_padding - 2*(e // 2) elements."""
+    for n, (k, s, d), a in itertools.product(SIZES, KERNELS, range(4)):
+        extent = d * (k - 1) + 1
+        crop = keras_same(extent, a)
+        axis = Axis(k, s, d, crop.low, crop.high)
+        assert axis.output_size(n) == (n - 1) * s + extent + a - 2 * (extent // 2)
+        assert crop.low == same_begin(crop.low + crop.high, lower=False)
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_equinox_same_is_the_adjoint_of_a_convolution(lower):
+    """Of one from n*s - output_padding elements to n, padded for exactly those."""
+    for n, (k, s, d) in itertools.product(SIZES, KERNELS):
+        for a in range(s):
+            crop = equinox_same(d * (k - 1) + 1, s, a, lower=lower)
+            axis = Axis(k, s, d, crop.low, crop.high)
+            size = n * s - a
+            assert axis.output_size(n) == size
+            missing = (n - 1) * s + axis.extent - size
+            assert crop.low == same_begin(missing, lower)
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_haikus_output_shape_is_what_a_convolution_takes_to_the_input(same):
+    for size, (k, s, d) in itertools.product(range(1, 20), KERNELS):
+        extent = d * (k - 1) + 1
+        starts = range(0, size, s) if same else range(0, size - extent + 1, s)
+        if starts:
+            crop = haiku_output_shape(extent, s, size, same=same)
+            axis = Axis(k, s, d, crop.low, crop.high)
+            assert axis.output_size(len(starts)) == size
+            low = forward_same_padding(size, k, s, d)[1] if same else 0
+            assert crop.low == low
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_onnx_same_crops_what_exceeds_the_input_times_the_stride(lower):
+    for n, (k, s, d), a in itertools.product(SIZES, KERNELS, range(3)):
+        crop = onnx_same(d * (k - 1) + 1, s, a, lower=lower)
+        axis = Axis(k, s, d, crop.low, crop.high)
+        whole = max(pairs_by_full_position(n, axis)) + 1
+        assert crop.low + crop.high == max(whole + a - n * s, 0)
+        assert crop.low == same_begin(whole + a - n * s, lower)
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_onnx_output_shape_crops_what_exceeds_it(lower):
+    """The output_padding is appended after the crop."""
+    for n, (k, s, d), a in itertools.product(SIZES, KERNELS, range(3)):
+        extent = d * (k - 1) + 1
+        for size in (1, n * s, n * s + 5, 40):
+            crop = onnx_output_shape(n, extent, s, a, size, lower=lower)
+            axis = Axis(k, s, d, crop.low, crop.high - a)
+            assert axis.output_size(n) == size
+            whole = max(pairs_by_full_position(n, axis)) + 1
+            assert crop.low == same_begin(whole + a - size, lower)
+
+
 # The dataclasses ----------------------------------------------------------------------
 
 GEOMETRY = Geometry(
@@ -353,6 +486,15 @@ def test_geometry_of_several_axes_is_each_axis():
     assert GEOMETRY.extent == (4, 5)
     assert GEOMETRY.output_size((5, 6)) == (10, 17)
     assert GEOMETRY.dilated_pads == ((2, 2), (6, -1))
+
+
+def test_trim_of_several_axes_is_each_axis():
+    trimmed, trims = GEOMETRY.trim()
+    assert trims == (
+        Trim((0, 0), Axis(4, 2, 1, 1, 1), (0, 0)),
+        Trim((0, 1), Axis(3, 3, 2, 0, 2), (2, 0)),
+    )
+    assert trimmed == dataclasses.replace(GEOMETRY, crop=((1, 1), (0, 2)))
 
 
 def test_geometry_of_no_axes():
@@ -386,6 +528,13 @@ def test_geometry_is_keyword_only():
 def test_sizes_of_another_rank_are_refused():
     with pytest.raises(ValueError, match="zip"):
         GEOMETRY.output_size((5,))
+
+
+@pytest.mark.parametrize("field", ["kernel_size", "stride", "dilation", "crop"])
+def test_fields_of_different_ranks_are_refused(field):
+    shorter = {field: getattr(GEOMETRY, field)[:1]}
+    with pytest.raises(ValueError, match="zip"):
+        _ = dataclasses.replace(GEOMETRY, **shorter).axes
 
 
 # Nothing but integers -----------------------------------------------------------------

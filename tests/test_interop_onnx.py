@@ -385,6 +385,16 @@ def test_errors_of_nodes(attributes, message):
         from_onnx(node_of(attributes), whole(4, 2, 3))
 
 
+def test_tensors_of_onnx_are_arrays():
+    """As an initializer holds them."""
+    w, b = whole(4, 2, 3), whole(2)
+    tensors = [
+        onnx.numpy_helper.from_array(a, name) for a, name in ((w, "w"), (b, "b"))
+    ]
+    layer = from_onnx(node_of({"strides": [2]}), *tensors)
+    same_layers(layer, from_onnx(node_of({"strides": [2]}), w, b))
+
+
 def test_errors_of_arguments():
     node, w = node_of({}), whole(4, 2, 3)
     elsewhere = onnx.numpy_helper.from_array(w, "w")

@@ -216,6 +216,12 @@ def test_spectral_norm_is_that_of_evaluation(torch, form, training):
         from_torch(layer.state_dict())
 
 
+def test_hooks_of_a_user_are_not_norms(torch):
+    layer = torch.nn.ConvTranspose1d(4, 6, 5)
+    layer.register_forward_pre_hook(lambda module, arguments: None)
+    same(from_torch(layer).weight, layer.weight.detach().numpy())
+
+
 # Lazy modules and errors --------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from flax import nnx
 import jconvt
 import jconvt.linen
 import jconvt.nnx
+from configurations import mixes_dtypes
 
 FUNCTIONS = {
     1: jconvt.conv_transpose1d,
@@ -379,6 +380,7 @@ def test_output_size_errors(flavour, size, error, message):
 # Dtypes -------------------------------------------------------------------------------
 
 
+@mixes_dtypes
 @pytest.mark.parametrize("param_dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("dtype", [None, "float32", "bfloat16", "float16"])
 def test_result_dtype_is_that_of_flax(flavour, dtype, param_dtype):
@@ -421,7 +423,7 @@ def test_param_dtype(flavour, param_dtype):
         options = {"param_dtype": param_dtype, "weight_init": None, "bias_init": None}
         return flavour.parameters(flavour.make(1, 2, 3, 3, **options), x)
 
-    shapes = jax.eval_shape(parameters, jnp.ones((1, 2, 4)))
+    shapes = jax.eval_shape(parameters, jnp.ones((1, 2, 4), param_dtype))
     dtypes = {name: leaf.dtype for name, leaf in shapes.items()}
     assert dtypes == dict.fromkeys(["weight", "bias"], jnp.dtype(param_dtype))
 
@@ -500,7 +502,7 @@ def test_given_initializers(flavour):
         bias_init=init,
         param_dtype="float16",
     )
-    parameters = flavour.parameters(layer, jnp.ones((1, 4, 2, 2)))
+    parameters = flavour.parameters(layer, jnp.ones((1, 4, 2, 2), "float16"))
     assert set(seen) == {((4, 3, 2, 3), "float16"), ((6,), "float16")}
     assert float(parameters["weight"].max()) == 4
     assert float(parameters["bias"].max()) == 1

@@ -117,6 +117,7 @@ def test_a_list_is_a_tuple():
 
 def test_spatial_letters_are_free():
     check(FIRST, given=("NCab", "IOab", "NCab"))
+    check(FIRST, given=("NCXY", "IOXY", "NCXY"))
     check(FIRST, given=("NCWH", "IOWH", "NCWH"))  # only the order counts
 
 
@@ -235,6 +236,18 @@ def test_layouts_by_hand():
     assert layout.kernel_size((4, 5, 3, 2)) == (4, 5)
     assert layout.output_shape(7, 2, (16, 18)) == (2, 18, 7, 16)
     assert layout.output_shape(None, 2, (16, 18)) == (2, 18, 16)
+    with pytest.raises(ValueError, match="zip"):
+        layout.output_shape(7, 2, (16,))
+
+
+def test_static_is_what_has_ints_for_space():
+    b, n = jax.export.symbolic_shape("b, n")
+    layout = Layout.channels_first(2)
+    assert layout.is_static((b, 3, 4, 5), batched=True)
+    assert layout.is_static((3, 4, 5), batched=False)
+    for shape in ((3, n, 5), (3, 4, n)):
+        assert not layout.is_static((2, *shape), batched=True)
+        assert not layout.is_static(shape, batched=False)
 
 
 @pytest.mark.parametrize("rank", range(5))

@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 
 import jconvt.nnx
+from configurations import counts_traces
 from jconvt.nnx import ConvTranspose1d, ConvTranspose2d
 
 
@@ -96,6 +97,7 @@ def test_pure_dicts_restore_a_layer(x):
     np.testing.assert_array_equal(nnx.merge(graphdef, state)(x), layer(x))
 
 
+@counts_traces
 def test_jit_traces_once(network, x):
     traces = []
 

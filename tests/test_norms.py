@@ -4,6 +4,7 @@ In float64. The tolerance is that of a sum of so many terms as a weight has, a f
 over: norm, quotient, and the layer itself.
 """
 
+import flax.errors
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ from flax import nnx
 
 import jconvt.linen
 import jconvt.nnx
+from configurations import mixes_dtypes
 from jconvt._drop_in import settle_fields
 
 IN, OUT, KERNEL, STRIDE = 4, 6, (3, 2), (2, 1)
@@ -227,6 +229,7 @@ def test_linen_weight_norm_leaves_the_initializer_its_weight(kind):
     near(made["params"]["scale"], np.full((IN, 1, 1, 1), 0.5 * np.sqrt(OUT * 6)))
 
 
+@mixes_dtypes  # inside of Flax's own norm
 @kinds
 def test_linen_weight_norm_of_flax_is_torchs(torch, kind):
     """With the feature axis that the documentation names."""
@@ -466,6 +469,28 @@ def test_linen_spectral_norm_of_flax_fits_a_plain_kernel():
     assert sigmas["torch"] != pytest.approx(1, abs=1e-3)
 
 
+def test_nnx_spectral_norm_iterates_as_the_call_says():
+    """Whatever the constructor, `train` and `eval` said."""
+    layer = Layer(jconvt.nnx, "torch")
+    x = layer.data(X)
+    normed = jconvt.nnx.SpectralNorm(layer.module, rngs=nnx.Rngs(1))
+    for training in (True, False):
+        normed.train() if training else normed.eval()
+        for update in (True, False):
+            before = normed.u[...]
+            normed(x, update_stats=update)
+            assert bool((normed.u[...] != before).any()) == update
+
+
+def test_a_missing_parameter_is_the_error_of_flax():
+    layer = Layer(jconvt.linen, "torch")
+    normed = jconvt.linen.WeightNorm(layer.module)
+    variables = normed.init(jax.random.key(0), layer.data(X))
+    del variables["params"]["layer_instance"]["weight"]
+    with pytest.raises(flax.errors.ScopeParamNotFoundError, match="weight"):
+        normed.apply(variables, layer.data(X))
+
+
 # With Flax's tools --------------------------------------------------------------------
 
 
@@ -473,7 +498,7 @@ def test_partitioned_weights():
     init = nn.with_partitioning(nn.initializers.lecun_normal(), (None, None, "a", "b"))
     layer = jconvt.linen.ConvTranspose(OUT, KERNEL, kernel_init=init)
     normed = jconvt.linen.SpectralNorm(layer)
-    x = jnp.ones((1, 3, 3, IN))
+    x = jnp.ones((1, 3, 3, IN), jnp.float32)
     variables = normed.init(jax.random.key(0), x, update_stats=False)
     spec = nn.get_partition_spec(variables)["params"]["layer_instance"]["kernel"]
     assert spec == jax.sharding.PartitionSpec(None, None, "a", "b")
@@ -487,7 +512,7 @@ def test_partitioned_weights():
 def test_a_normed_layer_survives_split_and_merge():
     rngs = nnx.Rngs(0)
     layer = jconvt.nnx.ConvTranspose1d(IN, OUT, 3, rngs=rngs)
-    x = jnp.ones((1, IN, 5))
+    x = jnp.ones((1, IN, 5), jnp.float32)
     for normed in (
         jconvt.nnx.WeightNorm(layer),
         jconvt.nnx.SpectralNorm(layer, update_stats=False, rngs=rngs),
@@ -526,7 +551,7 @@ def test_errors(name, options, error, message):
     )
     stats = {"update_stats": False} if name == "SpectralNorm" else {}
     with pytest.raises(error) as caught:
-        normed.init(jax.random.key(0), jnp.ones((1, 2, 3)), **stats)
+        normed.init(jax.random.key(0), jnp.ones((1, 2, 3), jnp.float32), **stats)
     assert str(caught.value).startswith(f"{name}: {message}")
 
 

@@ -1,6 +1,7 @@
 """The public surface is frozen: a change of it is a change of `public_surface.txt`."""
 
 import difflib
+import doctest
 import inspect
 import json
 import pkgutil
@@ -218,10 +219,44 @@ def test_docstring_of_a_door_says_what_it_needs(door, package):
     assert f"  ImportError: {package} is not installed." in sections(made)["Raises"]
 
 
-def test_examples_run(pytestconfig):
-    """They are doctests, and doctests are part of the suite."""
+def test_examples_are_part_of_the_suite(pytestconfig):
+    """As doctests; the root's `conftest.py` leaves out those without their package."""
     assert pytestconfig.option.doctestmodules
     assert "jconvt" in pytestconfig.getini("testpaths")
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_example_is_found(name):
+    """A decorator that hid a docstring from doctest would hide its example too."""
+    made = inspect.unwrap(PUBLIC[name])
+    module = inspect.getmodule(made)
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = {test.name: test.examples for test in finder.find(module)}
+    written = "\n".join(sections(made).get("Example", [])).count(">>> ")
+    examples = found.get(f"{module.__name__}.{made.__qualname__}", [])
+    assert len(examples) == written
+
+
+ARRAYS = {  # of which the docstring gives the axes: annotations
+    "ArrayLike",
+    "ArrayLike | None",
+    "jax.Array",
+    "jax.Array | None",
+    "Shape",
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstring_of_an_array_gives_its_axes(name):
+    """Such as ``(N, C_in, *S)``."""
+    made = CALLS[name]
+    written = "\n".join(sections(made)["Args"])
+    for parameter, annotation in surface.parameters(made).items():
+        if annotation.removeprefix(": ").split(" = ")[0] in ARRAYS:
+            (entry,) = re.findall(
+                rf"^  {parameter}: (.*(?:\n    .*)*)", written, re.MULTILINE
+            )
+            assert re.search(r"``\(.*\)``|of the shape of", entry), parameter
 
 
 # Imports, each in a fresh interpreter -------------------------------------------------
@@ -315,6 +350,12 @@ needs("equinox", interop.to_equinox, layer)
 needs("onnx", interop.from_onnx, object(), state["weight"])
 needs("onnx", interop.from_onnx_model, "model.onnx")
 needs("onnx", interop.to_onnx, layer)
+import jconvt.plot
+needs("matplotlib", jconvt.plot.overlap, 5, 4)
+from jconvt.__main__ import main
+for command in ("shape", "explain"):
+    assert main([command, "1,2,5", "2,3,4", "--stride", "2"]) == 0
+assert main(["demo"]) == 2
 """
 
 
@@ -356,6 +397,12 @@ expected = up(last)
 np.testing.assert_allclose(interop.from_keras(up).apply(last), expected, rtol=1e-5)
 """,
         {"rich"},
+    ),
+    "matplotlib": (
+        "import jconvt.plot\n"
+        "bars = jconvt.plot.overlap(5, 4, stride=2).patches\n"
+        "assert [bar.get_height() for bar in bars][:4] == [1, 1, 2, 2]",
+        set(),
     ),
     "haiku": (
         """

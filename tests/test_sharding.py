@@ -178,6 +178,23 @@ def test_shard_map_over_output_channels(layer):
     assert_equal(run(*operands(layer)), unsharded(layer))
 
 
+@pytest.mark.parametrize(
+    ("channels", "dtype", "padding"),
+    [
+        pytest.param(3, np.int32, 0, id="integers"),
+        pytest.param(0, np.float32, 0, id="no_channels"),
+        pytest.param(3, np.float32, [(1, -5)], id="all_cropped"),
+    ],
+)
+def test_shard_map_of_what_has_no_gradient_or_no_products(channels, dtype, padding):
+    x = np.arange(8 * channels, dtype=dtype).reshape(8, channels, 1)
+    w = np.ones((channels, 2, 1), dtype)
+    f = functools.partial(jconvt.conv_transpose, stride=3, padding=padding)
+    mesh = make_mesh(AxisType.Auto)
+    wrapped = jax.shard_map(f, mesh=mesh, in_specs=BATCH[:2], out_specs=P("rows"))
+    assert_equal(quick_jit(wrapped)(x, w), f(x, w))
+
+
 @kinds
 def test_automatic_sharding(sharded, layer):
     mesh = make_mesh(AxisType.Auto)
