@@ -20,7 +20,7 @@ from jconvt._arguments import (
 )
 from jconvt._execution import execute
 from jconvt._numerics import Precision, check_array
-from jconvt._recipe import normalize_options
+from jconvt._options import normalize_options
 from jconvt._tracebacks import ends_traceback
 from jconvt.interop._static import FixedSize, Static, dimension_numbers
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from jconvt._arguments import IntOrInts, Padding, check_ints
 from jconvt._geometry import Axis
-from jconvt._recipe import geometry_of, make_recipe, normalize_options
+from jconvt._options import normalize_options
+from jconvt._recipe import geometry_of, make_recipe
 
 Ints = np.ndarray[Any, np.dtype[np.intp]]
 
