@@ -110,6 +110,15 @@ def dimension_numbers_of(
     if data_format not in allowed:
         raise ValueError(
             f"{function}: `data_format` must be {allowed[0]!r} or {allowed[1]!r}; got "
-            f"{data_format!r}."
+            f"{data_format!r}.{_meant(data_format, allowed)}"
         )
     return from_data_format(data_format)
+
+
+def _meant(data_format: str, allowed: tuple[str, ...]) -> str:
+    """A hint by where the channels stand: in another rank, or under other letters."""
+    written = data_format.upper()
+    last = written.endswith(("C", "LAST"))
+    if last or written.startswith(("NC", "C")):
+        return f" Is {allowed[last]!r} meant?"
+    return ""

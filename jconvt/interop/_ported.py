@@ -166,6 +166,11 @@ class PortedLayer:
         )
 
     @ends_traceback
+    def __call__(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
+        """As `apply`, so that the layer stands where one of its framework stood."""
+        return self.apply(x, output_size)
+
+    @ends_traceback
     def to_nnx(self) -> "nnx.Module":
         """A Flax NNX layer with these parameters, for data in the same layout.
 
