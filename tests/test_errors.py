@@ -620,7 +620,7 @@ WRONG_KINDS = {
             {"input_shape": value},
             SHAPE.format("input_shape", f"{value!r} of type {type(value).__name__}"),
         )
-        for value in [None, 5, "2455", np.array([2, 4, 5, 5])]
+        for value in [None, 5, "2455"]
     },
     "input_shape element": (
         ["output_shape"],
