@@ -29,7 +29,8 @@ if typing.TYPE_CHECKING:
 
 
 @register_pytree_with_keys_class
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+# jax.jit(layer) keeps what it has compiled by a weak reference.
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False, repr=False)
 class PortedLayer:
     """A transposed convolution read from another framework.
 

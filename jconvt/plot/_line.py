@@ -100,9 +100,10 @@ def _rank(function: str, most: int, *sizes: object) -> int:
     lengths = [len(size) for size in sizes if isinstance(size, tuple | list)]
     rank = max(lengths, default=1)
     if not 1 <= rank <= most:
-        axes = "1 spatial axis" if most == 1 else f"1 to {most} spatial axes"
+        axes = "1 spatial axis" if most == 1 else f"1 or {most} spatial axes"
         raise ValueError(
-            f"{function}: `input_size` and `kernel_size` must be for {axes}; got "
-            f"{sizes[0]!r} and {sizes[1]!r}. Draw one axis of several at a time."
+            f"{function}: `input_size` and `kernel_size` must be for {axes}, without "
+            f"batch and channels; got {sizes[0]!r} and {sizes[1]!r}. Draw one axis of "
+            f"several at a time."
         )
     return rank
