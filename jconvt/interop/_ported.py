@@ -168,7 +168,19 @@ class PortedLayer:
 
     @ends_traceback
     def __call__(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
-        """As `apply`, so that the layer stands where one of its framework stood."""
+        """The layer's output, as `apply` gives it.
+
+        Args:
+          x: as in `apply`.
+          output_size: as in `apply`.
+
+        Returns:
+          The output, in the layout of `x`.
+
+        Raises:
+          TypeError: as `apply`.
+          ValueError: as `apply`.
+        """
         return self.apply(x, output_size)
 
     @ends_traceback
