@@ -9,7 +9,8 @@ import numpy as np
 from jconvt._dialects import onnx_same
 from jconvt._tracebacks import ends_traceback
 from jconvt.interop._paddings import per_axis
-from jconvt.interop._ported import PortedLayer, port
+from jconvt.interop._port import port
+from jconvt.interop._ported import PortedLayer
 from jconvt.interop._static import FixedSize
 
 FUNCTION = "from_onnx"
