@@ -37,7 +37,7 @@ PYTHONS := $(foreach v,3.11 3.12 3.13,$(if $(shell command -v python$v 2>/dev/nu
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo doctor test test-parity test-lowest fuzz bench bench-quick
-.PHONY: lint format surface notebooks docs clean
+.PHONY: lint format surface notebooks store-notebooks docs clean
 .PHONY: test-matrix test-lowest-whole $(FLAGS) $(PYTHONS:%=test-python%)
 .PHONY: coverage mutants accuracy
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
@@ -119,6 +119,9 @@ surface: setup ## write the snapshot of the public surface anew
 
 notebooks: setup ## execute every notebook
 	$(if $(wildcard notebooks/*.ipynb),$(VENV)/bin/python $(PYTEST) --nbmake notebooks $(ARGS))
+
+store-notebooks: $(VENV)/.parity ## execute notebooks (ARGS="notebooks/6-*", or all) and store the outputs
+	$(VENV)/bin/python notebooks/store.py $(ARGS)
 
 docs: $(VENV)/.docs ## build the documentation site in build/docs; a warning is an error
 	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs

@@ -194,16 +194,25 @@ def check_output_size(
 def check_shape(function: str, argument: str, value: object) -> tuple[Size, ...]:
     """A shape: a tuple or list of ints of at least 0, or symbolic dimensions."""
     if not isinstance(value, tuple | list):
-        # A vector might be meant as the sizes themselves.
-        has_shape = len(getattr(value, "shape", (0,))) != 1
         raise TypeError(
             f"{function}: `{argument}` must be a tuple or list of ints; got "
-            + (f"{_kind(value)}. Give its .shape." if has_shape else f"{_show(value)}.")
+            f"{_without_values(value)}."
         )
     return tuple(
         v if is_symbolic(v) else check_int(function, f"{argument}[{i}]", v, 0)
         for i, v in enumerate(value)
     )
+
+
+def _without_values(value: object) -> str:
+    """What came in place of a shape, and what to give of it; no array is printed."""
+    shape = getattr(value, "shape", None)
+    if not isinstance(shape, tuple):
+        return _show(value)
+    # A vector of ints might be meant as the sizes themselves.
+    sizes = " (or, if it holds the sizes, its .tolist())"
+    is_vector = len(shape) == 1 and hasattr(value, "tolist")
+    return f"{_kind(value)}. Give its .shape{sizes if is_vector else ''}"
 
 
 def check_channels(function: str, in_channels: Size, groups: int) -> None:

@@ -23,7 +23,7 @@ from jconvt._axes import merge_axes, split_axis
 from jconvt._execution import Call, add_bias, run, settle_call
 from jconvt._flax_kernel import FlaxKernel
 from jconvt._numerics import Numerics, Precision, check_array
-from jconvt._recipe import Options, Pairs, normalize_options
+from jconvt._options import Options, Pairs, normalize_options
 
 NAME = "ConvTranspose"
 

@@ -13,9 +13,10 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._arguments import Shape
 from jconvt._bilinear import bilinear
 from jconvt._numerics import Numerics, Precision, check_array, settle
+from jconvt._options import Options
 from jconvt._pinned import check_lowering
 from jconvt._plan import Plan
-from jconvt._recipe import Options, Recipe, make_recipe
+from jconvt._recipe import Recipe, make_recipe
 
 
 def execute(

@@ -7,7 +7,7 @@ from jconvt._arguments import IntOrInts, Padding, spatial_rank
 from jconvt._execution import execute
 from jconvt._layout import DimensionNumbers
 from jconvt._numerics import Precision, check_array
-from jconvt._recipe import dimension_numbers_of, normalize_options
+from jconvt._options import dimension_numbers_of, normalize_options
 from jconvt._tracebacks import ends_traceback
 
 

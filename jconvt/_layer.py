@@ -20,13 +20,9 @@ from jconvt._arguments import IntOrInts, check_int, check_ints
 from jconvt._execution import execute
 from jconvt._layout import data_formats
 from jconvt._numerics import Precision, check_array, check_precision
+from jconvt._options import Options, dimension_numbers_of, normalize_options
 from jconvt._pinned import AUTO, check_lowering
-from jconvt._recipe import (
-    Options,
-    dimension_numbers_of,
-    geometry_of,
-    normalize_options,
-)
+from jconvt._recipe import geometry_of
 from jconvt.initializers import torch_uniform
 
 

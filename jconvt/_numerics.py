@@ -62,10 +62,20 @@ def check_array(function: str, argument: str, value: object) -> Any:
     if masked or not isinstance(value, jax.Array | np.ndarray):
         raise TypeError(
             f"{function}: `{argument}` must be a JAX or NumPy array; got "
-            f"{type(value).__name__}. Convert it first, for example with jnp.asarray."
+            f"{type(value).__name__}. {_instead(value)}"
         )
     check_dtype(function, argument, value.dtype)
     return value
+
+
+def _instead(value: object) -> str:
+    """A hint for what is no array: a shape, say, which other functions take."""
+    if isinstance(value, jax.ShapeDtypeStruct):
+        return "For shapes alone there are jconvt.output_shape and jax.eval_shape."
+    convert = "Convert it first, for example with jnp.asarray"
+    if isinstance(value, tuple) and all(isinstance(n, int) for n in value):
+        return f"{convert}; for shapes alone there is jconvt.output_shape."
+    return f"{convert}."
 
 
 def check_dtype(function: str, argument: str, dtype: Any) -> None:

@@ -12,13 +12,9 @@ from jconvt._arguments import (
 from jconvt._geometry import Size
 from jconvt._layout import DimensionNumbers
 from jconvt._numerics import Precision, check_precision
+from jconvt._options import dimension_numbers_of, normalize_options
 from jconvt._pinned import check_lowering
-from jconvt._recipe import (
-    Recipe,
-    dimension_numbers_of,
-    make_recipe,
-    normalize_options,
-)
+from jconvt._recipe import Recipe, make_recipe
 from jconvt._tracebacks import ends_traceback
 
 

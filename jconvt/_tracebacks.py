@@ -29,6 +29,7 @@ def ends_traceback(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except (TypeError, ValueError) as error:
+            _name_public_class(error, function, args)
             if _is_of_this_package(error.__traceback__) and not _is_whole():
                 # Without a traceback the bare `raise`, which adds no frame, leaves
                 # nothing of this call: the first frame is the caller's.
@@ -36,6 +37,26 @@ def ends_traceback(function: Callable[P, R]) -> Callable[P, R]:
             raise
 
     return call
+
+
+def _name_public_class(
+    error: Exception, function: Callable[..., object], args: tuple[object, ...]
+) -> None:
+    """Of a method of a private base class Python says the base's name; say the user's.
+
+    Python itself raises where the arguments do not fit the parameters: there is no
+    frame below this package's wrapper then.
+    """
+    traceback = error.__traceback__
+    base, _, method = function.__qualname__.rpartition(".")
+    if not base.startswith("_") or traceback is None or traceback.tb_next:
+        return
+    for cls in type(args[0]).__mro__ if args else ():
+        ours = cls.__module__.partition(".")[0] == _PACKAGE
+        if ours and not cls.__name__.startswith("_"):
+            said = str(error).replace(f"{base}.{method}", f"{cls.__name__}.{method}")
+            error.args = (said,)
+            return
 
 
 def _is_whole() -> bool:

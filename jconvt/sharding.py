@@ -18,8 +18,8 @@ from jconvt._execution import check_arrays, run, settle_call
 from jconvt._halo import Share, share_of
 from jconvt._layout import DimensionNumbers, Layout
 from jconvt._numerics import Numerics, Precision, check_array
+from jconvt._options import normalize_options
 from jconvt._plan import Shape
-from jconvt._recipe import normalize_options
 from jconvt._tracebacks import ends_traceback
 
 __all__ = ["conv_transpose"]

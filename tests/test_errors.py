@@ -433,13 +433,28 @@ VALUES = {
     "data_format of another rank": (
         ["conv_transpose2d", "output_shape"],
         {"data_format": "NCW"},
-        "`data_format` must be 'NCHW' or 'NHWC'; got 'NCW'.",
+        "`data_format` must be 'NCHW' or 'NHWC'; got 'NCW'. Is 'NCHW' meant?",
     ),
     "data_format 1d": (
         ["conv_transpose1d"],
         {"data_format": "nwc"},
-        "`data_format` must be 'NCW' or 'NWC'; got 'nwc'.",
+        "`data_format` must be 'NCW' or 'NWC'; got 'nwc'. Is 'NWC' meant?",
     ),
+    **{
+        f"data_format {written}": (
+            FIXED[1:2],
+            {"data_format": written},
+            f"`data_format` must be 'NCHW' or 'NHWC'; got '{written}'.{hint}",
+        )
+        for written, hint in (
+            ("NLC", " Is 'NHWC' meant?"),
+            ("channels_last", " Is 'NHWC' meant?"),
+            ("channels_first", " Is 'NCHW' meant?"),
+            ("CHW", " Is 'NCHW' meant?"),
+            ("CHWN", " Is 'NCHW' meant?"),
+            ("HWNO", ""),
+        )
+    },
     "data_format 3d": (
         ["conv_transpose3d"],
         {"data_format": ""},
@@ -618,7 +633,7 @@ WRONG_KINDS = {
             {"input_shape": value},
             SHAPE.format("input_shape", f"{value!r} of type {type(value).__name__}"),
         )
-        for value in [None, 5, "2455", np.array([2, 4, 5, 5])]
+        for value in [None, 5, "2455"]
     },
     **{
         f"axes {junk}": (
@@ -731,8 +746,7 @@ ARRAYS = {
         )
         for name in ("input", "weight", "bias")
         for value in [
-            *(1.0, "x", [1.0, 2.0], np.float32(1), range(3)),
-            jax.ShapeDtypeStruct((2, 4, 5, 5), jnp.float32),
+            *(1.0, "x", [1.0, 2.0], (1.0, 2.0), np.float32(1), range(3)),
             np.ma.ones((2, 4, 5, 5)),  # type checkers and JAX refuse a mask too
         ]
     },
@@ -888,13 +902,41 @@ def test_preferred_element_type(operand, preferred, nothing_bound):
 
 
 @pytest.mark.parametrize("name", ["input_shape", "weight_shape"])
-def test_an_array_in_place_of_a_shape(name):
-    check(
-        "output_shape",
-        TypeError,
-        f"`{name}` must be a tuple or list of ints; got ndarray. Give its .shape.",
-        **{name: ones(2, 4, 5, 5)},
-    )
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (ones(2, 4, 5, 5), "ndarray. Give its .shape."),
+        (
+            np.array([2, 4, 5, 5]),
+            "ndarray. Give its .shape (or, if it holds the sizes, its .tolist()).",
+        ),
+        (jax.ShapeDtypeStruct((4,), "int32"), "ShapeDtypeStruct. Give its .shape."),
+        (3, "3 of type int."),
+    ],
+)
+def test_no_shape_in_place_of_a_shape(name, value, got):
+    rule = f"`{name}` must be a tuple or list of ints; got {got}"
+    check("output_shape", TypeError, rule, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (
+            (2, 4, 5, 5),
+            "Convert it first, for example with jnp.asarray; for shapes alone there is "
+            "jconvt.output_shape.",
+        ),
+        (
+            jax.ShapeDtypeStruct((2, 4, 5, 5), "float32"),
+            "For shapes alone there are jconvt.output_shape and jax.eval_shape.",
+        ),
+    ],
+)
+def test_a_shape_in_place_of_an_array(value, hint, nothing_bound):
+    got = type(value).__name__
+    rule = f"`input` must be a JAX or NumPy array; got {got}. {hint}"
+    check("conv_transpose2d", TypeError, rule, input=value)
 
 
 @pytest.mark.parametrize(

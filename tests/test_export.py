@@ -18,9 +18,10 @@ from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._pieces import WHOLE
 from jconvt._lowerings._problem import Slot
 from jconvt._numerics import Numerics
+from jconvt._options import normalize_options
 from jconvt._plan import Plan
 from jconvt._problem_of import problem_of
-from jconvt._recipe import geometry_of, make_recipe, normalize_options
+from jconvt._recipe import geometry_of, make_recipe
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 LAYERS = {  # weight, options

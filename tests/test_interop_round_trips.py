@@ -18,7 +18,7 @@ from jconvt.interop import (
     to_onnx,
     to_torch,
 )
-from jconvt.interop._ported import port
+from jconvt.interop._port import port
 
 
 @st.composite

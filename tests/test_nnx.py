@@ -13,7 +13,7 @@ from flax import nnx
 
 import jconvt.nnx
 from configurations import counts_traces
-from jconvt.nnx import ConvTranspose1d, ConvTranspose2d
+from jconvt.nnx import ConvTranspose, ConvTranspose1d, ConvTranspose2d, SpectralNorm
 
 
 class UpAndUp(nnx.Module):
@@ -260,5 +260,31 @@ def test_a_subclass_speaks_in_its_own_name():
 
 
 def test_rngs_are_required():
-    with pytest.raises(TypeError, match="rngs"):
+    message = r"ConvTranspose2d\.__init__\(\) missing .*'rngs'"
+    with pytest.raises(TypeError, match=rf"^{message}"):
         ConvTranspose2d(2, 3, 3)
+
+
+LAYERS = {
+    "ConvTranspose2d": lambda rngs: ConvTranspose2d(2, 3, 3, rngs=rngs),
+    "ConvTranspose": lambda rngs: ConvTranspose(2, 3, (3,), rngs=rngs),
+    "SpectralNorm": lambda rngs: SpectralNorm(
+        ConvTranspose2d(2, 3, 3, rngs=nnx.Rngs(0)), rngs=rngs
+    ),
+}
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    ("rngs", "error", "message"),
+    [
+        (0, TypeError, r"must be a flax\.nnx\.Rngs; got int\. nnx\.Rngs\(0\) makes"),
+        (KEY, TypeError, rf"must be a flax\.nnx\.Rngs; got {type(KEY).__name__}\."),
+        (nnx.Rngs(dropout=0), ValueError, r"must have a stream 'params', .*'dropout'"),
+        (nnx.Rngs(), ValueError, r"must have a stream 'params', .*; got no stream\."),
+    ],
+)
+def test_rngs_that_draw_no_parameters(name, rngs, error, message):
+    with pytest.raises(error, match=f"^{name}: `rngs` {message}"):
+        LAYERS[name](rngs)

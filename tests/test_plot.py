@@ -317,14 +317,16 @@ def test_it_can_be_read_in_light_and_in_dark(picture, style):
         (
             lambda: plot.overlap((4, 4, 4), 3),
             ValueError,
-            "plot.overlap: `input_size` and `kernel_size` must be for 1 to 2 spatial "
-            "axes; got (4, 4, 4) and 3. Draw one axis of several at a time.",
+            "plot.overlap: `input_size` and `kernel_size` must be for 1 or 2 spatial "
+            "axes, without batch and channels; got (4, 4, 4) and 3. Draw one axis of "
+            "several at a time.",
         ),
         (
             lambda: plot.scatter((4, 4), 3),
             ValueError,
-            "plot.scatter: `input_size` and `kernel_size` must be for 1 spatial axis; "
-            "got (4, 4) and 3. Draw one axis of several at a time.",
+            "plot.scatter: `input_size` and `kernel_size` must be for 1 spatial axis, "
+            "without batch and channels; got (4, 4) and 3. Draw one axis of several at "
+            "a time.",
         ),
         (
             lambda: plot.overlap((4, 4), (3,)),

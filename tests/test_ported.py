@@ -119,6 +119,13 @@ def test_dimension_numbers_of_many_axes():
     same(flat.apply(whole(1, 2)), whole(1, 2) @ whole(2, 3))
 
 
+def test_a_call_is_apply():
+    ours, x = layer(), whole(1, 4, 5)
+    same(ours(x), ours.apply(x))
+    same(ours(x, 12), ours.apply(x, output_size=12))
+    same(jax.jit(ours)(x), ours.apply(x))
+
+
 @pytest.mark.parametrize(
     ("x", "message"),
     [

@@ -15,7 +15,8 @@ from jconvt import _formulation
 from jconvt._choice import Formulation
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._pieces import Pieces
-from jconvt._recipe import geometry_of, normalize_options
+from jconvt._options import normalize_options
+from jconvt._recipe import geometry_of
 
 P = PartitionSpec
 LAST = {

@@ -114,6 +114,31 @@ def test_one_switch_shows_all_frames(name):
     assert len([f for f in files if f.startswith(PACKAGE)]) > 2
 
 
+MISFITS = {
+    "jconvt.nnx.ConvTranspose2d(4, 6)": "ConvTranspose2d.__init__() missing",
+    "jconvt.nnx.ConvTranspose1d(4, 6, 3, rngs=rngs)()": "ConvTranspose1d.__call__() ",
+    "Upsample(4)": "ConvTranspose3d.__init__() missing",
+    "jconvt.linen.ConvTranspose2d(4, 6)": "ConvTranspose2d.__init__() missing",
+    "jconvt.linen.ConvTranspose2d(4, 6, 3).init(key)": "ConvTranspose2d.__call__() ",
+    "jconvt.conv_transpose2d(x)": "conv_transpose2d() missing",
+}
+"""Arguments that do not fit the parameters, which is Python's own error."""
+
+
+class Upsample(jconvt.nnx.ConvTranspose3d):
+    """Of a user's, over a class of ours."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+
+
+@pytest.mark.parametrize("code", MISFITS)
+def test_a_misfit_names_the_public_class(code):
+    with pytest.raises(TypeError) as caught:
+        eval(code, NAMES | {"Upsample": Upsample})
+    assert str(caught.value).startswith(MISFITS[code])
+
+
 def test_what_a_function_of_the_caller_raises_keeps_its_frames():
     code = """
 def inner(key, shape, dtype=None):

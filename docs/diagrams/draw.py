@@ -168,7 +168,7 @@ def causal() -> Drawing:
 
 def gradients() -> Drawing:
     """Three arrays, and the map that makes each of the other two."""
-    picture = Drawing(560, 150, "Three maps between three arrays")
+    picture = Drawing(464, 150, "Three maps between three arrays")
     rows = (
         ("forward", "input, weight", "output", BLUE),
         ("input gradient", "cotangent, weight", "cotangent of the input", ORANGE),
@@ -177,10 +177,10 @@ def gradients() -> Drawing:
     for i, (name, takes, gives, colour) in enumerate(rows):
         y = 8 + 48 * i
         picture.text(0, y + 20, takes, "start")
-        picture.arrow(130, y + 15, 178, y + 15)
-        picture.box(182, y, 140, name, colour)
-        picture.arrow(326, y + 15, 374, y + 15)
-        picture.text(384, y + 20, gives, "start")
+        picture.arrow(120, y + 15, 148, y + 15)
+        picture.box(152, y, 112, name, colour)
+        picture.arrow(268, y + 15, 296, y + 15)
+        picture.text(304, y + 20, gives, "start")
     return picture
 
 
@@ -190,18 +190,20 @@ def call() -> Drawing:
         (
             "what you wrote",
             BLUE,
-            "_arguments, _dialects, _layout: canonical, or an error",
+            "_arguments, _layout, _options",
+            "checked, or an error",
         ),
-        ("Recipe, Plan", BLUE, "_recipe, _plan: frozen integers, no arrays, no sizes"),
-        ("one primitive", ORANGE, "_primitive: jit, vmap, grad, scan act on this"),
-        ("choice", GREEN, "_choice: the platform is known only here"),
-        ("lowering", GREEN, "_lowerings: convolutions and GEMMs that XLA compiles"),
+        ("Recipe, Plan", BLUE, "_recipe, _plan", "frozen integers, no arrays"),
+        ("one primitive", ORANGE, "_primitive", "jit, vmap, grad and scan act on it"),
+        ("choice", GREEN, "_choice", "the platform is known only here"),
+        ("lowering", GREEN, "_lowerings", "convolutions and GEMMs for XLA"),
     )
-    picture = Drawing(560, 56 * len(stages), "From a call to a program")
-    for i, (name, colour, what) in enumerate(stages):
+    picture = Drawing(400, 56 * len(stages), "From a call to a program")
+    for i, (name, colour, modules, what) in enumerate(stages):
         y = 4 + 56 * i
         picture.box(4, y, 140, name, colour)
-        picture.text(160, y + 20, what, "start")
+        picture.text(160, y + 12, modules, "start")
+        picture.text(160, y + 31, what, "start")
         if i + 1 < len(stages):
             picture.arrow(74, y + 31, 74, y + 54)
     return picture

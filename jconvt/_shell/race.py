@@ -20,8 +20,9 @@ from jconvt._execution import add_bias
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._problem import PLAIN, Slot
 from jconvt._numerics import Numerics, as_dtype
+from jconvt._options import dimension_numbers_of
 from jconvt._pinned import AUTO, check_lowering
-from jconvt._recipe import Recipe, dimension_numbers_of
+from jconvt._recipe import Recipe
 from jconvt._shapes import recipe_of_shapes
 from jconvt._timing import ROUNDS, race
 

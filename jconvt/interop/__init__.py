@@ -30,9 +30,10 @@ from jconvt.interop._flax import from_flax, to_flax
 from jconvt.interop._haiku import from_haiku
 from jconvt.interop._keras import from_keras
 from jconvt.interop._mindspore import from_mindspore
-from jconvt.interop._onnx import from_onnx, to_onnx
+from jconvt.interop._onnx import from_onnx
 from jconvt.interop._onnx_model import from_onnx_model
 from jconvt.interop._ported import PortedLayer
+from jconvt.interop._to_onnx import to_onnx
 from jconvt.interop._torch import from_torch, to_torch
 
 __all__ = [

@@ -10,7 +10,8 @@ from jconvt._dialects import PERIODIC, equinox_same
 from jconvt._tracebacks import ends_traceback
 from jconvt.interop._kernels import flip, regroup
 from jconvt.interop._paddings import per_axis
-from jconvt.interop._ported import PortedLayer, port
+from jconvt.interop._port import port
+from jconvt.interop._ported import PortedLayer
 from jconvt.interop._targets import check_layer, check_one_dtype, fixed_crop, refuse
 
 if typing.TYPE_CHECKING:

@@ -13,7 +13,8 @@ from jconvt._layer import LayerConfig
 from jconvt._tracebacks import ends_traceback
 from jconvt.interop._kernels import flip, from_channels_last, regroup, to_channels_last
 from jconvt.interop._paddings import crop_of_pads
-from jconvt.interop._ported import PortedLayer, port
+from jconvt.interop._port import port
+from jconvt.interop._ported import PortedLayer
 from jconvt.interop._targets import check_layer, fixed_crop, refuse
 
 if typing.TYPE_CHECKING:

@@ -12,7 +12,8 @@ from jconvt._numerics import check_array
 from jconvt._tracebacks import ends_traceback
 from jconvt.interop._kernels import flip, from_channels_last
 from jconvt.interop._paddings import crop_of_pads, per_axis
-from jconvt.interop._ported import PortedLayer, port
+from jconvt.interop._port import port
+from jconvt.interop._ported import PortedLayer
 
 _LAST = ("channels_last", "N...C", "NWC", "NHWC", "NDHWC")
 _FIRST = ("channels_first", "NC...", "NCW", "NCHW", "NCDHW")

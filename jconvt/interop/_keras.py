@@ -8,7 +8,8 @@ from jconvt._dialects import keras_same
 from jconvt._tracebacks import ends_traceback
 from jconvt.interop._kernels import from_channels_last
 from jconvt.interop._paddings import per_axis
-from jconvt.interop._ported import PortedLayer, port
+from jconvt.interop._port import port
+from jconvt.interop._ported import PortedLayer
 
 
 @ends_traceback

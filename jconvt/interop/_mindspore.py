@@ -8,7 +8,8 @@ import numpy as np
 
 from jconvt._arguments import IntOrInts
 from jconvt._tracebacks import ends_traceback
-from jconvt.interop._ported import PortedLayer, port
+from jconvt.interop._port import port
+from jconvt.interop._ported import PortedLayer
 
 # `pad_mode` of the layers in mindspore.nn -> the padding here; None: as given
 _PAD_MODES = {"same": "SAME", "valid": "VALID", "pad": None}

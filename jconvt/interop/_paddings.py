@@ -5,7 +5,7 @@ from typing import Any
 
 from jconvt._arguments import is_int
 from jconvt._dialects import Crop, lax_pads
-from jconvt._recipe import Pairs
+from jconvt._options import Pairs
 
 
 def per_axis(rule: Callable[..., Crop], *options: tuple[Any, ...]) -> Pairs:

@@ -7,29 +7,22 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import GetAttrKey, register_pytree_with_keys_class
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
-from jconvt._arguments import (
-    IntOrInts,
-    Padding,
-    check_channels,
-    check_ints,
-    spatial_rank,
-)
+from jconvt._arguments import IntOrInts, check_ints
 from jconvt._execution import execute
-from jconvt._numerics import Precision, check_array
-from jconvt._recipe import normalize_options
+from jconvt._numerics import check_array
 from jconvt._tracebacks import ends_traceback
-from jconvt.interop._static import FixedSize, Static, dimension_numbers
+from jconvt.interop._static import Static, dimension_numbers
 
 if typing.TYPE_CHECKING:
     from flax import linen, nnx
 
 
 @register_pytree_with_keys_class
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+# jax.jit(layer) keeps what it has compiled by a weak reference.
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False, repr=False)
 class PortedLayer:
     """A transposed convolution read from another framework.
 
@@ -166,6 +159,23 @@ class PortedLayer:
         )
 
     @ends_traceback
+    def __call__(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
+        """The layer's output, as `apply` gives it.
+
+        Args:
+          x: as in `apply`.
+          output_size: as in `apply`.
+
+        Returns:
+          The output, in the layout of `x`.
+
+        Raises:
+          TypeError: as `apply`.
+          ValueError: as `apply`.
+        """
+        return self.apply(x, output_size)
+
+    @ends_traceback
     def to_nnx(self) -> "nnx.Module":
         """A Flax NNX layer with these parameters, for data in the same layout.
 
@@ -232,65 +242,3 @@ class PortedLayer:
         ]
         said = [f"{name}={value!r}" for name, value, unsaid in rows if value != unsaid]
         return f"PortedLayer({', '.join([*map(str, channels), *said])})"
-
-
-def port(
-    function: str,
-    weight: ArrayLike,
-    bias: ArrayLike | None,
-    *,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
-    channels_last: bool = False,
-    symmetric_padding: bool = False,
-    output_size: tuple[int, ...] | None = None,
-    fixed: FixedSize | None = None,
-    precision: Precision = None,
-    preferred_element_type: DTypeLike | None = None,
-    dtype: DTypeLike | None = None,
-) -> PortedLayer:
-    """Check what a door has read, and make the layer; messages begin with `function`.
-
-    `weight` is (C_in, C_out/groups, *K) already; `symmetric_padding`: PyTorch's alone.
-    """
-    w = jnp.asarray(check_array(function, "weight", weight))
-    rank = spatial_rank(function, w.shape)
-    options = normalize_options(
-        function,
-        rank,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
-        dimension_numbers=dimension_numbers(rank, channels_last),
-        symmetric_padding=symmetric_padding,
-    )
-    check_channels(function, w.shape[0], options.groups)
-    if any(k < 1 for k in w.shape[2:]):
-        raise ValueError(
-            f"{function}: `weight` must have at least one tap on every spatial axis; "
-            f"got shape {w.shape}."
-        )
-    b = None if bias is None else jnp.asarray(check_array(function, "bias", bias))
-    out_channels = w.shape[1] * options.groups
-    if b is not None and b.shape != (out_channels,):
-        raise ValueError(
-            f"{function}: `bias` must have shape ({out_channels},), the output channels"
-            f" of weight {w.shape} as (C_in, C_out/groups, *K) with "
-            f"groups={options.groups}; got {b.shape}."
-        )
-    preferred = preferred_element_type
-    static = Static(
-        options=replace(options, function="PortedLayer.apply"),
-        channels_last=channels_last,
-        output_size=output_size,
-        fixed=fixed,
-        precision=precision,
-        preferred_element_type=None if preferred is None else np.dtype(preferred),
-        dtype=None if dtype is None else np.dtype(dtype),
-    )
-    return PortedLayer(w, b, static)

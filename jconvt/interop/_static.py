@@ -7,7 +7,7 @@ import numpy as np
 
 from jconvt._dialects import onnx_output_shape
 from jconvt._numerics import Precision
-from jconvt._recipe import Options, Pairs
+from jconvt._options import Options, Pairs
 
 _SPACE = {0: "", 1: "W", 2: "HW", 3: "DHW"}
 

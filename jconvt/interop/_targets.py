@@ -1,7 +1,8 @@
 """What the ways out share: PyTorch's padding, and refusals that name options."""
 
 from jconvt._dialects import PERIODIC
-from jconvt._recipe import Pairs, geometry_of
+from jconvt._options import Pairs
+from jconvt._recipe import geometry_of
 from jconvt.interop._ported import PortedLayer
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from jconvt._arguments import IntOrInts
 from jconvt._tracebacks import ends_traceback
-from jconvt.interop._ported import PortedLayer, port
+from jconvt.interop._port import port
+from jconvt.interop._ported import PortedLayer
 from jconvt.interop._targets import (
     check_layer,
     check_one_dtype,

@@ -14,9 +14,10 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from jconvt._arguments import IntOrInts
-from jconvt._drop_in import settle_fields
+from jconvt._drop_in import NAME, settle_fields
 from jconvt._numerics import Precision
 from jconvt._tracebacks import ends_traceback
+from jconvt.nnx._rngs import parameter_keys
 from jconvt.nnx._signature import shows_constructor
 
 
@@ -138,14 +139,15 @@ class ConvTranspose(nnx.ConvTranspose):
         self.kernel_shape = drop_in.kernel_shape(
             in_features, out_features, "out_features"
         )
+        key = parameter_keys(NAME, rngs)
         self.kernel = nnx.Param(
-            kernel_init(rngs.params(), self.kernel_shape, param_dtype),
+            kernel_init(key(), self.kernel_shape, param_dtype),
             **kernel_metadata,
         )
         self.bias: nnx.Param[Any] | None
         if use_bias:
             self.bias = nnx.Param(
-                bias_init(rngs.params(), (out_features,), param_dtype), **bias_metadata
+                bias_init(key(), (out_features,), param_dtype), **bias_metadata
             )
         else:
             # Data all the same, so that a bias can be put there later.

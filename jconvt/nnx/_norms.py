@@ -10,6 +10,7 @@ from jconvt import _norms
 from jconvt._drop_in import settle_fields
 from jconvt._tracebacks import ends_traceback
 from jconvt.nnx._drop_in import ConvTranspose
+from jconvt.nnx._rngs import parameter_keys
 from jconvt.nnx._signature import shows_constructor
 from jconvt.nnx._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
@@ -182,8 +183,8 @@ class SpectralNorm(nnx.Module, Generic[L]):
         # The attribute that `train` and `eval` of a module set.
         self.use_running_average = not update_stats
         matrix = _norms.matrix_of(weight, self.dim)
-        keys = rngs.params(), rngs.params()
-        u, v = _norms.starting_vectors(matrix, keys, epsilon)
+        key = parameter_keys("SpectralNorm", rngs)
+        u, v = _norms.starting_vectors(matrix, (key(), key()), epsilon)
         self.u, self.v = nnx.BatchStat(u), nnx.BatchStat(v)
 
     @ends_traceback

@@ -19,6 +19,7 @@ from jconvt._arguments import IntOrInts
 from jconvt._layer import make_config
 from jconvt._numerics import Precision
 from jconvt._tracebacks import ends_traceback
+from jconvt.nnx._rngs import parameter_keys
 from jconvt.nnx._signature import shows_constructor
 
 __all__ = ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
@@ -80,16 +81,17 @@ class _ConvTranspose(nnx.Module):
             lowering=lowering,
         )
         self.config = config  # static: hashable, and no array in it
+        key = parameter_keys(type(self).__name__, rngs)
         weight_init = weight_init or config.weight_init
         self.weight = nnx.Param(
-            weight_init(rngs.params(), config.weight_shape, config.param_dtype),
+            weight_init(key(), config.weight_shape, config.param_dtype),
             **weight_metadata,
         )
         self.bias: nnx.Param[Any] | None
         if config.has_bias:
             bias_init = bias_init or config.bias_init
             self.bias = nnx.Param(
-                bias_init(rngs.params(), config.bias_shape, config.param_dtype),
+                bias_init(key(), config.bias_shape, config.param_dtype),
                 **bias_metadata,
             )
         else:

@@ -7,7 +7,8 @@ import numpy as np
 
 from jconvt._arguments import IntOrInts, Padding, check_ints
 from jconvt._geometry import Axis
-from jconvt._recipe import geometry_of, make_recipe, normalize_options
+from jconvt._options import normalize_options
+from jconvt._recipe import geometry_of, make_recipe
 
 Ints = np.ndarray[Any, np.dtype[np.intp]]
 
@@ -99,9 +100,10 @@ def _rank(function: str, most: int, *sizes: object) -> int:
     lengths = [len(size) for size in sizes if isinstance(size, tuple | list)]
     rank = max(lengths, default=1)
     if not 1 <= rank <= most:
-        axes = "1 spatial axis" if most == 1 else f"1 to {most} spatial axes"
+        axes = "1 spatial axis" if most == 1 else f"1 or {most} spatial axes"
         raise ValueError(
-            f"{function}: `input_size` and `kernel_size` must be for {axes}; got "
-            f"{sizes[0]!r} and {sizes[1]!r}. Draw one axis of several at a time."
+            f"{function}: `input_size` and `kernel_size` must be for {axes}, without "
+            f"batch and channels; got {sizes[0]!r} and {sizes[1]!r}. Draw one axis of "
+            f"several at a time."
         )
     return rank
