@@ -13,6 +13,7 @@ gradient as they are, not transposed, and the transposes of some of them are slo
 filters are spread over an input where the output's are collected.
 """
 
+import math
 from dataclasses import replace
 
 import jax
@@ -43,14 +44,17 @@ def is_turned(slot: Slot, problem: Problem) -> bool:
     """Whether the map of a trimmed geometry is computed as an output instead.
 
     Turning the kernel takes time for each weight, and what it saves grows with the
-    products: the products of a weight have to be many.
+    products, of which a weight has one at each place at most.
     """
-    unit = all(s == 1 for s in problem.geometry.stride)
-    worth = problem.useful >= _PRODUCTS * problem.weights
-    return slot == Slot.INPUT_GRADIENT and unit and worth
+    geometry = problem.geometry
+    if slot != Slot.INPUT_GRADIENT or any(s > 1 for s in geometry.stride):
+        return False
+    out = geometry.output_size(problem.size)
+    places = map(min, problem.size, out)
+    return problem.batch * math.prod(places) >= _PLACES
 
 
-_PRODUCTS = 1000
+_PLACES = 1000
 """Of each weight, from which on turning pays: some 3 ns a weight (`prepared` in
 `jconvt._cost`), saving about a third of a GEMM's 0.01 ns a product."""
 

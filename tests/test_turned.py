@@ -64,7 +64,7 @@ def input_gradient(case, kind, platform):
 @pytest.fixture(autouse=True)
 def small_layers_too(monkeypatch):
     """As if turning a kernel took no time."""
-    monkeypatch.setattr("jconvt._turned._PRODUCTS", 0)
+    monkeypatch.setattr("jconvt._turned._PLACES", 0)
     _cheapest.cache_clear()
     yield
     _cheapest.cache_clear()
@@ -129,7 +129,7 @@ def test_the_choice_is_among_the_formulations_of_the_output():
 
 def test_a_kernel_is_turned_where_each_weight_serves_many_places(monkeypatch):
     """For a map of one pixel turning would take longer than the products."""
-    monkeypatch.setattr("jconvt._turned._PRODUCTS", 1000)
+    monkeypatch.setattr("jconvt._turned._PLACES", 1000)
     for n, turned in ((1, False), (8, False), (64, True)):
         case = Case("map", space=(n, n), kernel=(4, 4), channels=(128, 64))
         assert is_turned(Slot.INPUT_GRADIENT, problem_for(case)) == turned
