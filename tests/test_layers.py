@@ -741,7 +741,7 @@ BAD = {
         (2, 3, 3),
         {"data_format": "NWC"},
         ValueError,
-        "`data_format` must be 'NCHW' or 'NHWC'; got 'NWC'.",
+        "`data_format` must be 'NCHW' or 'NHWC'; got 'NWC'. Is 'NHWC' meant?",
     ),
     "data_format int": (
         (2, 3, 3),
