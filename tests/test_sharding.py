@@ -183,7 +183,16 @@ def test_shard_map_over_output_channels(layer):
     ("channels", "dtype", "padding"),
     [
         pytest.param(3, np.int32, 0, id="integers"),
-        pytest.param(0, np.float32, 0, id="no_channels"),
+        pytest.param(
+            0,
+            np.float32,
+            0,
+            id="no_channels",
+            marks=pytest.mark.skipif(
+                jax.__version_info__ < (0, 10),
+                reason="XLA refuses a shard_map whose body uses no operand (jax 0.8.1)",
+            ),
+        ),
         pytest.param(3, np.float32, [(1, -5)], id="all_cropped"),
     ],
 )
