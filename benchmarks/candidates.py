@@ -192,7 +192,7 @@ def read(row: dict[str, Any]) -> tuple[Slot, Problem, Formulation]:
     return Slot(row["slot"]), Problem(**problem), formulation
 
 
-def features_of(row: dict[str, Any]) -> tuple[float, ...]:
+def features_of(row: dict[str, Any]) -> dict[str, int]:
     """The counts of `jconvt._cost` for a row of `collect`."""
     slot, problem, formulation = read(row)
     fast = has_fast_convolutions(slot, problem.geometry, np.dtype(np.float32))

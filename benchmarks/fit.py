@@ -26,7 +26,7 @@ from benchmarks.candidates import (
 from benchmarks.environment import environment
 from benchmarks.layers import zoo
 from benchmarks.report import geometric_mean
-from jconvt._cost import FEATURES, RATES
+from jconvt._cost import RATES
 from jconvt._lowerings._problem import Slot
 
 Row = dict[str, Any]
@@ -57,21 +57,22 @@ _START = {
 }
 """Nanoseconds for each feature, as far as they can be guessed."""
 
-_HELD = FEATURES.index("looped")
+_HELD = "looped"
 
 
-def solve(rows: list[Row]) -> list[float]:
+def solve(rows: list[Row]) -> dict[str, float]:
     """Rates in nanoseconds, by least squares on the logarithms of the times.
 
     Errors are relative, candidates near the best of their layer weigh more, large
     errors weigh less than their square, and a weak pull to a plausible start decides
     what the data leave open.
     """
-    matrix = np.array([row["features"] for row in rows], float)
+    counts = [[row["features"][name] for name in _START] for row in rows]
+    matrix = np.array(counts, float)
     times = 1e9 * np.array([row["seconds"] for row in rows])
     weight = np.sqrt(1e9 * np.array([row["best"] for row in rows]) / times)
-    start = np.log([_START[name] for name in FEATURES])
-    width = np.where(np.arange(len(start)) == _HELD, 1e-6, 4.0)
+    start = np.log(list(_START.values()))
+    width = np.array([1e-6 if name == _HELD else 4.0 for name in _START])
 
     def errors(logs: np.ndarray) -> np.ndarray:
         found = np.log(matrix @ np.exp(logs)) - np.log(times)
@@ -84,17 +85,20 @@ def solve(rows: list[Row]) -> list[float]:
         f_scale=0.3,
         bounds=(start - width, start + width),
     )
-    return [float(rate) for rate in np.exp(fitted.x)]
+    return dict(zip(_START, map(float, np.exp(fitted.x)), strict=True))
 
 
-def regrets(rows: list[Row], rates: list[float]) -> dict[str, float]:
+def regrets(rows: list[Row], rates: dict[str, float]) -> dict[str, float]:
     """For each layer the time of the pick over the best time."""
     layers: dict[str, list[Row]] = {}
     for row in rows:
         layers.setdefault(str(row["layer"]), []).append(row)
     found: dict[str, float] = {}
     for name, group in layers.items():
-        costs = [float(np.dot(rates, row["features"])) for row in group]
+        costs = [
+            sum(rates[name] * count for name, count in row["features"].items())
+            for row in group
+        ]
         pick = group[int(np.argmin(costs))]
         found[name] = pick["seconds"] / pick["best"]
     return found
@@ -117,7 +121,7 @@ def report_zoo(console: Console, rows: list[Row]) -> None:
     """The regret of the choice as it stands, layer by layer."""
     for slot in Slot:
         mine = [row for row in rows if row["slot"] == slot]
-        found = regrets(mine, list(RATES[slot]))
+        found = regrets(mine, RATES[slot])
         console.print(f"{slot}: {_summary(found)}")
         for name, value in found.items():
             group = [row for row in mine if row["layer"] == name]
@@ -134,11 +138,11 @@ def report_fit(console: Console, rows: list[Row]) -> None:
         left_out = [row for row in mine if _held_out(row)]
         rates = solve(mine)
         console.print(f"{slot}")
-        for name, rate, now in zip(FEATURES, rates, RATES[slot], strict=True):
-            console.print(f"  {name:14} {rate:10.4g}   (now {now:.4g})")
+        for name, rate in rates.items():
+            console.print(f"  {name:14} {rate:10.4g}   (now {RATES[slot][name]:.4g})")
         console.print(f"  fitted: {_summary(regrets(mine, rates))}")
         console.print(f"  left out: {_summary(regrets(left_out, solve(kept)))}")
-        console.print(f"  as is: {_summary(regrets(mine, list(RATES[slot])))}")
+        console.print(f"  as is: {_summary(regrets(mine, RATES[slot]))}")
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ from jax import export
 import jconvt
 from jconvt._batching import Role
 from jconvt._choice import candidates, choose
-from jconvt._formulation import SLOTS, Frame, make
+from jconvt._formulation import SLOTS, make
+from jconvt._frame import Frame
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._pieces import WHOLE
 from jconvt._lowerings._problem import Slot
