@@ -5,9 +5,8 @@ of the three maps. `python -m benchmarks.fit` fits them to times of random layer
 of them in the benchmark's zoo) in float32 on two cores; those below are such fits,
 rounded, with ``transposed`` held near what a transpose alone was timed at. ``summed``
 (from depthwise layers alone), ``inflated``, and the output's ``cut`` and ``added`` were
-set by hand.
-Only their ratios matter to the choice, and wider elements scale all terms alike. No jax
-import.
+set by hand. Only their ratios matter to the choice, and wider elements scale all terms
+alike. No jax import.
 """
 
 from jconvt._lowerings._problem import Problem, Slot, Work
