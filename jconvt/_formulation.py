@@ -35,19 +35,21 @@ def formulate(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
 
     ``y = f(x, w)`` for each slot; its transpose in x or w is what a slot is chosen for.
     """
-    frame = Frame(plan)
+    result = plan.numerics.result
     shape = plan.output_shape(x.shape, w.shape)
     if _has_zero((*x.shape, *w.shape, *shape)):
-        return jnp.zeros(shape, plan.numerics.result)
-    # As in `Frame.give`, for the transpose of this.
-    gradient = slot == Slot.INPUT_GRADIENT
-    wide = plan.numerics.accumulation if gradient else x.dtype
-    x = frame.enter(x.astype(wide)).astype(x.dtype)
+        return jnp.zeros(shape, result)
+    if slot == Slot.INPUT_GRADIENT:
+        plan = plan.for_input_gradient
+        x, w = x.astype(plan.numerics.result), w.astype(plan.numerics.result)
+    frame = Frame(plan)
+    x = frame.enter(x)
     if _has_zero(x.shape):
-        return jnp.zeros(shape, plan.numerics.result)
+        return jnp.zeros(shape, result)
     problem = _problem(x.shape, w.shape, frame.inner)
     static = plan.layout.is_static(x.shape, batched=True)
-    return frame.leave(_anywhere(slot, x, w, frame.inner, problem, static))
+    y = frame.leave(_anywhere(slot, x, w, frame.inner, problem, static))
+    return y.astype(result)
 
 
 def make(
@@ -64,6 +66,8 @@ def make(
     `platform` None: for all of them. `formulation` None: the choice's. `devices`: among
     how many JAX may divide the program.
     """
+    if made == Role.INPUT:
+        plan = plan.for_input_gradient
     forward, wide = made == Role.OUTPUT, plan.numerics.result
     dtype = wide if forward else plan.operand
     shapes = {role: a.shape for role, a in operands.items()} | {made: shape}
@@ -253,7 +257,7 @@ def _anywhere(
                 slot,
                 platform,
                 problem,
-                x.dtype,
+                plan.operand,
                 static,
                 whole=True,
                 local=local,

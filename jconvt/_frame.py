@@ -61,8 +61,6 @@ class Frame:
         if role == Role.OUTPUT:
             return self.leave(a)
         if role == Role.INPUT and a.shape != shape:
-            # Ends that continued a periodic input are added to it: not in 16 bits.
-            a = a.astype(self.plan.numerics.accumulation)
             x = jax.ShapeDtypeStruct(shape, a.dtype)
             return jax.linear_transpose(self.enter, x)(a)[0]
         return a

@@ -1,7 +1,7 @@
 """What one call of the bilinear map is, statically."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -32,6 +32,16 @@ class Plan:
     operand: np.dtype[Any]
     numerics: Numerics
     lowering: str
+
+    @property
+    def for_input_gradient(self) -> Self:
+        """The same, but not in 16 bits if parts of the gradient are added up after it.
+
+        The ends that continued a periodic input are, and are rounded with their sum.
+        """
+        if not any(map(any, self.wrap)):
+            return self
+        return replace(self, numerics=self.numerics.summed())
 
     def output_shape(self, input_shape: Shape, weight_shape: Shape) -> Shape:
         """The shape of the output for a batched input."""

@@ -65,14 +65,13 @@ def turned_geometry(geometry: Geometry) -> Geometry:
 
 
 def turned_plan(plan: Plan) -> Plan:
-    """The same for a plan without a wrap, whose cotangent has the result's dtype."""
+    """The same for a plan without a wrap."""
     given = plan.layout
     weight = Layout.channels_first(plan.geometry.rank).weight
     return replace(
         plan,
         geometry=turned_geometry(plan.geometry),
         layout=Layout(given.output, weight, given.input),
-        operand=plan.numerics.result,
     )
 
 

@@ -341,6 +341,38 @@ def test_the_ends_of_a_periodic_input_are_added_in_float32(dtype, shared):
     oracles.assert_expected(jax.jit(gradient)(w, g), expected, dtype)
 
 
+ENDS = Case("ends", (3,), (4,), channels=(1, 2), batch=1, bias=False)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["whole", "shard_map"])
+@pytest.mark.parametrize(
+    "lowering", ["auto", *(name for name in LOWERINGS if serves(name, ENDS))]
+)
+@pytest.mark.parametrize("dtype", NARROW_FLOATS, ids=name)
+def test_the_ends_of_a_periodic_input_are_rounded_with_their_sum(
+    dtype, lowering, shared
+):
+    """Of an element's two shares, 1 + eps/4 and -1, eps/4 is left, or nothing."""
+    left = float(jnp.finfo(dtype).eps) / 4
+    w = jnp.asarray([[[1, 0, 0, -1], [left, 0, 0, 0]]], dtype)
+    ones = jnp.ones((1, 2, 3), dtype)
+
+    def up(x, w):
+        return jconvt.conv_transpose(x, w, padding="CIRCULAR", lowering=lowering)
+
+    if shared:
+        mesh = jax.make_mesh((1,), ("d",), axis_types=(AxisType.Auto,))
+        up = jax.shard_map(up, mesh=mesh, in_specs=(P("d"), P()), out_specs=P("d"))
+
+    @jax.jit
+    def gradient(w, g):
+        return jax.vjp(lambda x: up(x, w), jnp.zeros(ENDS.input_shape, dtype))[1](g)[0]
+
+    np.testing.assert_array_equal(
+        gradient(w, ones), np.full(ENDS.input_shape, left, dtype)
+    )
+
+
 # Filters ------------------------------------------------------------------------------
 
 FILTERED = [
