@@ -108,6 +108,22 @@ def test_lowering(case, lowering):
     check(case, function, np.float32, filtered=lowering == "winograd")
 
 
+TAKEN_FOR_GROUPS = [
+    Case("output", (3, 2), (2, 5), stride=(2, 1), padding=(1, 0)),
+    Case("weight_gradient", (4, 2), (6, 2), stride=(2, 1), padding=(5, 0)),
+    Case("output_swapped", (2, 9), (4, 2), padding=(1, 0), dilation=(2, 1)),
+    Case("input_gradient_swapped", (4, 6), (3, 2), padding=(3, 0), dilation=(2, 1)),
+]
+
+
+@pytest.mark.parametrize("lowering", ["auto", "lhs_dilation", "role_swapped"])
+@pytest.mark.parametrize("case", TAKEN_FOR_GROUPS, ids=str)
+def test_an_axis_that_xla_takes_for_groups(case, lowering):
+    """As one convolution of dilated input such maps end the process."""
+    function = partial(jconvt.conv_transpose, **case.options, lowering=lowering)
+    check(case, function, np.float32)
+
+
 def skip_if_refused(function, case):
     x, w, b, _ = case.arrays()
     try:

@@ -94,6 +94,28 @@ def grouped_weight(w: jax.Array, groups: int) -> jax.Array:
     return w.reshape(in_channels // groups, groups * out_channels, *taps)
 
 
+def is_taken_for_groups(
+    kernel: Size, dilation: int, stride: int, padding: tuple[Size, Size]
+) -> bool:
+    """Whether XLA may abort on a convolution with such an axis of a dilated input.
+
+    Unpadded, with ``kernel == dilation == stride + 1``, it is how XLA writes groups as
+    space. Where it exchanges input and kernel, if the kernel is larger, it leaves such
+    an axis as it is, whatever the size of the input, and fails a check
+    (SwapConvOperands in its algebraic simplifier; seen up to jax 0.12). With an output
+    more, and padding for it, the axis is another.
+    """
+    return padding == (0, 0) and kernel == dilation == stride + 1
+
+
+def drop_last(y: jax.Array, axes: Sequence[int], drop: Sequence[bool]) -> jax.Array:
+    """Without the last elements of those axes that are to drop them."""
+    for axis, dropped in zip(axes, drop, strict=True):
+        if dropped:
+            y = lax.slice_in_dim(y, 0, y.shape[axis] - 1, axis=axis)
+    return y
+
+
 def depth_to_space(y: jax.Array, rank: int, first: int = 1) -> jax.Array:
     """(..., *blocks, *offsets, ...) -> (..., *(blocks times offsets), ...).
 

@@ -14,7 +14,9 @@ from jconvt._geometry import Geometry
 from jconvt._layout import Layout
 from jconvt._lowerings._common import (
     Lowering,
+    drop_last,
     grouped_weight,
+    is_taken_for_groups,
     serves_all,
     without_variants,
 )
@@ -27,6 +29,8 @@ def lower(
 ) -> jax.Array:
     """One `lax.conv_general_dilated` with ``lhs_dilation=stride``.
 
+    With an output more, which is cropped, along axes that XLA may abort on.
+
     Input and output are in one layout there: with two, and sharded along space, what
     XLA's partitioner makes of a dilated kernel has wrong values (seen in jax 0.10.2).
     """
@@ -35,11 +39,23 @@ def lower(
         w = grouped_weight(layout.weight_channels_first(w), geometry.groups)
         weight_axes = tuple(range(w.ndim))
     in_channels, out_channels, *space = weight_axes
+    size = [x.shape[axis] for axis in layout.input[2:]]
+    more = [
+        # As it is, and transposed in the weight, with the cotangent as kernel.
+        is_taken_for_groups(axis.kernel_size, axis.stride, 1, pads)
+        or is_taken_for_groups(axis.output_size(n), axis.stride, axis.dilation, pads)
+        for axis, n, pads in zip(
+            geometry.axes, size, geometry.dilated_pads, strict=True
+        )
+    ]
     y = lax.conv_general_dilated(
         x,
         lax.rev(w, space),
         window_strides=(1,) * geometry.rank,
-        padding=geometry.dilated_pads,
+        padding=[
+            (low, high + one)
+            for (low, high), one in zip(geometry.dilated_pads, more, strict=True)
+        ],
         lhs_dilation=geometry.stride,
         rhs_dilation=geometry.dilation,
         dimension_numbers=lax.ConvDimensionNumbers(
@@ -49,7 +65,7 @@ def lower(
         precision=numerics.precision,
         preferred_element_type=numerics.result,
     )
-    return layout.output_from_input(y)
+    return layout.output_from_input(drop_last(y, layout.input[2:], more))
 
 
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
@@ -75,6 +91,10 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         elements = problem.inputs // problem.in_channels
         scattered = elements * problem.out_channels * taps
     moved = problem.features_first * (problem.inputs + problem.outputs)
+    copied = moved
+    if slot == Slot.WEIGHT_GRADIENT and problem.batch == 1 and problem.features_first:
+        # Contracted over the batch, one image has its features last as it is.
+        copied = problem.outputs
     return Work(
         convolved=macs,
         inflated=inflated * macs,
@@ -83,7 +103,7 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         transposed=moved,
         prepared=problem.weights,
         calls=1,
-        temporary=moved + problem.weights + scattered,
+        temporary=copied + problem.weights + scattered,
     )
 
 

@@ -20,7 +20,14 @@ from jax.sharding import PartitionSpec
 from jconvt._axes import merge_axes
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
-from jconvt._lowerings._common import Lowering, pad, serves_all, without_variants
+from jconvt._lowerings._common import (
+    Lowering,
+    drop_last,
+    is_taken_for_groups,
+    pad,
+    serves_all,
+    without_variants,
+)
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work
 from jconvt._numerics import Numerics
 
@@ -100,11 +107,21 @@ def _convolve(
             pads[axis] = (low, high, d - 1)
         w = pad(w, pads)
         padding, dilation = [(0, 0)] * geometry.rank, (1,) * geometry.rank
-    return lax.conv_general_dilated(
+    more = [
+        # As it is, and transposed in the input, with the cotangent as kernel.
+        is_taken_for_groups(x.shape[at], d, 1, pads)
+        or is_taken_for_groups(axis.output_size(x.shape[at]), d, axis.stride, pads)
+        for axis, at, d, pads in zip(
+            geometry.axes, space, dilation, padding, strict=True
+        )
+    ]
+    y = lax.conv_general_dilated(
         w,
         lax.rev(x, space),
         window_strides=(1,) * geometry.rank,
-        padding=padding,
+        padding=[
+            (low, high + one) for (low, high), one in zip(padding, more, strict=True)
+        ],
         lhs_dilation=dilation,
         rhs_dilation=geometry.stride,
         dimension_numbers=numbers,
@@ -113,6 +130,7 @@ def _convolve(
         preferred_element_type=numerics.result,
         out_sharding=_out_sharding(x, numbers),
     )
+    return drop_last(y, numbers.out_spec[2:], more)
 
 
 def _out_sharding(

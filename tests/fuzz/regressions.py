@@ -111,4 +111,15 @@ REGRESSIONS: dict[str, tuple[str, Any]] = {
             seed=1240,
         ),
     ),
+    "XLA ended the process, for it took an axis of an output for groups": (
+        "programs",
+        Config(
+            space=(3, 2),
+            kernel=(2, 5),
+            stride=(2, 1),
+            dilation=(1, 1),
+            padding=((1, 1), (0, 0)),
+            output_padding=(0, 0),
+        ),
+    ),
 }
