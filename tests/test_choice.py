@@ -15,7 +15,7 @@ from jconvt._cost import fits
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._pieces import WHOLE
-from jconvt._lowerings._problem import Problem, Slot, useful_pairs
+from jconvt._lowerings._problem import Problem, Slot, Variant, useful_pairs
 
 
 def geometry(k, s, d=1, groups=1, rank=1):
@@ -279,6 +279,25 @@ def test_nothing_is_chosen_that_outgrows_the_memory_budget():
         assert fits(layer, work_of(slot, layer, found), native)
         whole = found._replace(lowering="overlap_add", pieces=WHOLE)
         assert not fits(layer, work_of(slot, layer, whole), native)
+
+
+def test_one_image_is_not_copied_for_its_native_weight_gradient():
+    """That of 4 GiB here, whose filters would take 13.5 GiB of the 12 that are left."""
+    layer = Problem(
+        geometry=Geometry(
+            kernel_size=(4, 4), stride=(2, 2), dilation=(1, 1), crop=((1, 1), (1, 1))
+        ),
+        batch=1,
+        in_channels=64,
+        out_channels=32,
+        size=(4096, 2048),
+        itemsize=4,
+        features_first=True,
+    )
+    whole = Formulation("winograd", Variant(first=True, early=True))
+    for slot in Slot:
+        found = candidates(slot, layer, np.dtype(np.float32))
+        assert (whole in found) == (slot != Slot.WEIGHT_GRADIENT)
 
 
 def test_a_weight_gradient_that_xla_takes_for_groups():

@@ -169,10 +169,4 @@ def _apart(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 def _permute(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     if axes == tuple(range(x.ndim)):
         return x
-    single = [isinstance(n, int) and n == 1 for n in x.shape]
-    moved = [axis for axis in axes if not single[axis]]
-    if moved != sorted(moved):
-        return lax.transpose(x, axes)
-    # Nothing moves in memory; of a transpose, XLA:CPU would give a fence a copy.
-    x = lax.squeeze(x, [axis for axis, one in enumerate(single) if one])
-    return lax.expand_dims(x, [i for i, axis in enumerate(axes) if single[axis]])
+    return lax.transpose(x, axes)
