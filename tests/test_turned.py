@@ -1,5 +1,7 @@
 """At stride 1 an input gradient is computed as an output, of the turned kernel."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from jconvt._layout import normalize_layout
 from jconvt._lowerings._problem import Slot
 from jconvt._numerics import Numerics
 from jconvt._plan import Plan
-from jconvt._turned import as_output, is_turned
+from jconvt._turned import _PLACES, as_output, is_turned
 
 DTYPE = np.dtype(np.float64)
 
@@ -129,7 +131,29 @@ def test_the_choice_is_among_the_formulations_of_the_output():
 
 def test_a_kernel_is_turned_where_each_weight_serves_many_places(monkeypatch):
     """For a map of one pixel turning would take longer than the products."""
-    monkeypatch.setattr("jconvt._turned._PLACES", 1000)
+    monkeypatch.setattr("jconvt._turned._PLACES", _PLACES)
     for n, turned in ((1, False), (8, False), (64, True)):
         case = Case("map", space=(n, n), kernel=(4, 4), channels=(128, 64))
+        assert is_turned(Slot.INPUT_GRADIENT, problem_for(case)) == turned
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("few_elements", space=(5, 4), kernel=(3, 3), batch=3),
+        Case("few_outputs", space=(7, 5), kernel=(3, 2), padding=1, batch=3),
+        Case("of_each", space=(5, 5), kernel=(3, 3), padding=((0, 0), (2, 1))),
+    ],
+    ids=str,
+)
+def test_places_are_counted_to_the_last(case, monkeypatch):
+    """Of each axis as many as elements or outputs, whichever are fewer; of all images.
+
+    Not more: an element and a tap meet at one output, and an output and a tap at one
+    element.
+    """
+    images, _, *outputs = case.output_shape
+    places = images * math.prod(map(min, case.space, outputs))
+    for threshold, turned in ((places, True), (places + 1, False)):
+        monkeypatch.setattr("jconvt._turned._PLACES", threshold)
         assert is_turned(Slot.INPUT_GRADIENT, problem_for(case)) == turned

@@ -1,0 +1,115 @@
+"""The fit of the cost model's rates, on times that are made up. Nothing is timed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import candidates, fit
+from jconvt._choice import Formulation
+from jconvt._choice import candidates as formulations
+from jconvt._cost import FEATURES, features
+from jconvt._lowerings._problem import Slot
+from jconvt._turned import as_output
+
+
+def made_up(rates, count=1500, spread=0.0):
+    """Rows of layers, each with one candidate that is exact and one that is not.
+
+    A candidate has some of the features, in counts of 1 to a million. The second takes
+    a hundred times as long as the best, and `spread` (as a logarithm) more than its
+    rates say.
+    """
+    rng = np.random.default_rng(0)
+    rows = []
+    for _ in range(count):
+        counts = 10 ** rng.uniform(0, 6, (2, len(rates)))
+        counts *= rng.random(counts.shape) < 0.2
+        counts[:, rng.integers(len(rates))] = 1e3
+        exact, other = 1e-9 * counts @ rates
+        scale = 100 * exact / other
+        rows += [
+            {"features": counts[0], "seconds": exact, "best": exact},
+            {
+                "features": scale * counts[1],
+                "seconds": 100 * exact * np.exp(spread),
+                "best": exact,
+            },
+        ]
+    return rows
+
+
+def true_rates():
+    """Within the fit's bounds, none of them its start; loops are held at theirs."""
+    rng = np.random.default_rng(1)
+    factors = np.exp(rng.choice([-2, -1, 1, 2], len(FEATURES)))
+    factors[FEATURES.index("looped")] = 1
+    return factors * [fit._START[name] for name in FEATURES]
+
+
+def test_each_feature_has_a_start():
+    assert tuple(fit._START) == FEATURES
+
+
+def test_known_rates_are_found():
+    rates = true_rates()
+    np.testing.assert_allclose(fit.solve(made_up(rates)), rates, rtol=0.02)
+
+
+def test_candidates_far_behind_weigh_little():
+    """Their times are three times what the rates say."""
+    rates = true_rates()
+    found = np.array(fit.solve(made_up(rates, spread=np.log(3))))
+    np.testing.assert_allclose(found, rates, rtol=0.2)
+
+
+def test_the_rate_of_loops_is_held():
+    rates = true_rates()
+    held = FEATURES.index("looped")
+    rates[held] *= 5
+    found = fit.solve(made_up(rates, count=200))
+    assert found[held] == pytest.approx(fit._START["looped"], rel=1e-5)
+
+
+def test_a_feature_that_no_row_has_keeps_its_start():
+    unseen = FEATURES.index("swapped")
+    rows = [row for row in made_up(true_rates()) if not row["features"][unseen]]
+    assert fit.solve(rows)[unseen] == pytest.approx(fit._START["swapped"])
+
+
+def test_regret_is_the_time_of_the_pick_over_the_best():
+    rows = [
+        {"layer": name, "features": counts, "seconds": seconds, "best": 2.0}
+        for name, counts, seconds in [
+            ("right", (1, 0), 2.0),
+            ("right", (0, 9), 5.0),
+            ("wrong", (5, 0), 2.0),
+            ("wrong", (0, 1), 3.0),
+        ]
+    ]
+    assert fit.regrets(rows, [1.0, 1.0]) == {"right": 1.0, "wrong": 1.5}
+
+
+def test_rows_are_read_back_as_they_were_collected(monkeypatch):
+    """Through JSON: the layer, the map, the formulation, and so its counts."""
+    dtype = np.dtype(np.float32)
+    asked = []
+
+    def measure(problem, slot, seconds, within):
+        works = formulations(slot, problem, dtype)
+        asked.extend((slot, problem, formulation) for formulation in works)
+        return dict.fromkeys(works, 0.5)
+
+    monkeypatch.setattr(candidates, "measure", measure)
+    problems = dict(candidates.random_problems(seed=1, count=6, least=1e3))
+    rows = list(candidates.collect(problems.items(), seconds=0, within=1))
+    rows = [json.loads(json.dumps(row)) for row in rows]
+    assert list(map(candidates.read, rows)) == asked
+    for row, (slot, problem, formulation) in zip(rows, asked, strict=True):
+        assert isinstance(formulation, Formulation)
+        assert as_output(slot, problem) == (slot, problem)
+        fast = candidates.has_fast_convolutions(slot, problem.geometry, dtype)
+        work = formulations(slot, problem, dtype)[formulation]
+        assert candidates.features_of(row) == features(slot, problem, work, fast)
+    assert {row["layer"] for row in rows} == set(problems)
+    assert {slot for slot, _, _ in asked} == set(Slot)
