@@ -8,7 +8,7 @@ import pytest
 from benchmarks import candidates, fit
 from jconvt._choice import Formulation
 from jconvt._choice import candidates as formulations
-from jconvt._cost import FEATURES, features
+from jconvt._cost import RATES, features
 from jconvt._lowerings._problem import Slot
 from jconvt._turned import as_output
 
@@ -26,68 +26,69 @@ def made_up(rates, count=1500, spread=0.0):
         counts = 10 ** rng.uniform(0, 6, (2, len(rates)))
         counts *= rng.random(counts.shape) < 0.2
         counts[:, rng.integers(len(rates))] = 1e3
-        exact, other = 1e-9 * counts @ rates
-        scale = 100 * exact / other
-        rows += [
-            {"features": counts[0], "seconds": exact, "best": exact},
-            {
-                "features": scale * counts[1],
-                "seconds": 100 * exact * np.exp(spread),
-                "best": exact,
-            },
-        ]
+        best, other = 1e-9 * counts @ list(rates.values())
+        counts[1] *= 100 * best / other
+        for row, seconds in zip(
+            counts, (best, 100 * best * np.exp(spread)), strict=True
+        ):
+            named = dict(zip(rates, row, strict=True))
+            rows.append({"features": named, "seconds": seconds, "best": best})
     return rows
 
 
 def true_rates():
-    """Within the fit's bounds, none of them its start; loops are held at theirs."""
+    """Within the fit's bounds, none of them its start but that of loops, held there."""
     rng = np.random.default_rng(1)
-    factors = np.exp(rng.choice([-2, -1, 1, 2], len(FEATURES)))
-    factors[FEATURES.index("looped")] = 1
-    return factors * [fit._START[name] for name in FEATURES]
+    factors = np.exp(rng.choice([-2, -1, 1, 2], len(fit._START)))
+    found = zip(fit._START.items(), factors, strict=True)
+    return {name: start * factor for (name, start), factor in found} | {
+        fit._HELD: fit._START[fit._HELD]
+    }
 
 
-def test_each_feature_has_a_start():
-    assert tuple(fit._START) == FEATURES
+def assert_near(found, rates, rtol):
+    assert list(found) == list(rates)
+    np.testing.assert_allclose(list(found.values()), list(rates.values()), rtol)
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_each_feature_has_a_start(slot):
+    assert list(fit._START) == list(RATES[slot])
 
 
 def test_known_rates_are_found():
     rates = true_rates()
-    np.testing.assert_allclose(fit.solve(made_up(rates)), rates, rtol=0.02)
+    assert_near(fit.solve(made_up(rates)), rates, 0.02)
 
 
 def test_candidates_far_behind_weigh_little():
     """Their times are three times what the rates say."""
     rates = true_rates()
-    found = np.array(fit.solve(made_up(rates, spread=np.log(3))))
-    np.testing.assert_allclose(found, rates, rtol=0.2)
+    assert_near(fit.solve(made_up(rates, spread=np.log(3))), rates, 0.2)
 
 
 def test_the_rate_of_loops_is_held():
-    rates = true_rates()
-    held = FEATURES.index("looped")
-    rates[held] *= 5
-    found = fit.solve(made_up(rates, count=200))
-    assert found[held] == pytest.approx(fit._START["looped"], rel=1e-5)
+    start = fit._START[fit._HELD]
+    found = fit.solve(made_up(true_rates() | {fit._HELD: 5 * start}, count=200))
+    assert found[fit._HELD] == pytest.approx(start, rel=1e-5)
 
 
 def test_a_feature_that_no_row_has_keeps_its_start():
-    unseen = FEATURES.index("swapped")
-    rows = [row for row in made_up(true_rates()) if not row["features"][unseen]]
-    assert fit.solve(rows)[unseen] == pytest.approx(fit._START["swapped"])
+    rows = [row for row in made_up(true_rates()) if not row["features"]["swapped"]]
+    assert fit.solve(rows)["swapped"] == pytest.approx(fit._START["swapped"])
 
 
 def test_regret_is_the_time_of_the_pick_over_the_best():
     rows = [
         {"layer": name, "features": counts, "seconds": seconds, "best": 2.0}
         for name, counts, seconds in [
-            ("right", (1, 0), 2.0),
-            ("right", (0, 9), 5.0),
-            ("wrong", (5, 0), 2.0),
-            ("wrong", (0, 1), 3.0),
+            ("right", {"calls": 1, "cut": 0}, 2.0),
+            ("right", {"calls": 0, "cut": 9}, 5.0),
+            ("wrong", {"calls": 5, "cut": 0}, 2.0),
+            ("wrong", {"calls": 0, "cut": 1}, 3.0),
         ]
     ]
-    assert fit.regrets(rows, [1.0, 1.0]) == {"right": 1.0, "wrong": 1.5}
+    assert fit.regrets(rows, {"calls": 1.0, "cut": 1.0}) == {"right": 1.0, "wrong": 1.5}
 
 
 def test_rows_are_read_back_as_they_were_collected(monkeypatch):

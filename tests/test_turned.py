@@ -1,10 +1,12 @@
 """At stride 1 an input gradient is computed as an output, of the turned kernel."""
 
 import math
+from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
+from jax import export
 
 import oracles
 from cases import Case
@@ -84,21 +86,51 @@ def test_the_gradient_is_that_of_the_definition(case, kind):
     np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("platform", ["cpu", "cuda"])
-@pytest.mark.parametrize("case", [*ROWS, STRIDED], ids=str)
-def test_an_output_is_made_at_stride_1_on_a_cpu(case, platform, monkeypatch):
-    made = []
+@pytest.fixture
+def made(monkeypatch):
+    """Grows by the map that is computed."""
+    found = []
 
     def spy(role, *rest):
-        made.append(role)
+        found.append(role)
         return _inside(role, *rest)
 
     monkeypatch.setattr("jconvt._formulation._inside", spy)
+    return found
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+@pytest.mark.parametrize("case", [*ROWS, STRIDED], ids=str)
+def test_an_output_is_made_at_stride_1_on_a_cpu(case, platform, made):
     with jax.enable_x64(True):
         run, operands = input_gradient(case, "first", platform)
         jax.eval_shape(run, *operands)
     turned = platform == "cpu" and case != STRIDED
     assert made == [Role.OUTPUT if turned else Role.INPUT]
+
+
+@pytest.mark.parametrize(
+    ("n", "lowering", "role"),
+    [
+        ("6", "auto", Role.OUTPUT),
+        ("6", "gather", Role.INPUT),
+        ("n", "auto", Role.INPUT),
+    ],
+)
+def test_neither_symbolic_sizes_nor_a_named_lowering_is_turned(n, lowering, role, made):
+    """They are not chosen for by their cost."""
+    case = Case("plain", space=(6,), kernel=(3,))
+    _, w, _ = whole(case)
+    plan = replace(plan_for(case, "first"), lowering=lowering)
+    x = export.symbolic_shape(f"2, 2, {n}")
+    operands = {
+        Role.WEIGHT: jax.ShapeDtypeStruct(w.shape, DTYPE),
+        Role.OUTPUT: jax.ShapeDtypeStruct((2, 3, x[2] + 2), DTYPE),
+    }
+    with jax.enable_x64(True):
+        found = jax.eval_shape(lambda o: make(Role.INPUT, o, plan, x, "cpu"), operands)
+    assert found.shape == x
+    assert made == [role]
 
 
 @pytest.mark.parametrize("case", [r for r in ROWS if r.name != "holes"], ids=str)
