@@ -67,6 +67,16 @@ def test_candidates_far_behind_weigh_little():
     assert_near(fit.solve(made_up(rates, spread=np.log(3))), rates, 0.2)
 
 
+def test_single_wild_times_weigh_little():
+    """One in a hundred layers was timed beside something else, a thousandfold."""
+    rates = true_rates()
+    rows = made_up(rates)
+    for row in rows[::200]:
+        row["seconds"] *= 1000
+        row["best"] *= 1000
+    assert_near(fit.solve(rows), rates, 0.05)
+
+
 def test_the_rate_of_loops_is_held():
     start = fit._START[fit._HELD]
     found = fit.solve(made_up(true_rates() | {fit._HELD: 5 * start}, count=200))
@@ -111,6 +121,6 @@ def test_rows_are_read_back_as_they_were_collected(monkeypatch):
         assert as_output(slot, problem) == (slot, problem)
         fast = candidates.has_fast_convolutions(slot, problem.geometry, dtype)
         work = formulations(slot, problem, dtype)[formulation]
-        assert candidates.features_of(row) == features(slot, problem, work, fast)
+        assert candidates.features_of(row) == features(problem, work, fast)
     assert {row["layer"] for row in rows} == set(problems)
     assert {slot for slot, _, _ in asked} == set(Slot)

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
@@ -12,7 +13,7 @@ import oracles
 from cases import Case
 from formulations import LAYOUTS, expected, problem_for, whole
 from jconvt._batching import Role
-from jconvt._choice import _cheapest, candidates
+from jconvt._choice import _cheapest, candidates, choose
 from jconvt._formulation import _inside, make
 from jconvt._geometry import Geometry
 from jconvt._layout import normalize_layout
@@ -131,6 +132,30 @@ def test_neither_symbolic_sizes_nor_a_named_lowering_is_turned(n, lowering, role
         found = jax.eval_shape(lambda o: make(Role.INPUT, o, plan, x, "cpu"), operands)
     assert found.shape == x
     assert made == [role]
+
+
+def test_it_is_chosen_for_the_type_of_the_cotangent(monkeypatch):
+    """Which is the result's, and its operand is as wide."""
+    asked = []
+
+    def spy(slot, platform, problem, dtype, **rest):
+        asked.append((slot, problem.itemsize, dtype))
+        return choose(slot, platform, problem, dtype, **rest)
+
+    monkeypatch.setattr("jconvt._formulation.choose", spy)
+    case = Case("plain", space=(6,), kernel=(3,))
+    x, w, g = (jax.ShapeDtypeStruct(a.shape, np.float32) for a in whole(case))
+    plan = replace(
+        plan_for(case, "first"),
+        operand=np.dtype(jnp.bfloat16),
+        numerics=Numerics(None, np.dtype(np.float32)),
+    )
+    operands = {Role.WEIGHT: w, Role.OUTPUT: g}
+    found = jax.eval_shape(
+        lambda o: make(Role.INPUT, o, plan, x.shape, "cpu"), operands
+    )
+    assert found.dtype == jnp.bfloat16
+    assert asked == [(Slot.FORWARD, 4, np.float32)]
 
 
 @pytest.mark.parametrize("case", [r for r in ROWS if r.name != "holes"], ids=str)
