@@ -15,6 +15,7 @@ _NEEDS = {
     "jconvt/interop/_keras.py": ("keras",),
     "jconvt/interop/_onnx.py": ("onnx",),
     "jconvt/interop/_onnx_model.py": ("onnx",),
+    "jconvt/interop/_to_onnx.py": ("onnx",),
     "jconvt/interop/_torch.py": ("torch",),
     "jconvt/plot/*": ("matplotlib",),
 }

@@ -196,7 +196,7 @@ def features_of(row: dict[str, Any]) -> dict[str, int]:
     """The counts of `jconvt._cost` for a row of `collect`."""
     slot, problem, formulation = read(row)
     fast = has_fast_convolutions(slot, problem.geometry, np.dtype(np.float32))
-    return features(slot, problem, work_of(slot, problem, formulation), fast)
+    return features(problem, work_of(slot, problem, formulation), fast)
 
 
 def random_problems(

@@ -57,7 +57,7 @@ KEPT_BYTES = 24 * 2**20
 them, and less what the estimate misses."""
 
 
-def features(slot: Slot, problem: Problem, work: Work, fast: bool) -> dict[str, int]:
+def features(problem: Problem, work: Work, fast: bool) -> dict[str, int]:
     """The counts of a map; `fast` says that convolutions have a fast path."""
     groups = problem.geometry.groups
     convolved = work.lanes if work.convolved else 0
@@ -91,7 +91,7 @@ def features(slot: Slot, problem: Problem, work: Work, fast: bool) -> dict[str, 
 def seconds(slot: Slot, problem: Problem, work: Work, fast: bool) -> float:
     """The estimate for one map alone."""
     rates = RATES[slot]
-    counts = features(slot, problem, work, fast)
+    counts = features(problem, work, fast)
     return 1e-9 * sum(rates[name] * count for name, count in counts.items())
 
 

@@ -75,12 +75,11 @@ def test_groups_are_not_inflated(platform, slot):
         assert found.lowering != "lhs_dilation"
 
 
-def chosen(platform, layer, local=True):
+def chosen(platform, layer, **more):
     """The lowering of each of the three maps."""
     dtype = np.dtype(np.float32)
     return [
-        choose(slot, platform, layer, dtype, True, local=local).lowering
-        for slot in Slot
+        choose(slot, platform, layer, dtype, True, **more).lowering for slot in Slot
     ]
 
 

@@ -1,8 +1,12 @@
 """On a CPU the choice has the least cost, whatever the rates are.
 
-Each test sets rates of its own, nearly all of them zero, so that the right choice is
-plain: nothing here depends on what was measured.
+Most tests set rates of their own, nearly all of them zero, so that the right choice is
+plain; others draw rates at random, and add up what every choice would cost.
 """
+
+import itertools
+from dataclasses import replace
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,18 +31,29 @@ from jconvt._cost import (
 )
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings._pieces import WHOLE
 from jconvt._lowerings._problem import Problem, Slot, Work
+from jconvt._turned import as_output
 
 # Convolutions of this type run in plain loops, whose rate keeps them out of the way.
 DTYPE = np.dtype(np.float64)
 NO_LOOPS = {"looped": 1e6}
 
 
-def problem(n=8, batch=2, rank=2, channels=(32, 16), first=True, groups=1):
-    """A kernel of 4, stride 2 and a crop of 1 on every axis."""
+def problem(
+    n=8,
+    batch=2,
+    rank=2,
+    channels=(32, 16),
+    first=True,
+    groups=1,
+    kernel=4,
+    stride=2,
+):
+    """A crop of 1 on every axis."""
     geometry = Geometry(
-        kernel_size=(4,) * rank,
-        stride=(2,) * rank,
+        kernel_size=(kernel,) * rank,
+        stride=(stride,) * rank,
         dilation=(1,) * rank,
         crop=((1, 1),) * rank,
         groups=groups,
@@ -74,8 +89,8 @@ def chosen(layer):
     return [choose(slot, "cpu", layer, DTYPE, static=True) for slot in Slot]
 
 
-def count(name, slot, layer, work):
-    return features(slot, layer, work, False)[name]
+def count(name, layer, work):
+    return features(layer, work, False)[name]
 
 
 def test_each_map_has_the_least_of_its_own_cost(rates):
@@ -87,7 +102,7 @@ def test_each_map_has_the_least_of_its_own_cost(rates):
     for slot, name, formulation in zip(Slot, names, found, strict=True):
         works = candidates(slot, layer, DTYPE)
         counts = {
-            f: count(name, slot, layer, work)
+            f: count(name, layer, work)
             for f, work in works.items()
             if not work.convolved
         }
@@ -143,9 +158,139 @@ def test_temporaries_of_the_output_press_on_gradients_that_do_not_share_them(rat
     layer = problem(n=64, batch=4)
     forward, input_, _ = chosen(layer)
     work = candidates(Slot.FORWARD, layer, DTYPE)[forward]
-    assert count("pressure", Slot.FORWARD, layer, work) > 0
+    assert count("pressure", layer, work) > 0
     assert work.calls > 1
     assert input_ == forward
+
+
+# All of it at once --------------------------------------------------------------------
+
+# What two maps of one formulation have in common, and whose rates it is paid by.
+SHARED = {
+    (Slot.FORWARD, Slot.WEIGHT_GRADIENT): (Slot.WEIGHT_GRADIENT, ["gathered"]),
+    (Slot.FORWARD, Slot.INPUT_GRADIENT): (Slot.INPUT_GRADIENT, ["prepared"]),
+    (Slot.INPUT_GRADIENT, Slot.WEIGHT_GRADIENT): (
+        Slot.WEIGHT_GRADIENT,
+        ["joined", "added", "reordered", "strided"],
+    ),
+}
+LAYERS = {
+    "small": problem(n=5),
+    "last": problem(n=16, batch=4, first=False),
+    "signal": problem(n=64, rank=1, batch=3),
+    "depthwise": problem(channels=(16, 32), groups=16),
+    "pressing": problem(n=64, batch=4),
+    "far_beyond_what_is_kept": problem(n=64, batch=16, channels=(64, 16)),
+    "turned": problem(n=32, stride=1, kernel=3),
+    "turned_pressing": problem(n=96, batch=4, stride=1, kernel=3),
+}
+
+
+def drawn(seed):
+    """Rates of each map, up to some ten times those that were measured, or a tenth."""
+    rng = np.random.default_rng(seed)
+    return [
+        {name: rate * np.exp(rng.normal() * 1.5) for name, rate in RATES[slot].items()}
+        for slot in Slot
+    ]
+
+
+class Map(NamedTuple):
+    """A formulation of one of the three maps: as what it is made, and its terms."""
+
+    slot: Slot
+    work: Work
+    costs: dict[str, float]
+
+
+class Training:
+    """What the three maps of a layer cost together, as `_choice._cheapest` tells it."""
+
+    def __init__(self, layer, dtype, turned, whole):
+        self.layer, self.maps = layer, {}
+        for slot in Slot:
+            made, problem = as_output(slot, layer) if turned else (slot, layer)
+            fast = has_fast_convolutions(made, problem.geometry, dtype)
+            self.maps[slot] = {
+                f: Map(made, work, self.costs(made, features(problem, work, fast)))
+                for f, work in candidates(made, problem, dtype).items()
+                if f.pieces == WHOLE or not whole
+            }
+
+    @staticmethod
+    def costs(slot, counts):
+        return {name: RATES[slot][name] * n for name, n in counts.items()}
+
+    def alone(self, slot, f):
+        return sum(self.maps[slot][f].costs.values())
+
+    def together(self, picks):
+        made = {slot: self.maps[slot][f] for slot, f in picks.items()}
+        total = sum(
+            sum(made[slot].costs.values()) - made[slot].costs["pressure"]
+            for slot in (Slot.INPUT_GRADIENT, Slot.WEIGHT_GRADIENT)
+        )
+        kept = {}
+        for slot, f in picks.items():
+            kept[f] = max(kept.get(f, 0), made[slot].work.temporary)
+        alive = sum(kept.values())
+        if alive * self.layer.itemsize > 24 * 2**20:
+            total += RATES[Slot.WEIGHT_GRADIENT]["pressure"] * alive
+        for pair, (by, names) in SHARED.items():
+            as_itself = all(made[slot].slot == slot for slot in pair)
+            one, other = (picks[slot] for slot in pair)
+            if one == other and one.pieces == WHOLE and as_itself:
+                total -= sum(made[by].costs[name] for name in names)
+        return total
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("dtype", "whole", "turned"),
+    [
+        pytest.param(np.float32, False, True, id="float32"),
+        pytest.param(np.float64, False, True, id="float64"),
+        pytest.param(np.float32, True, False, id="whole_and_not_turned"),
+    ],
+)
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_nothing_that_is_offered_costs_less(layer, dtype, whole, turned, seed, rates):
+    """The output by itself, and the gradients as the cheapest of all pairs."""
+    rates(*drawn(seed))
+    layer, dtype = replace(layer, itemsize=np.dtype(dtype).itemsize), np.dtype(dtype)
+    training = Training(layer, dtype, turned, whole)
+    found = {
+        slot: choose(slot, "cpu", layer, dtype, True, whole=whole, turned=turned)
+        for slot in Slot
+    }
+    outputs, *gradients = training.maps.values()
+    best = min(training.alone(Slot.FORWARD, f) for f in outputs)
+    assert training.alone(Slot.FORWARD, found[Slot.FORWARD]) == pytest.approx(best)
+    best = min(
+        training.together(dict(zip(Slot, (found[Slot.FORWARD], *pair), strict=True)))
+        for pair in itertools.product(*gradients)
+    )
+    assert training.together(found) == pytest.approx(best, rel=1e-9)
+
+
+def test_what_is_not_said_of_a_choice(rates):
+    """It may cut into pieces, and turn a kernel."""
+    rates(*drawn(0))
+    differ = set()
+    for layer in LAYERS.values():
+        plain = chosen(layer)
+        for name in ("whole", "turned"):
+            given = {
+                value: [
+                    choose(slot, "cpu", layer, DTYPE, True, **{name: value})
+                    for slot in Slot
+                ]
+                for value in (True, False)
+            }
+            assert plain == given[name == "turned"]
+            if given[True] != given[False]:
+                differ.add(name)
+    assert differ == {"whole", "turned"}
 
 
 # What is offered ----------------------------------------------------------------------
@@ -193,6 +338,22 @@ def test_sums_are_for_groups_of_one_input_channel(rates):
         assert "tap_sums" not in {f.lowering for f in chosen(layer)}
 
 
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("lowering", ["gather", "winograd", "overlap_add"])
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_no_variant_of_a_named_lowering_costs_less(layer, lowering, seed, rates):
+    """For any number of them, and each map by its own work and rates."""
+    rates(*drawn(seed))
+    row = LOWERINGS[lowering]
+    for slot in Slot:
+        costs = {
+            variant: seconds(slot, layer, row.work(layer, variant, slot), False)
+            for variant in row.variants(layer)
+        }
+        found = best_variant(slot, lowering, layer)
+        assert found == Formulation(lowering, min(costs, key=costs.get), WHOLE)
+
+
 @pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
 @pytest.mark.parametrize("lowering", ["gather", "winograd", "overlap_add"])
 def test_a_named_lowering_has_its_cheapest_variant(rates, lowering, first):
@@ -213,12 +374,36 @@ def test_each_term_is_its_rate_times_its_count(rates):
     np.testing.assert_allclose(nanoseconds, [2 * 16 + 3 * 2, 5 * 4, 7])
 
 
-def test_convolutions_cost_by_their_path(rates):
-    rates(*[{"multiply_adds": 1, "convolved": 2, "looped": 3, "fixed": 5}] * 3)
-    work, layer = Work(convolved=10, lanes=16), problem(groups=2)
-    for fast, expected in ((True, 2 * 16), (False, 3 * 16 * 2)):
-        found = 1e9 * seconds(Slot.FORWARD, layer, work, fast)
-        np.testing.assert_allclose(found, expected)
+CONVOLVED = {"convolved": 10, "lanes": 16}
+
+
+@pytest.mark.parametrize(
+    ("counts", "fast", "groups", "expected"),
+    [
+        pytest.param({"lanes": 16}, False, 2, {"multiply_adds": 16}, id="gemm"),
+        pytest.param({"lanes": 16}, True, 2, {"multiply_adds": 16}, id="fast_gemm"),
+        pytest.param(CONVOLVED, False, 2, {"looped": 16 * 2}, id="loops"),
+        pytest.param(CONVOLVED, True, 1, {"convolved": 16}, id="convolution"),
+        pytest.param(
+            CONVOLVED | {"inflated": 10}, True, 1, {"inflated": 16}, id="zeros"
+        ),
+        pytest.param(
+            CONVOLVED | {"inflated": 10, "scattered": 5},
+            *(True, 1, {"convolved": 5 * 32, "scattered": 5}),
+            id="transposed_convolution",
+        ),
+        pytest.param(
+            CONVOLVED | {"inflated": 10, "scattered": 5},
+            *(False, 1, {"looped": 16}),
+            id="loops_over_zeros",
+        ),
+    ],
+)
+def test_products_are_counted_by_their_path(counts, fast, groups, expected):
+    """In GEMMs, in convolutions of each kind, or in loops."""
+    found = features(problem(groups=groups), Work(**counts), fast)
+    fixed = {} if "convolved" in counts else {"fixed": 1}
+    assert {name: n for name, n in found.items() if n} == expected | fixed
 
 
 @pytest.mark.parametrize(("groups", "batches"), [(1, 0), (4, 8)])
@@ -256,7 +441,7 @@ def test_what_is_shared_is_the_named_terms(rates, slot):
 
 @pytest.mark.parametrize("slot", Slot)
 def test_each_feature_has_a_rate(slot):
-    counts = features(slot, problem(), Work(), False)
+    counts = features(problem(), Work(), False)
     assert list(counts) == list(RATES[slot])
 
 

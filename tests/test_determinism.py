@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import types
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import jax
 import numpy as np
@@ -89,7 +90,9 @@ def test_many_threads():
 
 # State --------------------------------------------------------------------------------
 
-NEEDS_MORE = ("_demo", "__main__")
+NEEDS_MORE = ["_demo", "__main__"]
+if not find_spec("matplotlib"):
+    NEEDS_MORE.append("plot")
 
 
 def modules():

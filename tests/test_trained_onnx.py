@@ -11,12 +11,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from skimage import data
 
 from jconvt.interop import from_onnx_model
 
 onnx = pytest.importorskip("onnx", reason="reads the model")
 runtime = pytest.importorskip("onnxruntime", reason="runs the model")
+data = pytest.importorskip("skimage.data", reason="the page is one of its pictures")
 
 # What the detector was trained on: channels of about mean 0 and deviation 1.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,21 +1,26 @@
 """At stride 1 an input gradient is computed as an output, of the turned kernel."""
 
+import math
+from dataclasses import replace
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 import oracles
 from cases import Case
 from formulations import LAYOUTS, expected, problem_for, whole
 from jconvt._batching import Role
-from jconvt._choice import _cheapest, candidates
+from jconvt._choice import _cheapest, candidates, choose
 from jconvt._formulation import _inside, make
 from jconvt._geometry import Geometry
 from jconvt._layout import normalize_layout
 from jconvt._lowerings._problem import Slot
 from jconvt._numerics import Numerics
 from jconvt._plan import Plan
-from jconvt._turned import as_output, is_turned
+from jconvt._turned import _PLACES, as_output, is_turned
 
 DTYPE = np.dtype(np.float64)
 
@@ -82,21 +87,75 @@ def test_the_gradient_is_that_of_the_definition(case, kind):
     np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("platform", ["cpu", "cuda"])
-@pytest.mark.parametrize("case", [*ROWS, STRIDED], ids=str)
-def test_an_output_is_made_at_stride_1_on_a_cpu(case, platform, monkeypatch):
-    made = []
+@pytest.fixture
+def made(monkeypatch):
+    """Grows by the map that is computed."""
+    found = []
 
     def spy(role, *rest):
-        made.append(role)
+        found.append(role)
         return _inside(role, *rest)
 
     monkeypatch.setattr("jconvt._formulation._inside", spy)
+    return found
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+@pytest.mark.parametrize("case", [*ROWS, STRIDED], ids=str)
+def test_an_output_is_made_at_stride_1_on_a_cpu(case, platform, made):
     with jax.enable_x64(True):
         run, operands = input_gradient(case, "first", platform)
         jax.eval_shape(run, *operands)
     turned = platform == "cpu" and case != STRIDED
     assert made == [Role.OUTPUT if turned else Role.INPUT]
+
+
+@pytest.mark.parametrize(
+    ("n", "lowering", "role"),
+    [
+        ("6", "auto", Role.OUTPUT),
+        ("6", "gather", Role.INPUT),
+        ("n", "auto", Role.INPUT),
+    ],
+)
+def test_neither_symbolic_sizes_nor_a_named_lowering_is_turned(n, lowering, role, made):
+    """They are not chosen for by their cost."""
+    case = Case("plain", space=(6,), kernel=(3,))
+    _, w, _ = whole(case)
+    plan = replace(plan_for(case, "first"), lowering=lowering)
+    x = export.symbolic_shape(f"2, 2, {n}")
+    operands = {
+        Role.WEIGHT: jax.ShapeDtypeStruct(w.shape, DTYPE),
+        Role.OUTPUT: jax.ShapeDtypeStruct((2, 3, x[2] + 2), DTYPE),
+    }
+    with jax.enable_x64(True):
+        found = jax.eval_shape(lambda o: make(Role.INPUT, o, plan, x, "cpu"), operands)
+    assert found.shape == x
+    assert made == [role]
+
+
+def test_it_is_chosen_for_the_type_of_the_cotangent(monkeypatch):
+    """Which is the result's, and its operand is as wide."""
+    asked = []
+
+    def spy(slot, platform, problem, dtype, **rest):
+        asked.append((slot, problem.itemsize, dtype))
+        return choose(slot, platform, problem, dtype, **rest)
+
+    monkeypatch.setattr("jconvt._formulation.choose", spy)
+    case = Case("plain", space=(6,), kernel=(3,))
+    x, w, g = (jax.ShapeDtypeStruct(a.shape, np.float32) for a in whole(case))
+    plan = replace(
+        plan_for(case, "first"),
+        operand=np.dtype(jnp.bfloat16),
+        numerics=Numerics(None, np.dtype(np.float32)),
+    )
+    operands = {Role.WEIGHT: w, Role.OUTPUT: g}
+    found = jax.eval_shape(
+        lambda o: make(Role.INPUT, o, plan, x.shape, "cpu"), operands
+    )
+    assert found.dtype == jnp.bfloat16
+    assert asked == [(Slot.FORWARD, 4, np.float32)]
 
 
 @pytest.mark.parametrize("case", [r for r in ROWS if r.name != "holes"], ids=str)
@@ -129,7 +188,29 @@ def test_the_choice_is_among_the_formulations_of_the_output():
 
 def test_a_kernel_is_turned_where_each_weight_serves_many_places(monkeypatch):
     """For a map of one pixel turning would take longer than the products."""
-    monkeypatch.setattr("jconvt._turned._PLACES", 1000)
+    monkeypatch.setattr("jconvt._turned._PLACES", _PLACES)
     for n, turned in ((1, False), (8, False), (64, True)):
         case = Case("map", space=(n, n), kernel=(4, 4), channels=(128, 64))
+        assert is_turned(Slot.INPUT_GRADIENT, problem_for(case)) == turned
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("few_elements", space=(5, 4), kernel=(3, 3), batch=3),
+        Case("few_outputs", space=(7, 5), kernel=(3, 2), padding=1, batch=3),
+        Case("of_each", space=(5, 5), kernel=(3, 3), padding=((0, 0), (2, 1))),
+    ],
+    ids=str,
+)
+def test_places_are_counted_to_the_last(case, monkeypatch):
+    """Of each axis as many as elements or outputs, whichever are fewer; of all images.
+
+    Not more: an element and a tap meet at one output, and an output and a tap at one
+    element.
+    """
+    images, _, *outputs = case.output_shape
+    places = images * math.prod(map(min, case.space, outputs))
+    for threshold, turned in ((places, True), (places + 1, False)):
+        monkeypatch.setattr("jconvt._turned._PLACES", threshold)
         assert is_turned(Slot.INPUT_GRADIENT, problem_for(case)) == turned

@@ -170,6 +170,41 @@ def test_taps_that_reach_no_output_are_left_out():
         assert work.executed == case.batch * inputs * outputs * 2, name
 
 
+STRIDED = Case("k4_s2_p1", (5, 3), (4, 3), 2, 1, channels=(4, 6))
+NOT_SCATTERED = [
+    Case("stride_1", (5, 3), (4, 3), 1, 1, channels=(4, 6)),
+    Case("groups", (5, 3), (4, 3), 2, 1, groups=2, channels=(4, 6)),
+    Case("dilated", (5, 3), (4, 3), 2, 1, 0, (1, 2), channels=(4, 6)),
+    Case("volume", (2, 2, 2), (2, 2, 2), 2, channels=(4, 6)),
+]
+
+
+def native(slot, case):
+    """What JAX's own form takes: one convolution of a dilated input."""
+    return LOWERINGS["lhs_dilation"].work(problem_for(case, "last"), PLAIN, slot)
+
+
+def test_native_products_are_scattered_in_the_output_alone():
+    """Cropped ones too: XLA:CPU adds up all products of an input element and a tap."""
+    elements, taps = STRIDED.batch * 5 * 3, 4 * 3
+    products = elements * taps * STRIDED.channels[1]
+    found = {slot: native(slot, STRIDED) for slot in Slot}
+    assert [found[slot].scattered for slot in Slot] == [products, 0, 0]
+    kernels = problem_for(STRIDED).weights
+    assert found[Slot.FORWARD].temporary == products + kernels
+    assert found[Slot.INPUT_GRADIENT].temporary == kernels
+    assert found[Slot.WEIGHT_GRADIENT].temporary == kernels
+
+
+@pytest.mark.parametrize("case", NOT_SCATTERED, ids=str)
+def test_only_dilated_inputs_of_plain_convolutions_are_scattered(case):
+    """XLA:CPU knows no others for transposed ones: it multiplies the zeros."""
+    for slot in Slot:
+        assert native(slot, case).scattered == 0
+    inflated = native(Slot.FORWARD, case).inflated
+    assert (inflated > 0) == (case.name != "stride_1")
+
+
 def test_products_are_found():
     """The canary: a GEMM, one of three groups in a call, one more in a call of that."""
 
