@@ -263,16 +263,46 @@ def at(k, s, groups=1, rank=2, n=64, batch=8, channels=(16, 16)):
     return problem(geometry(k, s, 1, groups, rank), n, batch, channels)
 
 
+def few(k, s, groups=1, rank=2, n=64, batch=1, channels=(16, 16)):
+    """A layer of few images, whose blocks shares divide evenly at a size of 64."""
+    return problem(enlarging(k, s, groups, rank), n, batch, channels)
+
+
 BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
     _preferences._is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
     _preferences._has_one_channel: ([at(4, 2, channels=(8, 1))], [at(4, 2)]),
-    _preferences._is_one_plane: (
-        [at(8, 7, batch=1), at(8, 7, batch=1, channels=(16, 2))],
+    _preferences._has_few_images: (
         [
-            at(8, 8, batch=1),
-            at(8, 7, batch=2),
-            at(8, 7, batch=1, rank=1),
-            at(8, 7, batch=1, channels=(16, 1)),
+            few(4, 2),
+            few(4, 4, batch=4),
+            few(4, 4, rank=1),
+            few(2, 2, batch=2),
+            few(4, 2, groups=2, n=65, batch=4),
+            few(4, 4, n=65, batch=4),
+        ],
+        [
+            few(4, 1),
+            few(4, 4, batch=5),
+            few(4, 3, rank=1),
+            few(3, 2, batch=2),
+            few(2, 2, batch=3),
+            few(4, 2, n=65),
+        ],
+    ),
+    _preferences._gathers_shares: (
+        [
+            few(8, 7),
+            few(8, 7, channels=(16, 2)),
+            few(4, 2, n=24),
+        ],
+        [
+            few(8, 8),
+            few(4, 1),
+            few(8, 7, batch=2),
+            few(8, 7, rank=1),
+            few(8, 7, channels=(16, 1)),
+            few(8, 7, n=65),
+            few(4, 2, n=16),
         ],
     ),
     _preferences._is_matrix: (
