@@ -18,7 +18,7 @@ from typing import NamedTuple
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
 from jconvt._lowerings._problem import Problem, Slot
-from jconvt._lowerings.space_to_batch import SUBLANES, shares_of
+from jconvt._lowerings.space_to_batch import SUBLANES, Shares, shares_of
 
 
 class Preference(NamedTuple):
@@ -86,22 +86,44 @@ def _has_one_channel(problem: Problem) -> bool:
 def _has_few_images(problem: Problem) -> bool:
     """Few enough for shares of them, where XLA makes none itself.
 
-    It does so where no input is dilated, and of signals up to a stride of 3.
+    It does so where no input is dilated, and of signals up to a stride of 3. Of several
+    images, up to such strides, shares pay in groups, or two of them where nothing is
+    read twice; and as many blocks as there are must be cut evenly, for shares that are
+    filled up are moved once more.
     """
     geometry = problem.geometry
+    shares = shares_of(geometry, problem.size, problem.batch)
     least = 2 if geometry.rank > 1 else 4
-    strided = any(s >= least for s in geometry.stride)
-    return strided and shares_of(geometry, problem.size, problem.batch) is not None
+    if shares is None or all(s < least for s in geometry.stride):
+        return False
+    if geometry.groups > 1 or any(s > 3 for s in geometry.stride):
+        return True
+    halo = shares.window > shares.blocks
+    return _is_even(shares, problem) and problem.batch <= (1 if halo else 2)
 
 
-def _is_one_plane(problem: Problem) -> bool:
+def _gathers_shares(problem: Problem) -> bool:
     """An input gradient dilates no input: XLA makes shares itself, but of one image.
 
-    What it makes of one is worse; not where strides are far, or a channel is alone.
+    What it makes of one is worse, and of several where the kernel is dilated; not where
+    strides are far, a channel is alone, shares are not even or read most elements
+    twice, whose gradients are then added up.
     """
-    near = math.prod(problem.geometry.stride) < 64
-    one = problem.batch == 1 and problem.geometry.rank > 1 and problem.out_channels > 1
-    return one and near and _has_few_images(problem)
+    geometry = problem.geometry
+    shares = shares_of(geometry, problem.size, problem.batch)
+    if shares is None or geometry.rank == 1 or problem.out_channels == 1:
+        return False
+    near = 1 < math.prod(geometry.stride) < 64
+    alone = problem.batch == 1 or any(d > 1 for d in geometry.dilation)
+    halo = shares.window - shares.blocks
+    return near and alone and halo < shares.blocks and _is_even(shares, problem)
+
+
+def _is_even(shares: Shares, problem: Problem) -> bool:
+    """Whether the blocks of the first axis, a stride each, make shares of one size."""
+    axis = problem.geometry.axes[0]
+    blocks = -(-axis.output_size(problem.size[0]) // axis.stride)
+    return shares.number * shares.blocks == blocks
 
 
 def _is_matrix(problem: Problem) -> bool:
@@ -150,7 +172,7 @@ _TABLES: dict[str, dict[Slot, tuple[Preference, ...]]] = {
         ),
         Slot.INPUT_GRADIENT: (
             Preference("matmul", _is_matrix),
-            Preference("space_to_batch", _is_one_plane),
+            Preference("space_to_batch", _gathers_shares),
         ),
         Slot.WEIGHT_GRADIENT: (Preference("role_swapped", _turns_less),),
     },

@@ -1,6 +1,7 @@
 """The ahead-of-time bench: what it reads in compiled programs. Mostly text is read."""
 
 import dataclasses
+import functools
 import json
 import re
 
@@ -443,6 +444,85 @@ def test_on_a_gpu_no_dilated_kernel_is_written_with_zeros(
     assert found.inflated_bytes == found.dilated == 0
 
 
+# Input, weight, dtype, options; the images of a mapped input stand first.
+ODD_LAYERS = {
+    "output_padding": (
+        *((4, 32, 9, 11), (32, 24, 3, 3), "float32"),
+        {"stride": (2, 3), "padding": 1, "output_padding": (1, 2)},
+    ),
+    "uneven_crop": (
+        *((2, 16, 12, 10), (16, 32, 5, 4), "bfloat16"),
+        {"stride": 2, "padding": [(0, 2), (3, 0)]},
+    ),
+    "more_cropped_than_kernel": (
+        *((2, 16, 12, 10), (16, 32, 3, 3), "float32"),
+        {"stride": 2, "padding": 4},
+    ),
+    "kernel_below_stride": (
+        *((4, 32, 10, 10), (32, 16, 2, 2), "float16"),
+        {"stride": 3},
+    ),
+    "signal": ((3, 16, 50), (16, 8, 7), "bfloat16", {"stride": 3, "padding": 2}),
+    "volume": (
+        *((2, 8, 6, 7, 9), (8, 12, 3, 2, 4), "float32"),
+        {"stride": (1, 2, 3), "padding": (1, 0, 2)},
+    ),
+    "without_batch": ((16, 20, 20), (16, 8, 4, 4), "float32", {"stride": 2}),
+    "channels_last": (
+        *((2, 14, 10, 24), (3, 5, 24, 40), "bfloat16"),
+        {"stride": 2, "dimension_numbers": ("NHWC", "HWIO", "NHWC")},
+    ),
+    "same": ((2, 8, 15, 15), (8, 3, 5, 5), "float32", {"stride": 2, "padding": "SAME"}),
+    "mapped": ((3, 2, 8, 15, 15), (8, 16, 4, 4), "float16", {"stride": 2}),
+    "mapped_signal": ((3, 2, 8, 70), (8, 16, 9), "float32", {"stride": 4}),
+    "groups": (
+        *((2, 24, 13, 13), (24, 5, 3, 3), "float32"),
+        {"stride": 2, "padding": 1, "output_padding": 1, "groups": 3},
+    ),
+    "groups_of_a_dilated_signal": (
+        *((1, 20, 64), (20, 16, 6), "bfloat16"),
+        {"padding": 7, "output_padding": 2, "dilation": 3, "groups": 4},
+    ),
+    "one_axis_dilated": (
+        *((1, 32, 20, 20), (32, 3, 7, 6), "float16"),
+        {"stride": (3, 1), "padding": (1, 5), "dilation": (1, 3)},
+    ),
+    "dilation_prime_to_stride": (
+        *((4, 32, 64), (32, 3, 5), "float32"),
+        {"stride": 3, "padding": 4, "dilation": 2},
+    ),
+    "depthwise_volume": (
+        *((2, 6, 5, 6, 7), (6, 2, 3, 3, 3), "float32"),
+        {"stride": 2, "groups": 6},
+    ),
+    "mapped_groups": (
+        *((3, 2, 96, 9, 9), (96, 4, 3, 6), "float32"),
+        {"stride": (1, 4), "padding": (2, 7), "dilation": (2, 3), "groups": 4},
+    ),
+}
+
+
+@pytest.mark.parametrize("layer", ODD_LAYERS)
+def test_on_a_gpu_layers_of_odd_geometry_are_no_exception(layer, tmp_path):
+    place = place_of("gpu")
+    x, w, dtype, options = ODD_LAYERS[layer]
+    forward = functools.partial(jconvt.conv_transpose, **options)
+    if layer.startswith("mapped"):
+        forward = jax.vmap(forward, in_axes=(0, None, None))
+    channels_last = "dimension_numbers" in options
+    b = w[-1] if channels_last else w[1] * options.get("groups", 1)
+    y = jax.eval_shape(forward, *(jax.ShapeDtypeStruct(s, dtype) for s in (x, w, (b,))))
+    arguments = [
+        jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+        for shape in (y.shape, x, w, (b,))
+    ]
+    compiler = Compiler(Kept(tmp_path / "kept.jsonl", {}))
+    found = compiler(MAPS["training"](forward), arguments)
+    assert found.inflated_bytes == found.dilated == 0
+    if "groups" not in options and "dilation" not in options:
+        assert matching.matches(found, "training")
+
+
 def test_on_a_gpu_flaxs_layer_becomes_cudnns_by_the_import(tmp_path):
     """Its kernel runs the other way: XLA must not cancel the two reversals."""
     place = place_of("gpu")
@@ -473,6 +553,8 @@ def test_on_a_gpu_flaxs_layer_becomes_cudnns_by_the_import(tmp_path):
         pytest.param(layer(8, (64, 32), (24, 24), 4, 2, 1), 1.05, id="eight_images"),
         pytest.param(layer(1, (256, 64), (600,), 16, 8, 4), 0.5, id="signal"),
         pytest.param(layer(1, (64, 64), (48, 48), 4, 2, 1, 8), 0.8, id="groups"),
+        pytest.param(layer(4, (32, 64), (24, 24), 4, 2, 1), 1.05, id="four_images"),
+        pytest.param(layer(1, (128, 64), (41, 40), 3, 2, 1), 1.05, id="uneven"),
     ],
 )
 def test_on_a_tpu_no_known_formulation_is_far_ahead(other, over_native, tmp_path):

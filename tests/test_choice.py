@@ -1,6 +1,7 @@
 """What `auto` takes, and what is refused, where a program would outgrow its use."""
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -27,6 +28,13 @@ def geometry(k, s, d=1, groups=1, rank=1):
         crop=crop,
         groups=groups,
     )
+
+
+def enlarging(k, s, groups=1, rank=2):
+    """Cropped so that the output is `s` times the input, which shares divide evenly."""
+    plain = geometry(k, s, groups=groups, rank=rank)
+    low = (k - s) // 2
+    return replace(plain, crop=((low, k - s - low),) * rank)
 
 
 def problem(geometry, n=8, batch=2, channels=(16, 16), first=True):
@@ -118,14 +126,56 @@ CANONICAL, SHARES = "lhs_dilation", "space_to_batch"
 )
 def test_preferences_for_a_tpu(k, s, channels, few, many):
     """It works on eight images at once."""
-    layer = partial(problem, geometry(k, s, rank=2), n=64, channels=channels)
+    layer = partial(problem, enlarging(k, s), n=64, channels=channels)
     assert chosen("tpu", layer(batch=1)) == few
     assert chosen("tpu", layer(batch=8)) == many
 
 
+@pytest.mark.parametrize(
+    ("layer", "forward"),
+    [
+        pytest.param({}, SHARES, id="one_image"),
+        pytest.param({"k": 2, "batch": 2}, SHARES, id="two_without_halo"),
+        pytest.param({"batch": 2}, CANONICAL, id="two"),
+        pytest.param({"k": 2, "batch": 4}, CANONICAL, id="four_without_halo"),
+        pytest.param({"groups": 4, "batch": 4}, SHARES, id="four_in_groups"),
+        pytest.param({"k": 8, "s": 4, "batch": 4}, SHARES, id="four_far_apart"),
+        pytest.param({"n": 41}, CANONICAL, id="uneven"),
+        pytest.param({"n": 41, "groups": 4}, SHARES, id="uneven_in_groups"),
+    ],
+)
+def test_a_tpu_divides_images_where_it_pays(layer, forward):
+    given = {"k": 4, "s": 2, "groups": 1, "n": 64, "batch": 1, **layer}
+    n, batch = given.pop("n"), given.pop("batch")
+    made = problem(enlarging(**given), n=n, batch=batch, channels=(64, 16))
+    assert chosen("tpu", made)[0] == forward
+
+
+@pytest.mark.parametrize(
+    ("layer", "input_gradient"),
+    [
+        pytest.param({}, SHARES, id="one_image"),
+        pytest.param({"n": 41}, CANONICAL, id="uneven"),
+        pytest.param({"n": 16}, CANONICAL, id="shares_of_two_blocks_and_two_of_halo"),
+        pytest.param({"k": 3, "n": 16}, SHARES, id="shares_of_two_blocks_and_one"),
+        pytest.param({"batch": 2}, CANONICAL, id="two_images"),
+        pytest.param({"batch": 2, "d": 2}, SHARES, id="two_dilated"),
+        pytest.param({"k": 16, "s": 8}, CANONICAL, id="far_apart"),
+    ],
+)
+def test_a_tpu_divides_input_gradients_where_it_pays(layer, input_gradient):
+    given = {"k": 4, "s": 2, "n": 64, "batch": 1, "d": 1, **layer}
+    n, batch, d = given.pop("n"), given.pop("batch"), given.pop("d")
+    g = enlarging(**given)
+    if d > 1:
+        g = replace(g, dilation=(d, d), crop=((2, 3),) * 2)
+    made = problem(g, n=n, batch=batch, channels=(64, 16))
+    assert chosen("tpu", made)[1] == input_gradient
+
+
 @pytest.mark.parametrize(("rank", "batch"), [(1, 1), (2, 2), (3, 4)])
 def test_a_tpu_divides_one_plane_alone_where_no_input_is_dilated(rank, batch):
-    layer = problem(geometry(8, 4, rank=rank), n=64, batch=batch, channels=(64, 16))
+    layer = problem(enlarging(8, 4, rank=rank), n=64, batch=batch, channels=(64, 16))
     assert chosen("tpu", layer)[:2] == [SHARES, CANONICAL]
 
 
@@ -212,16 +262,46 @@ def at(k, s, groups=1, rank=2, n=64, batch=8, channels=(16, 16)):
     return problem(geometry(k, s, 1, groups, rank), n, batch, channels)
 
 
+def few(k, s, groups=1, rank=2, n=64, batch=1, channels=(16, 16)):
+    """A layer of few images, whose blocks shares divide evenly at a size of 64."""
+    return problem(enlarging(k, s, groups, rank), n, batch, channels)
+
+
 BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
     _preferences._is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
     _preferences._has_one_channel: ([at(4, 2, channels=(8, 1))], [at(4, 2)]),
-    _preferences._is_one_plane: (
-        [at(8, 7, batch=1), at(8, 7, batch=1, channels=(16, 2))],
+    _preferences._has_few_images: (
         [
-            at(8, 8, batch=1),
-            at(8, 7, batch=2),
-            at(8, 7, batch=1, rank=1),
-            at(8, 7, batch=1, channels=(16, 1)),
+            few(4, 2),
+            few(4, 4, batch=4),
+            few(4, 4, rank=1),
+            few(2, 2, batch=2),
+            few(4, 2, groups=2, n=65, batch=4),
+            few(4, 4, n=65, batch=4),
+        ],
+        [
+            few(4, 1),
+            few(4, 4, batch=5),
+            few(4, 3, rank=1),
+            few(3, 2, batch=2),
+            few(2, 2, batch=3),
+            few(4, 2, n=65),
+        ],
+    ),
+    _preferences._gathers_shares: (
+        [
+            few(8, 7),
+            few(8, 7, channels=(16, 2)),
+            few(4, 2, n=24),
+        ],
+        [
+            few(8, 8),
+            few(4, 1),
+            few(8, 7, batch=2),
+            few(8, 7, rank=1),
+            few(8, 7, channels=(16, 1)),
+            few(8, 7, n=65),
+            few(4, 2, n=16),
         ],
     ),
     _preferences._is_matrix: (

@@ -4,6 +4,7 @@
 ``<!-- end -->``. They are made here, of the JSON in `benchmarks/results/`.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,7 @@ from benchmarks.aot.forms import AUTO, NATIVE
 from benchmarks.aot.maps import TITLES
 from benchmarks.aot.matching import is_gemm, is_plain, matches, short
 from benchmarks.aot.report import read_result
+from benchmarks.aot.targets import TARGETS
 from benchmarks.aot.tpu_tables import ALL_FORMS, best, cycles, over
 from benchmarks.environment import ROOT
 from benchmarks.report import geometric_mean, markdown, number
@@ -145,11 +147,26 @@ def _tpu_rows() -> str:
     return markdown(head, rows)
 
 
+def _versions() -> str:
+    """Which results were compiled with what, of which commit."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for name, target in TARGETS.items():
+        for file in sorted(RESULTS.glob(f"aot-{name}-*.json")):
+            facts = json.loads(file.read_text())["environment"]
+            packages = ("jax", "jaxlib", *target.compilers)
+            versions = ", ".join(f"{package} {facts[package]}" for package in packages)
+            key = (target.title, versions, facts["commit"], facts["date"])
+            found.setdefault(key, []).append(file.stem.removeprefix("aot-"))
+    rows = ([*key, ", ".join(files)] for key, files in found.items())
+    return markdown(["target", "compiled with", "commit", "date", "results"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "gpu-summary": _gpu_summary,
     "gpu-calls": _gpu_calls,
     "tpu-summary": _tpu_summary,
     "tpu-rows": _tpu_rows,
+    "versions": _versions,
 }
 """Name in the page -> the table."""
 
