@@ -122,27 +122,7 @@ def candidates(
     # XLA:CPU has grouped convolutions as plain loops, and it gathers a sharded batch
     # for the transposed ones.
     apart = {f: work for f, work in found.items() if f.lowering != "lhs_dilation"}
-    avoided = problem.geometry.groups > 1 or _aborts_xla(slot, problem)
-    return apart if apart and avoided else found
-
-
-def _aborts_xla(slot: Slot, problem: Problem) -> bool:
-    """Whether XLA may abort on the weight gradient as a convolution of dilated input.
-
-    Its kernel is the cotangent. An axis of ``kernel == base dilation == stride + 1``
-    and no padding is how XLA writes groups as space, and where it exchanges input and
-    kernel (SwapConvOperands, for a larger kernel) it takes such an axis for that,
-    whatever the size of the input, and fails a check. Seen up to jax 0.12.
-    """
-    if slot != Slot.WEIGHT_GRADIENT:
-        return False
-    geometry = problem.geometry
-    return any(
-        axis.output_size(n) == axis.stride == axis.dilation + 1 and pads == (0, 0)
-        for axis, n, pads in zip(
-            geometry.axes, problem.size, geometry.dilated_pads, strict=True
-        )
-    )
+    return apart if apart and problem.geometry.groups > 1 else found
 
 
 def _pieces(slot: Slot, problem: Problem, whole: Formulation) -> Pieces:

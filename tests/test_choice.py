@@ -379,31 +379,6 @@ def test_one_image_is_not_copied_for_its_native_weight_gradient():
         assert (whole in found) == (slot != Slot.WEIGHT_GRADIENT)
 
 
-def test_a_weight_gradient_that_xla_takes_for_groups():
-    """As one convolution of dilated input it ends the process."""
-    x, w = jnp.ones((2, 4, 3, 3)), jnp.ones((4, 3, 3, 4))
-    options = {"stride": (1, 2), "padding": [(0, 0), (3, 3)]}
-    g = Geometry(
-        kernel_size=(3, 4), stride=(1, 2), dilation=(1, 1), crop=((0, 0), (3, 3))
-    )
-    layer = Problem(
-        geometry=g,
-        batch=2,
-        in_channels=4,
-        out_channels=3,
-        size=(3, 3),
-        itemsize=4,
-        features_first=True,
-    )
-    for slot in Slot:
-        found = {f.lowering for f in candidates(slot, layer, np.dtype(np.float32))}
-        assert ("lhs_dilation" in found) == (slot != Slot.WEIGHT_GRADIENT)
-    gradient = jax.grad(lambda w: jnp.sum(jconvt.conv_transpose(x, w, **options)))(w)
-    # Each tap: 2 images, 3 elements of the first axis, and of the second the one whose
-    # position 2*i + t is 3 or 4, which are kept.
-    np.testing.assert_array_equal(gradient, np.full(w.shape, 6, np.float32))
-
-
 @pytest.mark.parametrize("slot", Slot)
 @pytest.mark.parametrize(("k", "s", "d"), [(4, 2, 1), (3, 2, 1), (3, 1, 1), (2, 2, 1)])
 def test_no_candidate_executes_less_than_its_algorithm_needs(k, s, d, slot):
