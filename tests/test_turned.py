@@ -134,8 +134,8 @@ def test_neither_symbolic_sizes_nor_a_named_lowering_is_turned(n, lowering, role
     assert made == [role]
 
 
-def test_it_is_chosen_for_the_type_of_the_cotangent(monkeypatch):
-    """Which is the result's, and its operand is as wide."""
+def test_it_is_chosen_for_the_type_of_the_operands(monkeypatch):
+    """As `explain` chooses, and as maps that are not turned are chosen for."""
     asked = []
 
     def spy(slot, platform, problem, dtype, **rest):
@@ -155,7 +155,7 @@ def test_it_is_chosen_for_the_type_of_the_cotangent(monkeypatch):
         lambda o: make(Role.INPUT, o, plan, x.shape, "cpu"), operands
     )
     assert found.dtype == jnp.bfloat16
-    assert asked == [(Slot.FORWARD, 4, np.float32)]
+    assert asked == [(Slot.FORWARD, 2, jnp.bfloat16)]
 
 
 @pytest.mark.parametrize("case", [r for r in ROWS if r.name != "holes"], ids=str)
