@@ -17,7 +17,8 @@ from jconvt._lowerings._problem import Slot
 from jconvt._numerics import Numerics
 from jconvt._problem_of import problem_of
 
-WITH_VARIANTS = ("gather", "winograd", "overlap_add")
+BY_GEMM = ("gather", "winograd", "overlap_add")
+WITH_VARIANTS = (*BY_GEMM, "tap_sums")
 
 # What the axes of input, weight and output are, by rank.
 FIRST = [(f"NC{s}", f"IO{s}", f"NC{s}") for s in ("", "W", "HW", "DHW")]

@@ -13,6 +13,7 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("kind", ["first", "last"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_no_row_and_no_tap_is_left_out(case):
-    check("tap_sums", case, "last")
+def test_no_row_and_no_tap_is_left_out(case, kind):
+    check("tap_sums", case, kind)

@@ -9,6 +9,7 @@ from jax import lax
 
 from cases import Case
 from formulations import (
+    BY_GEMM,
     LAYOUTS,
     WITH_VARIANTS,
     check,
@@ -65,7 +66,7 @@ def test_variants(lowering, case, kind):
     check(lowering, case, kind)
 
 
-@pytest.mark.parametrize("lowering", WITH_VARIANTS)
+@pytest.mark.parametrize("lowering", BY_GEMM)
 def test_each_operand_has_its_own_precision(lowering):
     """The weight is the first operand of a GEMM where features stand first."""
     case = BY_NAME["k4_s2_p1"]
@@ -102,6 +103,7 @@ EARLY = [f"{order}, blocks early" for order in ORDERS]
         ("winograd", "k5_s2_p1", [*ORDERS, *EARLY]),
         ("winograd", "2d_long_by_short", ORDERS),
         ("overlap_add", "k4_s2_p1", [*ORDERS, "features last, weight as given"]),
+        ("tap_sums", "k4_s2_p1", ORDERS),
     ],
 )
 def test_variants_are_those_that_differ(lowering, name, variants):

@@ -11,8 +11,8 @@ import pytest
 
 from cases import Case
 from formulations import (
+    BY_GEMM,
     LAYOUTS,
-    WITH_VARIANTS,
     one_map,
     problem_for,
     serves,
@@ -43,7 +43,7 @@ AS_IT_IS = [("2d_blocks", False), ("k2_s4_holes", True)]
 EVERY = [
     pytest.param(lowering, case, kind, id=f"{lowering}-{case}-{kind}")
     for case, kind in zip(CASES, itertools.cycle(LAYOUTS), strict=False)
-    for lowering in WITH_VARIANTS
+    for lowering in BY_GEMM
     if serves(lowering, case)
 ]
 
@@ -88,7 +88,7 @@ def test_counts_of_the_output(lowering, case, kind):
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)
-@pytest.mark.parametrize("lowering", WITH_VARIANTS)
+@pytest.mark.parametrize("lowering", BY_GEMM)
 def test_features_in_another_order_are_moved(lowering, kind):
     """Input and output pass through memory once more."""
     case = BY_NAME["2d_k4_s2_p1"]
@@ -126,22 +126,26 @@ DEPTHWISE = [
 
 
 @pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("kind", ["first", "last"])
 @pytest.mark.parametrize("case", DEPTHWISE, ids=str)
-def test_sums_count_every_product(case, slot):
+def test_sums_count_every_product(case, kind, slot):
     """Of elements and taps; for the weight gradient, of elements and cotangents."""
-    work = LOWERINGS["tap_sums"].work(problem_for(case, "last"), PLAIN, slot)
-    function, operands = one_map(slot, "tap_sums", case, PLAIN, "last")
+    variant = Variant(first=kind == "first")
+    work = LOWERINGS["tap_sums"].work(problem_for(case, kind), variant, slot)
+    function, operands = one_map(slot, "tap_sums", case, variant, kind)
     with jax.enable_x64(True):
         found = equations("mul", function, *operands)
-    products = [math.prod(equation.outvars[0].aval.shape) for equation in found]
-    assert work.multiply_adds == sum(products)
-    channels = case.channels[1]
-    assert work.summed * channels == sum(products) * whole_vectors(channels)
+    shapes = [equation.outvars[0].aval.shape for equation in found]
+    products = sum(map(math.prod, shapes))
+    assert work.multiply_adds == products
+    by_rows = kind == "first" and slot != Slot.WEIGHT_GRADIENT
+    vector = shapes[0][-1] if by_rows else case.channels[1]
+    assert work.summed * vector == products * whole_vectors(vector)
     assert work.lanes == work.convolved == 0
 
 
 @pytest.mark.parametrize("slot", Slot)
-@pytest.mark.parametrize("lowering", WITH_VARIANTS)
+@pytest.mark.parametrize("lowering", BY_GEMM)
 def test_temporaries_are_of_the_right_order(lowering, slot):
     """XLA's own count of them, which also depends on what it fuses and reuses."""
     case = Case("k4_s2", (64,), (4,), stride=2, padding=1, channels=(32, 16))

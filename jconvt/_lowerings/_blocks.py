@@ -37,6 +37,19 @@ class ResidueClass:
     spacing: int
     start: int
 
+    def terms(self, place: int) -> list[tuple[int, int]]:
+        """The taps of a residue, given by its place here, and the elements they meet.
+
+        For block 0: block j meets the element j further on.
+        """
+        return [
+            (
+                self.first_tap + place + (self.taps - 1 - m) * self.tap_step,
+                self.start + m * self.spacing,
+            )
+            for m in range(self.taps)
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
@@ -73,6 +86,15 @@ class Blocks:
             else:
                 runs.append((i, j, 1))
         return tuple(runs)
+
+    @property
+    def terms(self) -> list[list[tuple[int, int]]]:
+        """Of every residue in order: `ResidueClass.terms`."""
+        return [
+            self.classes[i].terms(first + j)
+            for i, first, length in self.runs
+            for j in range(length)
+        ]
 
 
 @lru_cache(maxsize=1024)

@@ -47,7 +47,7 @@ def join_classes(
             return zeros_like_residues(
                 some, [length for _, _, length, _ in chosen], first_residue
             )
-        total = _sum_products(
+        total = sum_products(
             made[combination], combination, cuts, [place for *_, place in chosen]
         )
         return _cut_out(total, ends, first_residue)
@@ -55,7 +55,7 @@ def join_classes(
     return assemble(())
 
 
-def _sum_products(
+def sum_products(
     ms: list[jax.Array],
     combination: Combination,
     cuts: Sequence[Cut],

@@ -6,7 +6,7 @@ that place. Elements and taps are (N, *space, G, I, 1 or O) and (*taps, G, I, O)
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import jax
@@ -37,12 +37,19 @@ def shifted_taps(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     def add_up(x: jax.Array, w: jax.Array, taps: Iterable[Tap]) -> jax.Array:
         return _sum([place(x * w[tap], tap) for tap in taps])
 
-    taps = _kept(x, geometry)
+    return _keep(in_loops(add_up, x, w, _kept(x, geometry)), x, geometry)
+
+
+def in_loops(
+    add_up: Callable[..., jax.Array], x: jax.Array, w: jax.Array, taps: Sequence[Tap]
+) -> jax.Array:
+    """``add_up(x, w, taps=taps)``, the transpose of which reads not too many places."""
     loops = -(-len(taps) // _MOST_PLACES)
     if loops == 1:
-        return _keep(add_up(x, w, taps), x, geometry)
-    sums = [fenced(partial(add_up, taps=taps[i::loops]), x, w) for i in range(loops)]
-    return _keep(_sum(sums), x, geometry)
+        return add_up(x, w, taps=taps)
+    return _sum(
+        [fenced(partial(add_up, taps=taps[i::loops]), x, w) for i in range(loops)]
+    )
 
 
 _MOST_PLACES = 25

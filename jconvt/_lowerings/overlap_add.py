@@ -10,6 +10,7 @@ then enters the GEMM in its own order, without a transpose, and the products are
 reordered in its place.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -27,6 +28,7 @@ from jconvt._lowerings._common import Lowering, pad
 from jconvt._lowerings._cuts import Cut
 from jconvt._lowerings._fence import fenced
 from jconvt._lowerings._joins import concatenate, interleave, zeros_like_residues
+from jconvt._lowerings._places import Place, apart, place
 from jconvt._lowerings._problem import (
     Problem,
     Slot,
@@ -89,6 +91,18 @@ def lower(
             m = lax.reshape(m, (*m.shape[:-1], out, math.prod(taps)))
             m = move_axis(m, m.ndim - 1, m.ndim - 2)
             m = merge_axes(m, m.ndim - 2)
+        if slot != Slot.FORWARD and groups > 1 and not first:
+            places = itertools.product(
+                *(
+                    [Place(t * a.dilation - a.low, a.stride) for t in range(n)]
+                    for a, n in zip(axes, taps, strict=True)
+                )
+            )
+            made = zip(
+                apart(m, math.prod(taps), sheet, (batch, *size)), places, strict=True
+            )
+            outs = [a.output_size(n) for a, n in zip(axes, size, strict=True)]
+            return place(made, outs, sheet).astype(numerics.result)
         y = sheet.split(m, taps, (batch, *size))
         space, tap = (rank + 2, 0) if first else (1, 1 + rank)
         for i, cut in enumerate(cuts):
@@ -151,14 +165,7 @@ class _Term(NamedTuple):
 
 def _terms(of: ResidueClass, first: int, length: int) -> list[_Term]:
     """For each element that some residues of a class read, its taps."""
-    return [
-        _Term(
-            of.first_tap + first + (of.taps - 1 - m) * of.tap_step,
-            length,
-            of.start + m * of.spacing,
-        )
-        for m in range(of.taps)
-    ]
+    return [_Term(tap, length, element) for tap, element in of.terms(first)]
 
 
 def _taps_apart(

@@ -27,15 +27,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconvt._axes import merge_axes
+from jconvt._axes import merge_axes, split_axis
 from jconvt._geometry import Geometry
 from jconvt._layout import Layout
-from jconvt._lowerings._blocks import Blocks, ResidueClass, too_many_slices
+from jconvt._lowerings._blocks import Blocks, too_many_slices
 from jconvt._lowerings._common import Lowering, crop_space, pad
 from jconvt._lowerings._cuts import cut_axes
 from jconvt._lowerings._fence import fenced
 from jconvt._lowerings._joins import concatenate
 from jconvt._lowerings._placed_taps import shifted_taps, taps_by_rows
+from jconvt._lowerings._planes import planes_in_blocks, shifted_planes
 from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
 from jconvt._lowerings._sheet import Sheet
 from jconvt._lowerings._taps import keep_taps
@@ -52,9 +53,11 @@ def lower(
     slot: Slot,
 ) -> jax.Array:
     """Products of elements and taps, in the way that suits the slot."""
-    del variant
     rank, groups = geometry.rank, geometry.groups
-    sheet = Sheet(False, rank, groups)
+    first = _is_first(variant, slot)
+    sheet = Sheet(first, rank, groups)
+    if first:
+        return _lower_first(x, w, geometry, layout, numerics, sheet, slot)
     w = fenced(
         partial(_taps, rank=rank, groups=groups), layout.weight_channels_first(w)
     )
@@ -64,6 +67,30 @@ def lower(
     x, w = x.astype(numerics.accumulation), w.astype(numerics.accumulation)
     y = _FORMS[slot](x, w, geometry)
     y = lax.reshape(y, (*y.shape[: 1 + rank], y.shape[-2] * y.shape[-1]))
+    return sheet.result(y.astype(numerics.result), layout)
+
+
+def _is_first(variant: Variant, slot: Slot) -> bool:
+    """Weight gradients are sums over positions, for which these must not be last."""
+    return variant.first and slot != Slot.WEIGHT_GRADIENT
+
+
+def _lower_first(
+    x: jax.Array,
+    w: jax.Array,
+    geometry: Geometry,
+    layout: Layout,
+    numerics: Numerics,
+    sheet: Sheet,
+    slot: Slot,
+) -> jax.Array:
+    x, w = sheet.array(x, layout), layout.weight_channels_first(w)
+    groups = geometry.groups
+    each = x.shape[0] // groups
+    x = split_axis(x.astype(numerics.accumulation), 0, (groups, each, 1))
+    w = split_axis(w.astype(numerics.accumulation), 0, (groups, each))
+    form = planes_in_blocks if slot == Slot.FORWARD else shifted_planes
+    y = form(x, w, geometry, sheet)
     return sheet.result(y.astype(numerics.result), layout)
 
 
@@ -108,7 +135,7 @@ def _residues(
     rank, blocks = len(cuts), [cut.count for cut in cuts]
     lengths = [length for _, _, length in runs]
     terms = [
-        _terms(cut.classes[index], first)
+        cut.classes[index].terms(first)
         for cut, (index, first, _) in zip(cuts, runs, strict=True)
     ]
 
@@ -132,17 +159,6 @@ def _residues(
     return jnp.zeros(shape, x.dtype)
 
 
-def _terms(of: ResidueClass, first: int) -> list[tuple[int, int]]:
-    """The first tap of some residues, and the element that the first block reads."""
-    return [
-        (
-            of.first_tap + first + (of.taps - 1 - m) * of.tap_step,
-            of.start + m * of.spacing,
-        )
-        for m in range(of.taps)
-    ]
-
-
 _FORMS = {
     Slot.FORWARD: _in_blocks,
     Slot.INPUT_GRADIENT: shifted_taps,
@@ -150,10 +166,16 @@ _FORMS = {
 }
 
 
+def variants(problem: Problem) -> tuple[Variant, ...]:
+    """Both orders of features."""
+    del problem
+    return Variant(), Variant(first=True)
+
+
 def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     """What each of the three maps takes."""
-    del variant
     geometry = problem.geometry
+    first = _is_first(variant, slot)
     products = problem.batch * problem.in_channels * problem.out_channels
     products //= geometry.groups
     if slot == Slot.FORWARD:
@@ -162,22 +184,26 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
             taps = sum(len(c.residues) * c.taps for c in cut.blocks.classes)
             products *= cut.blocks.count * taps
         parts = math.prod(len(cut.blocks.runs) for cut in cuts)
+        row = cuts[-1].blocks.count if cuts else 1
     else:
         kept, _ = keep_taps(geometry.axes, problem.size)
         taps = math.prod(stop - start for start, stop in kept)
         products *= math.prod(problem.size) * taps
         parts = 1
-    channels = problem.out_channels
-    joined = problem.outputs if parts > 1 or slot != Slot.FORWARD else 0
+        row = problem.size[-1] if problem.size else 1
+    vector = row if first else problem.out_channels
+    strided = first and any(stride > 1 for stride in geometry.stride)
+    joined = problem.outputs if parts > 1 or strided or slot != Slot.FORWARD else 0
     padded = problem.inputs if slot == Slot.FORWARD else problem.outputs
     return Work(
         multiply_adds=products,
-        summed=products // channels * filled(channels),
+        summed=products // vector * filled(vector),
         joined=joined,
+        strided=joined if strided else 0,
         prepared=problem.weights,
         calls=parts,
-        temporary=problem.copied(first=False) + padded + joined + problem.weights,
-        **problem.moves(first=False),
+        temporary=problem.copied(first) + padded + joined + problem.weights,
+        **problem.moves(first),
     )
 
 
@@ -186,6 +212,7 @@ LOWERING = Lowering(
     summary="every tap times every element, added up element by element",
     lower=lower,
     unsupported=too_many_slices,
+    variants=variants,
     work=work,
     own_layout=True,
     static_space=True,
