@@ -13,7 +13,7 @@ from jconvt._lowerings._problem import Problem, Slot, Work
 
 _TABLE: dict[str, tuple[float, float, float]] = {
     "multiply_adds": (0.0075, 0.0075, 0.0075),
-    "summed": (0.13, 0.11, 0.24),
+    "summed": (0.13, 0.11, 0.3),
     "convolved": (0.053, 0.027, 0.018),
     "inflated": (0.03, 0.03, 0.03),
     "scattered": (1.2, 0.51, 0.5),
@@ -24,7 +24,7 @@ _TABLE: dict[str, tuple[float, float, float]] = {
     "added": (0.87, 0.49, 0.27),
     "reordered": (0.94, 1.1, 0.63),
     "strided": (0.054, 0.06, 0.023),
-    "regrouped": (0.31, 0.046, 0.25),
+    "regrouped": (0.6, 0.05, 0.5),
     "transposed": (1.1, 1.1, 1.1),
     "swapped": (0.25, 0.26, 0.22),
     "prepared": (2.7, 2.3, 1.2),

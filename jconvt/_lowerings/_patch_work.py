@@ -4,7 +4,14 @@ import math
 from collections.abc import Sequence
 
 from jconvt._lowerings._cuts import Cut, combinations_of, cut_axes
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled, regrouped
+from jconvt._lowerings._problem import (
+    Problem,
+    Slot,
+    Variant,
+    Work,
+    lanes_of_product,
+    regrouped,
+)
 
 
 def elements_at_once(elements: int, nbytes: int) -> int:
@@ -43,8 +50,8 @@ def work_of_patches(
         k = elements * problem.in_channels // groups
         f = features * problem.out_channels // groups
         macs += gemms * groups * positions * k * f
-        wide = filled(positions) * f if variant.first else positions * filled(f)
-        lanes += gemms * groups * k * wide
+        each = lanes_of_product(positions, k, f, variant.first, slot)
+        lanes += gemms * groups * each
         patches = gemms * groups * positions * k
         nbytes = elements * problem.inputs * problem.itemsize
         parts = -(-elements // elements_at_once(elements, nbytes))

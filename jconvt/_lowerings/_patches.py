@@ -10,25 +10,24 @@ Along an axis that is *paired*, blocks are taken by twos through a `Filter`: its
 products are GEMMs of their own, with fewer multiplications in all.
 """
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 from jax import lax
 
 from jconvt._axes import merge_axes, split_axis
-from jconvt._geometry import Geometry, Size
+from jconvt._geometry import Geometry
 from jconvt._layout import Layout
 from jconvt._lowerings._blocks import ResidueClass
 from jconvt._lowerings._common import pad
 from jconvt._lowerings._cuts import Combination, Cut, combinations_of, cut_axes
 from jconvt._lowerings._fence import fenced
 from jconvt._lowerings._filters import PAIRS, combine
-from jconvt._lowerings._joins import interleave, join_classes, sum_products
+from jconvt._lowerings._joins import interleave, join_classes
 from jconvt._lowerings._kernels import kernel_matrix, kernels_of
 from jconvt._lowerings._patch_work import elements_at_once
-from jconvt._lowerings._places import Place, apart, place
+from jconvt._lowerings._places import place, residues_apart
 from jconvt._lowerings._problem import Slot, Variant
 from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
 from jconvt._numerics import Numerics
@@ -63,17 +62,20 @@ def lower_patches(
     ]
     positions = (batch, *(cut.tiles for cut in cuts))
 
+    # The transpose of a pad between elements, for one class of residues: of several
+    # each would be put in its place alone, and of pairs, read along rows, are sums.
+    placed = slot != Slot.FORWARD and len(combinations) == 1
+    placed = placed and not (any(paired) and sheet.first)
+
     def join(parts: list[list[jax.Array]]) -> jax.Array:
-        if (
-            slot != Slot.FORWARD
-            and len(combinations) == 1
-            and not (any(paired) and sheet.first)
-        ):
-            out = geometry.output_size(size)
-            made = _residues(parts, combinations, cuts, sheet, positions)
-            return place(made, out, sheet).astype(numerics.result)
-        y = join_classes(parts, combinations, cuts, sheet, positions)
-        return interleave(y, cuts, sheet).astype(numerics.result)
+        if placed:
+            (combination,), (ms,) = combinations, parts
+            made = residues_apart(ms, combination, cuts, sheet, positions)
+            y = place(made, geometry.output_size(size), sheet)
+        else:
+            y = join_classes(parts, combinations, cuts, sheet, positions)
+            y = interleave(y, cuts, sheet)
+        return y.astype(numerics.result)
 
     direct = slot == Slot.FORWARD and sheet.first == is_features_first(layout)
     y = join(parts) if direct else fenced(join, parts)
@@ -107,34 +109,6 @@ def _multiply(
         ]
         found = made if not found else [a + b for a, b in zip(found, made, strict=True)]
     return found
-
-
-def _residues(
-    parts: list[list[jax.Array]],
-    combinations: Sequence[Combination],
-    cuts: Sequence[Cut],
-    sheet: Sheet,
-    positions: tuple[Size, ...],
-) -> Iterator[tuple[jax.Array, list[Place]]]:
-    """Of every block, or of both blocks of a pair, every residue with its places."""
-    for combination, ms in zip(combinations, parts, strict=True):
-        residues = list(itertools.product(*(r.residues for r in combination)))
-        blocks = itertools.product(*(range(2 if cut.paired else 1) for cut in cuts))
-        for block in blocks:
-            m = sum_products(ms, combination, cuts, block)
-            for y, chosen in zip(
-                apart(m, len(residues), sheet, positions), residues, strict=True
-            ):
-                yield (
-                    y,
-                    [
-                        Place(
-                            cut.blocks.stride * b + r - cut.blocks.crop[0],
-                            cut.blocks.stride * (2 if cut.paired else 1),
-                        )
-                        for cut, b, r in zip(cuts, block, chosen, strict=True)
-                    ],
-                )
 
 
 def _step(x: jax.Array, elements: int) -> int:

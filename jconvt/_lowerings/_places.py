@@ -8,7 +8,8 @@ transpose of an interleave and a crop is a loop over positions that are first ta
 apart by divisions, two to ten times as long.
 """
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,8 @@ from jax import lax
 
 from jconvt._axes import merge_axes, move_axis, split_axis
 from jconvt._geometry import Size
+from jconvt._lowerings._cuts import Combination, Cut
+from jconvt._lowerings._joins import sum_products
 from jconvt._lowerings._sheet import Sheet
 
 
@@ -60,6 +63,34 @@ def place(
 
     placed = [spread(y, places) for y, places in made]
     return sum(placed[1:], start=placed[0])
+
+
+def residues_apart(
+    ms: list[jax.Array],
+    combination: Combination,
+    cuts: Sequence[Cut],
+    sheet: Sheet,
+    positions: Sequence[Size],
+) -> Iterator[tuple[jax.Array, list[Place]]]:
+    """The residues of every block, or of both blocks of a pair, with their places."""
+    residues = list(itertools.product(*(r.residues for r in combination)))
+    for blocks in itertools.product(*(range(2 if cut.paired else 1) for cut in cuts)):
+        m = sum_products(ms, combination, cuts, blocks)
+        arrays = apart(m, len(residues), sheet, positions)
+        for y, chosen in zip(arrays, residues, strict=True):
+            yield (
+                y,
+                [
+                    _place_of(cut, block, residue)
+                    for cut, block, residue in zip(cuts, blocks, chosen, strict=True)
+                ],
+            )
+
+
+def _place_of(cut: Cut, block: int, residue: int) -> Place:
+    stride = cut.blocks.stride
+    start = stride * block + residue - cut.blocks.crop[0]
+    return Place(start, 2 * stride if cut.paired else stride)
 
 
 def apart(

@@ -173,6 +173,24 @@ def filled(n: int) -> int:
     return -(-n // 16) * 16
 
 
+def lanes_of_product(
+    positions: int, inner: int, features: int, first: bool, slot: Slot
+) -> int:
+    """Multiply-adds of a GEMM and of its transposes, the result as whole vectors.
+
+    The output is positions by `features`, the sum over `inner` ones. Of the input
+    gradient they change places; a weight gradient is a small matrix of both, and of
+    its two sides both are filled.
+    """
+    if slot == Slot.WEIGHT_GRADIENT:
+        return positions * filled(inner) * filled(features)
+    if first:
+        return filled(positions) * inner * features
+    of_input = slot == Slot.INPUT_GRADIENT
+    rest, row = (features, inner) if of_input else (inner, features)
+    return positions * rest * filled(row)
+
+
 def regrouped(problem: Problem, elements: int, *, of_output: bool = False) -> int:
     """Runs of channels of one group, which stand between those of other groups."""
     groups = problem.geometry.groups

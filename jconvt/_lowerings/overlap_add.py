@@ -12,7 +12,7 @@ reordered in its place.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -21,7 +21,7 @@ import jax
 from jax import lax
 
 from jconvt._axes import merge_axes, move_axis
-from jconvt._geometry import Geometry
+from jconvt._geometry import Axis, Geometry
 from jconvt._layout import Layout
 from jconvt._lowerings._blocks import Blocks, ResidueClass, blocks, too_many_slices
 from jconvt._lowerings._common import Lowering, pad
@@ -34,7 +34,7 @@ from jconvt._lowerings._problem import (
     Slot,
     Variant,
     Work,
-    filled,
+    lanes_of_product,
     regrouped,
 )
 from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
@@ -92,17 +92,11 @@ def lower(
             m = move_axis(m, m.ndim - 1, m.ndim - 2)
             m = merge_axes(m, m.ndim - 2)
         if slot != Slot.FORWARD and groups > 1 and not first:
-            places = itertools.product(
-                *(
-                    [Place(t * a.dilation - a.low, a.stride) for t in range(n)]
-                    for a, n in zip(axes, taps, strict=True)
-                )
-            )
-            made = zip(
-                apart(m, math.prod(taps), sheet, (batch, *size)), places, strict=True
-            )
-            outs = [a.output_size(n) for a, n in zip(axes, size, strict=True)]
-            return place(made, outs, sheet).astype(numerics.result)
+            # Groups are moved apart in the one loop that reads every tap's place.
+            arrays = apart(m, math.prod(taps), sheet, (batch, *size))
+            made = zip(arrays, _places(axes, taps), strict=True)
+            out_size = [a.output_size(n) for a, n in zip(axes, size, strict=True)]
+            return place(made, out_size, sheet).astype(numerics.result)
         y = sheet.split(m, taps, (batch, *size))
         space, tap = (rank + 2, 0) if first else (1, 1 + rank)
         for i, cut in enumerate(cuts):
@@ -114,6 +108,16 @@ def lower(
     direct = slot == Slot.FORWARD and first == is_features_first(layout)
     y = join(m) if direct else fenced(join, m)
     return sheet.result(y, layout)
+
+
+def _places(axes: Sequence[Axis], taps: Sequence[int]) -> Iterator[tuple[Place, ...]]:
+    """Of the elements' products with each tap, in the order of the taps."""
+    return itertools.product(
+        *(
+            [Place(t * axis.dilation - axis.low, axis.stride) for t in range(n)]
+            for axis, n in zip(axes, taps, strict=True)
+        )
+    )
 
 
 def _kernel(u: jax.Array, rank: int, as_given: bool) -> jax.Array:
@@ -205,14 +209,13 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     )
     copied = problem.copied(variant.first)
     features = problem.out_channels // groups * taps
-    wide = positions * filled(features)
-    if variant.first:
-        wide = filled(positions) * features
+    inner = problem.in_channels // groups
+    each = lanes_of_product(positions, inner, features, variant.first, slot)
     # The products, and once more where they are padded or reordered.
     passes = 2 if slot == Slot.FORWARD or variant.as_given else 1
     return Work(
         multiply_adds=positions * weights,
-        lanes=problem.in_channels * wide,
+        lanes=groups * each,
         operands=problem.inputs + weights + made,
         joined=problem.outputs,
         added=made,
