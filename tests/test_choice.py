@@ -185,6 +185,12 @@ def test_a_tpu_divides_no_signal_of_a_small_stride(stride):
     assert chosen("tpu", layer)[:2] == [CANONICAL] * 2
 
 
+def volume(n, channels, itemsize=2, batch=8):
+    """Blocks, which do not overlap, of 16 bits."""
+    layer = problem(geometry(2, 2, rank=3), n, batch, channels)
+    return replace(layer, itemsize=itemsize)
+
+
 @pytest.mark.parametrize(
     ("layer", "expected"),
     [
@@ -192,6 +198,16 @@ def test_a_tpu_divides_no_signal_of_a_small_stride(stride):
             problem(geometry(4, 2, rank=2), n=64, channels=(64, 1)),
             ["overlap_add", CANONICAL, CANONICAL],
             id="one_channel",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, rank=2), n=64, channels=(64, 1), first=False),
+            ["overlap_add", CANONICAL, CANONICAL],
+            id="one_channel_last",
+        ),
+        pytest.param(
+            volume(8, (128, 64)),
+            [CANONICAL, "matmul", "matmul"],
+            id="deep_volume",
         ),
         pytest.param(
             problem(geometry(2, 2, rank=2), n=14, batch=16, channels=(64, 64)),
@@ -217,6 +233,16 @@ def test_a_tpu_divides_no_signal_of_a_small_stride(stride):
 )
 def test_what_fills_a_tpus_registers(layer, expected):
     assert chosen("tpu", layer) == expected
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_one_channel_is_first_and_last_at_once(rank, first):
+    """But in the blocks of a signal, which stand in a row with channels last."""
+    layer = problem(geometry(4, 2, rank=rank), n=128, channels=(64, 1), first=first)
+    found = choose(Slot.FORWARD, "tpu", layer, np.dtype(np.float32), True)
+    assert found.lowering == "overlap_add"
+    assert found.variant == Variant(first=first or rank > 1)
 
 
 @pytest.mark.parametrize("groups", [1, 4])
@@ -269,7 +295,36 @@ def few(k, s, groups=1, rank=2, n=64, batch=1, channels=(16, 16)):
 
 BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
     _preferences._is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
-    _preferences._has_one_channel: ([at(4, 2, channels=(8, 1))], [at(4, 2)]),
+    _preferences._has_one_channel: (
+        [
+            at(4, 2, channels=(8, 1)),
+            at(4, 2, n=16, channels=(8, 1)),
+            at(4, 2, n=128, rank=1, channels=(8, 1)),
+        ],
+        [
+            at(4, 2),
+            at(4, 2, n=15, channels=(8, 1)),
+            at(4, 2, n=127, rank=1, channels=(8, 1)),
+        ],
+    ),
+    _preferences._has_one_plane: (
+        [at(4, 2, channels=(8, 1)), at(4, 2, n=16, rank=3, channels=(8, 1))],
+        [at(4, 2), at(4, 2, n=128, rank=1, channels=(8, 1))],
+    ),
+    _preferences._is_deep: (
+        [
+            volume(16, (48, 33)),  # of 48 with 32 in a row
+            volume(24, (64, 64)),  # of 64 with 48 in a row
+            volume(64, (16, 129)),  # two registers of channels, with 128 in a row
+        ],
+        [
+            volume(16, (32, 32)),
+            volume(20, (64, 48)),  # both take 48
+            volume(16, (64, 33), itemsize=4),
+            volume(16, (64, 33), itemsize=1),
+            replace(at(2, 2), itemsize=2),
+        ],
+    ),
     _preferences._has_few_images: (
         [
             few(4, 2),
