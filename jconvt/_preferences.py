@@ -163,10 +163,11 @@ def _is_deep(problem: Problem) -> bool:
     channels and the last axis, XLA lays that along the lanes which leaves fewer empty;
     the other fills sublanes, two elements each.
     """
-    if problem.geometry.rank < 3 or problem.itemsize != 2:
+    geometry = problem.geometry
+    if geometry.rank < 3 or geometry.groups > 1 or problem.itemsize != 2:
         return False
     channels = problem.out_channels
-    last = problem.geometry.axes[-1].output_size(problem.size[-1])
+    last = geometry.axes[-1].output_size(problem.size[-1])
     return _tiled(channels, last) < _tiled(last, channels)
 
 

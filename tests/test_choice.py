@@ -323,6 +323,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             volume(16, (64, 33), itemsize=4),
             volume(16, (64, 33), itemsize=1),
             replace(at(2, 2), itemsize=2),
+            replace(at(2, 2, groups=2, rank=3, n=16, channels=(64, 64)), itemsize=2),
         ],
     ),
     _preferences._has_few_images: (

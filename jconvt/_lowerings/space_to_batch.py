@@ -76,10 +76,11 @@ def lower(
 ) -> jax.Array:
     """Shares of the input, one `lhs_dilation`, shares of the output in a row."""
     del variant
-    if geometry.groups == 1 and x.shape[layout.input[0]] != 1:
+    several = x.shape[layout.input[0]] != 1
+    if several and geometry.groups == 1 and geometry.rank > 1:
         # The shares of several images stand beside these as they are if nothing stands
-        # between batch and space. One image has its shares in front in any layout, and
-        # in groups XLA moves channels once more.
+        # between batch and space. One image has its shares in front in any layout; of
+        # signals and in groups XLA moves more for it (by its own estimates).
         last = replace(Layout.channels_last(geometry.rank), weight=layout.weight)
         x = layout.input_channels_last(x)
         y = _lower(x, w, geometry, last, numerics, slot)
