@@ -123,20 +123,21 @@ def _has_few_images(problem: Problem) -> bool:
 
 
 def _gathers_shares(problem: Problem) -> bool:
-    """An input gradient dilates no input: XLA makes shares itself, but of one image.
+    """An input gradient dilates no input: XLA makes shares itself, but worse ones.
 
-    What it makes of one is worse, and of several where the kernel is dilated; not where
-    strides are far, a channel is alone, shares are not even or read most elements
-    twice, whose gradients are then added up.
+    In groups it is so of one image, or where the kernel is dilated. Not where strides
+    are far, a channel is alone, shares are not even or read most elements twice, whose
+    gradients are then added up.
     """
     geometry = problem.geometry
     shares = shares_of(geometry, problem.size, problem.batch)
     if shares is None or geometry.rank == 1 or problem.out_channels == 1:
         return False
     near = 1 < math.prod(geometry.stride) < 64
-    alone = problem.batch == 1 or any(d > 1 for d in geometry.dilation)
+    dilated = any(d > 1 for d in geometry.dilation)
+    worse = geometry.groups == 1 or problem.batch == 1 or dilated
     halo = shares.window - shares.blocks
-    return near and alone and halo < shares.blocks and _is_even(shares, problem)
+    return near and worse and halo < shares.blocks and _is_even(shares, problem)
 
 
 def _is_even(shares: Shares, problem: Problem) -> bool:

@@ -158,8 +158,10 @@ def test_a_tpu_divides_images_where_it_pays(layer, forward):
         pytest.param({"n": 41}, CANONICAL, id="uneven"),
         pytest.param({"n": 16}, CANONICAL, id="shares_of_two_blocks_and_two_of_halo"),
         pytest.param({"k": 3, "n": 16}, SHARES, id="shares_of_two_blocks_and_one"),
-        pytest.param({"batch": 2}, CANONICAL, id="two_images"),
-        pytest.param({"batch": 2, "d": 2}, SHARES, id="two_dilated"),
+        pytest.param({"batch": 4}, SHARES, id="four_images"),
+        pytest.param({"batch": 5}, CANONICAL, id="five_images"),
+        pytest.param({"batch": 2, "groups": 4}, CANONICAL, id="two_in_groups"),
+        pytest.param({"batch": 2, "groups": 4, "d": 2}, SHARES, id="two_dilated"),
         pytest.param({"k": 16, "s": 8}, CANONICAL, id="far_apart"),
     ],
 )
@@ -173,10 +175,14 @@ def test_a_tpu_divides_input_gradients_where_it_pays(layer, input_gradient):
     assert chosen("tpu", made)[1] == input_gradient
 
 
-@pytest.mark.parametrize(("rank", "batch"), [(1, 1), (2, 2), (3, 4)])
-def test_a_tpu_divides_one_plane_alone_where_no_input_is_dilated(rank, batch):
+@pytest.mark.parametrize(
+    ("rank", "batch", "input_gradient"),
+    [(1, 1, CANONICAL), (2, 2, SHARES), (3, 4, CANONICAL)],
+)
+def test_a_tpu_divides_planes_of_far_strides(rank, batch, input_gradient):
+    """Input gradients of signals not, nor of volumes with 64 residues."""
     layer = problem(enlarging(8, 4, rank=rank), n=64, batch=batch, channels=(64, 16))
-    assert chosen("tpu", layer)[:2] == [SHARES, CANONICAL]
+    assert chosen("tpu", layer)[:2] == [SHARES, input_gradient]
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -315,11 +321,12 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [
             volume(16, (48, 33)),  # of 48 with 32 in a row
             volume(24, (64, 64)),  # of 64 with 48 in a row
-            volume(64, (16, 129)),  # two registers of channels, with 128 in a row
+            volume(32, (16, 256)),  # two registers of channels, with 64 in a row
         ],
         [
             volume(16, (32, 32)),
             volume(20, (64, 48)),  # both take 48
+            volume(64, (16, 129)),  # two registers of channels, or one of 128 in a row
             volume(16, (64, 33), itemsize=4),
             volume(16, (64, 33), itemsize=1),
             replace(at(2, 2), itemsize=2),
@@ -347,13 +354,15 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
     _preferences._gathers_shares: (
         [
             few(8, 7),
+            few(8, 7, batch=4),
             few(8, 7, channels=(16, 2)),
             few(4, 2, n=24),
         ],
         [
             few(8, 8),
             few(4, 1),
-            few(8, 7, batch=2),
+            few(8, 7, batch=5),
+            few(8, 7, groups=2, batch=2),
             few(8, 7, rank=1),
             few(8, 7, channels=(16, 1)),
             few(8, 7, n=65),
