@@ -69,9 +69,10 @@ def choose(
     """
     if platform == "cpu" and static:
         return _cheapest(problem, dtype, whole, turned)[slot]
-    return best_variant(
-        slot, preferred(slot, platform, problem, static, local), problem
-    )
+    name, _, variant = preferred(slot, platform, problem, static, local)
+    if variant is None:
+        return best_variant(slot, name, problem)
+    return Formulation(name, variant)
 
 
 def work_of(slot: Slot, problem: Problem, formulation: Formulation) -> Work:

@@ -17,31 +17,38 @@ from typing import NamedTuple
 
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
-from jconvt._lowerings._problem import Problem, Slot
+from jconvt._lowerings._problem import Problem, Slot, Variant
 from jconvt._lowerings.space_to_batch import SUBLANES, Shares, shares_of
+
+LANES = 128
+"""Elements of 32 bits side by side in a TPU's register, in each of its sublanes."""
 
 
 class Preference(NamedTuple):
-    """A lowering, for layers where it is preferred if it can serve."""
+    """A lowering, for layers where it is preferred if it can serve.
+
+    Without a variant it is the one that would cost a CPU least.
+    """
 
     lowering: str
     where: Callable[[Problem], bool]
+    variant: Variant | None = None
 
 
 def preferred(
     slot: Slot, platform: str, problem: Problem, static: bool, local: bool
-) -> str:
+) -> Preference:
     """The first preference that serves; at last `lhs_dilation`, which always does.
 
     `local` says that one device holds the arrays whole.
     """
-    for lowering, where in _TABLES[_table_of(platform, problem.geometry, local)][slot]:
+    for found in _TABLES[_table_of(platform, problem.geometry, local)][slot]:
         if (
-            where(problem)
-            and LOWERINGS[lowering].refuses(problem.geometry, static) is None
+            found.where(problem)
+            and LOWERINGS[found.lowering].refuses(problem.geometry, static) is None
         ):
-            return lowering
-    return "lhs_dilation"
+            return found
+    return _CANONICAL
 
 
 def reason_of(platform: str, geometry: Geometry) -> str:
@@ -79,8 +86,21 @@ def _is_compact(problem: Problem) -> bool:
 
 
 def _has_one_channel(problem: Problem) -> bool:
-    """Channels stand in 128 lanes; the products of all taps fill more of them."""
-    return problem.out_channels == 1
+    """Channels stand in 128 lanes; the products of all taps fill more of them.
+
+    If there are enough: positions stand in the lanes then.
+    """
+    rows = problem.size[-1:] >= (2 * SUBLANES,)
+    return problem.out_channels == 1 and rows and math.prod(problem.size) >= LANES
+
+
+def _has_one_plane(problem: Problem) -> bool:
+    """One channel of more than a signal: its products too are few with channels last.
+
+    An array of one channel is channels first and last at once, so that matrices with
+    features first are made of either. Blocks of a signal stand in a row as they are.
+    """
+    return problem.geometry.rank > 1 and _has_one_channel(problem)
 
 
 def _has_few_images(problem: Problem) -> bool:
@@ -103,20 +123,21 @@ def _has_few_images(problem: Problem) -> bool:
 
 
 def _gathers_shares(problem: Problem) -> bool:
-    """An input gradient dilates no input: XLA makes shares itself, but of one image.
+    """An input gradient dilates no input: XLA makes shares itself, but worse ones.
 
-    What it makes of one is worse, and of several where the kernel is dilated; not where
-    strides are far, a channel is alone, shares are not even or read most elements
-    twice, whose gradients are then added up.
+    In groups it is so of one image, or where the kernel is dilated. Not where strides
+    are far, a channel is alone, shares are not even or read most elements twice, whose
+    gradients are then added up.
     """
     geometry = problem.geometry
     shares = shares_of(geometry, problem.size, problem.batch)
     if shares is None or geometry.rank == 1 or problem.out_channels == 1:
         return False
     near = 1 < math.prod(geometry.stride) < 64
-    alone = problem.batch == 1 or any(d > 1 for d in geometry.dilation)
+    dilated = any(d > 1 for d in geometry.dilation)
+    worse = geometry.groups == 1 or problem.batch == 1 or dilated
     halo = shares.window - shares.blocks
-    return near and alone and halo < shares.blocks and _is_even(shares, problem)
+    return near and worse and halo < shares.blocks and _is_even(shares, problem)
 
 
 def _is_even(shares: Shares, problem: Problem) -> bool:
@@ -134,6 +155,30 @@ def _is_matrix(problem: Problem) -> bool:
 def _is_ragged(problem: Problem) -> bool:
     """Whether the last axis, whose elements fill the sublanes, leaves some empty."""
     return problem.size[-1:] != () and problem.size[-1] % SUBLANES > 0
+
+
+def _is_deep(problem: Problem) -> bool:
+    """Volumes in 16 bits whose cotangent has its channels in the lanes.
+
+    There a GEMM's products are where they are wanted, and nothing is reversed. Of
+    channels and the last axis, XLA lays that along the lanes which leaves fewer empty;
+    the other fills sublanes, two elements each.
+    """
+    geometry = problem.geometry
+    if geometry.rank < 3 or geometry.groups > 1 or problem.itemsize != 2:
+        return False
+    channels = problem.out_channels
+    last = geometry.axes[-1].output_size(problem.size[-1])
+    return _tiled(channels, last) < _tiled(last, channels)
+
+
+def _tiled(lanes: int, sublanes: int) -> int:
+    """Elements of 16 bits that such an array takes in registers."""
+    return _filled(lanes, LANES) * _filled(sublanes, 2 * SUBLANES)
+
+
+def _filled(n: int, whole: int) -> int:
+    return -(-n // whole) * whole
 
 
 def _turns_less(problem: Problem) -> bool:
@@ -155,6 +200,7 @@ def _turns_less(problem: Problem) -> bool:
     )
 
 
+_CANONICAL = Preference("lhs_dilation", _always)
 _MATMUL = Preference("matmul", _always)
 _PHASES = Preference("phases", _is_compact)
 
@@ -167,6 +213,7 @@ _TABLES: dict[str, dict[Slot, tuple[Preference, ...]]] = {
     "groups or dilation": dict.fromkeys(Slot, (_MATMUL, _PHASES)),
     "tpu": {
         Slot.FORWARD: (
+            Preference("overlap_add", _has_one_plane, Variant(first=True)),
             Preference("overlap_add", _has_one_channel),
             Preference("space_to_batch", _has_few_images),
         ),
@@ -174,7 +221,10 @@ _TABLES: dict[str, dict[Slot, tuple[Preference, ...]]] = {
             Preference("matmul", _is_matrix),
             Preference("space_to_batch", _gathers_shares),
         ),
-        Slot.WEIGHT_GRADIENT: (Preference("role_swapped", _turns_less),),
+        Slot.WEIGHT_GRADIENT: (
+            Preference("matmul", _is_deep),
+            Preference("role_swapped", _turns_less),
+        ),
     },
     "cpu": {
         Slot.FORWARD: (_MATMUL, Preference("fused_phases", _always), _PHASES),

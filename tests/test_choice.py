@@ -158,8 +158,10 @@ def test_a_tpu_divides_images_where_it_pays(layer, forward):
         pytest.param({"n": 41}, CANONICAL, id="uneven"),
         pytest.param({"n": 16}, CANONICAL, id="shares_of_two_blocks_and_two_of_halo"),
         pytest.param({"k": 3, "n": 16}, SHARES, id="shares_of_two_blocks_and_one"),
-        pytest.param({"batch": 2}, CANONICAL, id="two_images"),
-        pytest.param({"batch": 2, "d": 2}, SHARES, id="two_dilated"),
+        pytest.param({"batch": 4}, SHARES, id="four_images"),
+        pytest.param({"batch": 5}, CANONICAL, id="five_images"),
+        pytest.param({"batch": 2, "groups": 4}, CANONICAL, id="two_in_groups"),
+        pytest.param({"batch": 2, "groups": 4, "d": 2}, SHARES, id="two_dilated"),
         pytest.param({"k": 16, "s": 8}, CANONICAL, id="far_apart"),
     ],
 )
@@ -173,16 +175,26 @@ def test_a_tpu_divides_input_gradients_where_it_pays(layer, input_gradient):
     assert chosen("tpu", made)[1] == input_gradient
 
 
-@pytest.mark.parametrize(("rank", "batch"), [(1, 1), (2, 2), (3, 4)])
-def test_a_tpu_divides_one_plane_alone_where_no_input_is_dilated(rank, batch):
+@pytest.mark.parametrize(
+    ("rank", "batch", "input_gradient"),
+    [(1, 1, CANONICAL), (2, 2, SHARES), (3, 4, CANONICAL)],
+)
+def test_a_tpu_divides_planes_of_far_strides(rank, batch, input_gradient):
+    """Input gradients of signals not, nor of volumes with 64 residues."""
     layer = problem(enlarging(8, 4, rank=rank), n=64, batch=batch, channels=(64, 16))
-    assert chosen("tpu", layer)[:2] == [SHARES, CANONICAL]
+    assert chosen("tpu", layer)[:2] == [SHARES, input_gradient]
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_a_tpu_divides_no_signal_of_a_small_stride(stride):
     layer = problem(geometry(6, stride), n=64, batch=1, channels=(64, 16))
     assert chosen("tpu", layer)[:2] == [CANONICAL] * 2
+
+
+def volume(n, channels, itemsize=2, batch=8):
+    """Blocks, which do not overlap, of 16 bits."""
+    layer = problem(geometry(2, 2, rank=3), n, batch, channels)
+    return replace(layer, itemsize=itemsize)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +204,16 @@ def test_a_tpu_divides_no_signal_of_a_small_stride(stride):
             problem(geometry(4, 2, rank=2), n=64, channels=(64, 1)),
             ["overlap_add", CANONICAL, CANONICAL],
             id="one_channel",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, rank=2), n=64, channels=(64, 1), first=False),
+            ["overlap_add", CANONICAL, CANONICAL],
+            id="one_channel_last",
+        ),
+        pytest.param(
+            volume(8, (128, 64)),
+            [CANONICAL, "matmul", "matmul"],
+            id="deep_volume",
         ),
         pytest.param(
             problem(geometry(2, 2, rank=2), n=14, batch=16, channels=(64, 64)),
@@ -217,6 +239,16 @@ def test_a_tpu_divides_no_signal_of_a_small_stride(stride):
 )
 def test_what_fills_a_tpus_registers(layer, expected):
     assert chosen("tpu", layer) == expected
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_one_channel_is_first_and_last_at_once(rank, first):
+    """But in the blocks of a signal, which stand in a row with channels last."""
+    layer = problem(geometry(4, 2, rank=rank), n=128, channels=(64, 1), first=first)
+    found = choose(Slot.FORWARD, "tpu", layer, np.dtype(np.float32), True)
+    assert found.lowering == "overlap_add"
+    assert found.variant == Variant(first=first or rank > 1)
 
 
 @pytest.mark.parametrize("groups", [1, 4])
@@ -269,7 +301,38 @@ def few(k, s, groups=1, rank=2, n=64, batch=1, channels=(16, 16)):
 
 BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
     _preferences._is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
-    _preferences._has_one_channel: ([at(4, 2, channels=(8, 1))], [at(4, 2)]),
+    _preferences._has_one_channel: (
+        [
+            at(4, 2, channels=(8, 1)),
+            at(4, 2, n=16, channels=(8, 1)),
+            at(4, 2, n=128, rank=1, channels=(8, 1)),
+        ],
+        [
+            at(4, 2),
+            at(4, 2, n=15, channels=(8, 1)),
+            at(4, 2, n=127, rank=1, channels=(8, 1)),
+        ],
+    ),
+    _preferences._has_one_plane: (
+        [at(4, 2, channels=(8, 1)), at(4, 2, n=16, rank=3, channels=(8, 1))],
+        [at(4, 2), at(4, 2, n=128, rank=1, channels=(8, 1))],
+    ),
+    _preferences._is_deep: (
+        [
+            volume(16, (48, 33)),  # of 48 with 32 in a row
+            volume(24, (64, 64)),  # of 64 with 48 in a row
+            volume(32, (16, 256)),  # two registers of channels, with 64 in a row
+        ],
+        [
+            volume(16, (32, 32)),
+            volume(20, (64, 48)),  # both take 48
+            volume(64, (16, 129)),  # two registers of channels, or one of 128 in a row
+            volume(16, (64, 33), itemsize=4),
+            volume(16, (64, 33), itemsize=1),
+            replace(at(2, 2), itemsize=2),
+            replace(at(2, 2, groups=2, rank=3, n=16, channels=(64, 64)), itemsize=2),
+        ],
+    ),
     _preferences._has_few_images: (
         [
             few(4, 2),
@@ -291,13 +354,15 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
     _preferences._gathers_shares: (
         [
             few(8, 7),
+            few(8, 7, batch=4),
             few(8, 7, channels=(16, 2)),
             few(4, 2, n=24),
         ],
         [
             few(8, 8),
             few(4, 1),
-            few(8, 7, batch=2),
+            few(8, 7, batch=5),
+            few(8, 7, groups=2, batch=2),
             few(8, 7, rank=1),
             few(8, 7, channels=(16, 1)),
             few(8, 7, n=65),

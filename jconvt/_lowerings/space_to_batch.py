@@ -76,6 +76,26 @@ def lower(
 ) -> jax.Array:
     """Shares of the input, one `lhs_dilation`, shares of the output in a row."""
     del variant
+    several = x.shape[layout.input[0]] != 1
+    if several and geometry.groups == 1 and geometry.rank > 1:
+        # The shares of several images stand beside these as they are if nothing stands
+        # between batch and space. One image has its shares in front in any layout; of
+        # signals and in groups XLA moves more for it (by its own estimates).
+        last = replace(Layout.channels_last(geometry.rank), weight=layout.weight)
+        x = layout.input_channels_last(x)
+        y = _lower(x, w, geometry, last, numerics, slot)
+        return layout.output_from_channels_last(y)
+    return _lower(x, w, geometry, layout, numerics, slot)
+
+
+def _lower(
+    x: jax.Array,
+    w: jax.Array,
+    geometry: Geometry,
+    layout: Layout,
+    numerics: Numerics,
+    slot: Slot,
+) -> jax.Array:
     size = layout.spatial(x.shape, batched=True)
     shares = shares_of(geometry, size, x.shape[layout.input[0]])
     if shares is None:
