@@ -108,7 +108,21 @@ def test_counts_of_the_gradients(lowering, case, kind, slot):
     for name, variant, work in works(lowering, case, kind, slot):
         function, operands = one_map(slot, lowering, case, variant, kind)
         with jax.enable_x64(True):
-            check_gemms(work, dots(function, *operands), name)
+            found = dots(function, *operands)
+        check_gemms(work, found, name)
+        assert work.lanes == sum(
+            dot.batch * dot.inner * vectors_of_gradient(dot, slot, variant)
+            for dot in found
+        ), name
+
+
+def vectors_of_gradient(dot, slot, variant):
+    """Its rows are of the cotangent, which is the first operand."""
+    if slot == Slot.WEIGHT_GRADIENT:
+        return whole_vectors(dot.rows) * whole_vectors(dot.columns)
+    if variant.first:
+        return whole_vectors(dot.rows) * dot.columns
+    return dot.rows * whole_vectors(dot.columns)
 
 
 def test_one_image_with_features_first_is_as_it_is():

@@ -16,6 +16,10 @@ sums along an axis that is not the last (up to thirty times slower):
   the cotangent once for each tap, ``dx[e] = sum_t g[e + m_t, r_t] * w[t]``;
 - the weight gradient: the same, with the sum over positions in two steps. Several rows
   are added up element by element, and only what is left is summed along axes.
+
+With channels first the first two are vector operations along the rows instead
+(`jconvt._lowerings._planes`); sums over positions are not, so the weight gradient is
+made with channels last for both.
 """
 
 import itertools
