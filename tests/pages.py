@@ -90,7 +90,7 @@ def run_python(block, names):
     )
     test.globs = names  # not a copy: later blocks see what this one defines
     said = []
-    doctest.DocTestRunner(optionflags=FLAGS).run(
+    doctest.DocTestRunner(verbose=False, optionflags=FLAGS).run(
         test, out=said.append, clear_globs=False
     )
     if said:

@@ -17,6 +17,7 @@ from jax.test_util import check_grads
 
 import jconvt
 from cases import Case
+from configurations import is_about_jit
 from jconvt._geometry import Geometry
 from jconvt._lowerings import LOWERINGS
 
@@ -329,6 +330,7 @@ def test_gradient_in_a_float_weight_of_an_integer_input():
 # Memory and speed ---------------------------------------------------------------------
 
 
+@is_about_jit
 @pytest.mark.parametrize(
     ("case", "lowering"),
     [

@@ -13,6 +13,7 @@ import pytest
 from jax import lax
 
 import jconvt
+from configurations import counts_traces, is_about_jit, keeps_traces
 from jconvt._lowerings import LOWERINGS
 
 LAYERS = {  # weight without channels, options
@@ -237,6 +238,7 @@ def without_setting(layer):
     return jax.jit(value_and_gradients, static_argnums=0)(layer, operands(layer))
 
 
+@is_about_jit
 @pytest.mark.parametrize("layer", ["overlap", "circular"])
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 def test_setting(layer, setting):
@@ -298,6 +300,7 @@ def test_weak_types_give_way():
     assert (y.dtype, dx.dtype, dw.dtype) == (jnp.bfloat16, jnp.float32, jnp.bfloat16)
 
 
+@is_about_jit
 def test_donated_input_is_used_up_and_others_are_not():
     step, x = step_and_input()
     desired = step(x)
@@ -346,6 +349,7 @@ CALLS = {
 }
 
 
+@is_about_jit
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_an_eager_call_is_one_program_compiled_once(call, compilations):
     f, arrays = call()
@@ -359,6 +363,7 @@ def test_an_eager_call_is_one_program_compiled_once(call, compilations):
     assert not compilations
 
 
+@is_about_jit
 def test_other_spellings_of_the_options_share_the_program(compilations):
     x, w, _ = operands("overlap")
     jconvt.conv_transpose1d(x, w, stride=2, padding=1)
@@ -378,6 +383,7 @@ def test_other_spellings_of_the_options_share_the_program(compilations):
         pytest.param(lambda f: lambda *a: jax.jvp(f, a, a), id="jvp"),
     ],
 )
+@keeps_traces
 def test_repeated_eager_transforms_compile_nothing_new(transform, compilations):
     arrays = operands("overlap")
     f = transform(apply("overlap"))
@@ -387,6 +393,7 @@ def test_repeated_eager_transforms_compile_nothing_new(transform, compilations):
     assert not compilations[COMPILED]
 
 
+@counts_traces
 def test_a_jitted_step_is_traced_once(compilations):
     traces = []
 
