@@ -15,9 +15,7 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 LOWEST := $(shell sed -n '/^dependencies/,/^]/s/^ *"\(.*\)>=\(.*\)".*/\1==\2/p' pyproject.toml)
 
 # What depends on the versions of JAX and Flax; the rest is arithmetic and messages.
-LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,\
-	differentiation drop_in drop_in_tools dtypes export layers linen nnx nonfinite norms \
-	sharding tracebacks transforms))
+LOWEST_TESTS := tests/layers tests/maps tests/call/test_tracebacks.py
 
 # JAX itself uses several threads, so more processes than this only crowd each other.
 PYTEST := -m pytest -n auto --maxprocesses=8
@@ -103,7 +101,7 @@ aot-gpu aot-tpu: aot-%: $(AOT_VENV)%/.setup
 test-aot: test-aot-gpu test-aot-tpu ## run the tests that compile for them
 
 test-aot-gpu test-aot-tpu: test-aot-%: $(AOT_VENV)%/.setup
-	$(AOT_VENV)$*/bin/python -m pytest tests/test_aot.py tests/test_aot_sharding.py $(ARGS)
+	$(AOT_VENV)$*/bin/python -m pytest tests/lowerings/test_aot.py tests/lowerings/test_aot_sharding.py $(ARGS)
 
 lint: $(VENV)/.lint ## check format, style and types
 	$(VENV)/bin/ruff format --check .

@@ -13,24 +13,24 @@ import numpy as np
 from rich.progress import track
 
 from benchmarks.layers import Layer
-from jconvt._batching import Role
-from jconvt._choice import (
+from jconvt._call.call import Plan
+from jconvt._call.geometry import Geometry
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Problem, Slot, Variant
+from jconvt._choice.choose import (
     Formulation,
     candidates,
     estimate,
     has_fast_convolutions,
     work_of,
 )
-from jconvt._cost import features
-from jconvt._formulation import SLOTS, make
-from jconvt._geometry import Geometry
-from jconvt._layout import Layout
-from jconvt._lowerings._pieces import Pieces
-from jconvt._lowerings._problem import Problem, Slot, Variant
-from jconvt._numerics import Numerics
-from jconvt._plan import Plan
-from jconvt._timing import race
-from jconvt._turned import as_output
+from jconvt._choice.cost import features
+from jconvt._choice.pieces import Pieces
+from jconvt._choice.turned import as_output
+from jconvt._maps.batching import Role
+from jconvt._maps.make import SLOTS, make
+from jconvt._shell.timing import race
 
 MOST_USEFUL = 1e9
 """Multiply-adds: larger layers take long to time and choose alike."""
@@ -193,7 +193,7 @@ def read(row: dict[str, Any]) -> tuple[Slot, Problem, Formulation]:
 
 
 def features_of(row: dict[str, Any]) -> dict[str, int]:
-    """The counts of `jconvt._cost` for a row of `collect`."""
+    """The counts of `jconvt._choice.cost` for a row of `collect`."""
     slot, problem, formulation = read(row)
     fast = has_fast_convolutions(slot, problem.geometry, np.dtype(np.float32))
     return features(problem, work_of(slot, problem, formulation), fast)

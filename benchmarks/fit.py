@@ -1,4 +1,4 @@
-"""``python -m benchmarks.fit``: fit the rates of `jconvt._cost` to random layers.
+"""``python -m benchmarks.fit``: fit the CPU cost model to times of random layers.
 
 Every candidate formulation of every map is timed on layers drawn at random, none of
 them in the zoo; a fit of relative errors gives the rates. The regret of choosing by
@@ -26,8 +26,8 @@ from benchmarks.candidates import (
 from benchmarks.environment import environment
 from benchmarks.layers import zoo
 from benchmarks.report import geometric_mean
-from jconvt._cost import RATES
-from jconvt._lowerings._problem import Slot
+from jconvt._call.problem import Slot
+from jconvt._choice.cost import RATES
 
 Row = dict[str, Any]
 

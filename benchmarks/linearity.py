@@ -11,7 +11,7 @@ from benchmarks.layers import Layer
 from benchmarks.options import MODES, Options
 from benchmarks.progress import track
 from benchmarks.report import Result, markdown, milliseconds
-from jconvt._timing import race
+from jconvt._shell.timing import race
 
 BATCHES = [2**n for n in range(5)]
 IMAGES = [(2**n, 2**m) for n in range(4, 9) for m in (n, n + 1)][:-1]

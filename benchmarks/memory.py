@@ -22,7 +22,7 @@ from benchmarks.options import MODES, TITLES, Options
 from benchmarks.progress import track
 from benchmarks.racing import entrants
 from benchmarks.report import Result, Texts, grid, ratios
-from jconvt._timing import Run
+from jconvt._shell.timing import Run
 
 MEASURED = ("jconvt", "native", "flax", "torch")
 MEBIBYTE = 2**20

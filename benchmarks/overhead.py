@@ -14,7 +14,7 @@ from benchmarks.environment import ROOT
 from benchmarks.options import Options
 from benchmarks.progress import say
 from benchmarks.report import Result, grid
-from jconvt._timing import Run, race
+from jconvt._shell.timing import Run, race
 
 IMPORTS = 7
 

@@ -18,7 +18,7 @@ from benchmarks.layers import Layer, zoo
 from benchmarks.options import MODES, TITLES, Options
 from benchmarks.progress import say, track
 from benchmarks.report import Cells, Result, columns, race_table, ratios, versus
-from jconvt._timing import Run, race
+from jconvt._shell.timing import Run, race
 
 QUICK = Options(
     rows=(

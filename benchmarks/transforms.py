@@ -12,7 +12,7 @@ from benchmarks.layers import Layer, zoo
 from benchmarks.options import Options
 from benchmarks.progress import track
 from benchmarks.report import Result, grid, milliseconds
-from jconvt._timing import Run, race
+from jconvt._shell.timing import Run, race
 
 ROWS = ("dcgan-up", "unet-up", "centernet-depthwise", "hifigan-3", "nnunet-3d")
 COPIES = 4

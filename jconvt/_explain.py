@@ -1,12 +1,19 @@
-"""What will run, and why: the choice of `jconvt._choice` asked without arrays."""
+"""Which formulation will run, and why, for shapes alone: `jconvt.explain`."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from jconvt._arguments import IntOrInts, Padding, Shape, is_int
-from jconvt._choice import (
+from jconvt._call.arguments import IntOrInts, Padding, Shape, is_int
+from jconvt._call.geometry import Geometry, Size
+from jconvt._call.layout import DimensionNumbers
+from jconvt._call.numerics import Precision, as_dtype, check_precision
+from jconvt._call.problem import Problem, Slot
+from jconvt._call.problem_of import problem_of
+from jconvt._call.recipe import Recipe
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._choice.choose import (
     PLATFORMS,
     Formulation,
     best_variant,
@@ -15,18 +22,11 @@ from jconvt._choice import (
     reason_for,
     work_of,
 )
+from jconvt._choice.pinned import AUTO
+from jconvt._choice.turned import as_output
 from jconvt._explanation import Candidate, Estimate, Explanation
-from jconvt._geometry import Geometry, Size
-from jconvt._layout import DimensionNumbers
-from jconvt._lowerings import LOWERINGS
-from jconvt._lowerings._problem import Problem, Slot
-from jconvt._numerics import Precision, as_dtype, check_precision
-from jconvt._pinned import AUTO
-from jconvt._problem_of import problem_of
-from jconvt._recipe import Recipe
+from jconvt._lowerings.table import LOWERINGS
 from jconvt._shapes import recipe_of_shapes
-from jconvt._tracebacks import ends_traceback
-from jconvt._turned import as_output
 
 
 @ends_traceback

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jconvt._geometry import Size
+from jconvt._call.geometry import Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Estimate:
         outputs of the first spatial axis. Empty: as a whole.
       multiply_adds: executed, useful or not.
       bytes: read and written, each time that an array passes.
-      milliseconds: what the model of `jconvt._cost` says for a CPU of two cores;
+      milliseconds: what the model of `jconvt._choice.cost` says for a CPU of two cores;
         a relative measure, not a promise. None on other platforms.
       picked: whether it is chosen.
     """

@@ -3,12 +3,12 @@
 import jax
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._arguments import IntOrInts, Padding, spatial_rank
-from jconvt._execution import execute
-from jconvt._layout import DimensionNumbers
-from jconvt._numerics import Precision, check_array
-from jconvt._options import dimension_numbers_of, normalize_options
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts, Padding, spatial_rank
+from jconvt._call.layout import DimensionNumbers
+from jconvt._call.numerics import Precision, check_array
+from jconvt._call.options import dimension_numbers_of, normalize_options
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._maps.execute import execute
 
 
 @ends_traceback

@@ -1,7 +1,8 @@
 """One device's share of a spatial axis: what it reads, and which outputs it makes.
 
 An axis of ``D*n`` elements lies on D devices, n on each, and its output in shares of
-L. Device c reads the elements that reach its outputs (notation of `jconvt._geometry`)::
+L. Device c reads the elements that reach its outputs (notation of
+`jconvt._call.geometry`)::
 
     outputs      o = c*L, ..., (c+1)*L - 1         at full positions o + low
     elements     ceil((c*L + low - e + 1)/s) to floor(((c+1)*L - 1 + low)/s)
@@ -22,7 +23,7 @@ the wrap before the first element moves all positions up by s for each. No jax i
 
 from dataclasses import dataclass
 
-from jconvt._geometry import Axis
+from jconvt._call.geometry import Axis
 
 
 @dataclass(frozen=True, slots=True)

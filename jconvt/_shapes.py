@@ -2,20 +2,20 @@
 
 from jax.typing import DTypeLike
 
-from jconvt._arguments import (
+from jconvt._call.arguments import (
     IntOrInts,
     Padding,
     Shape,
     check_shape,
     spatial_rank,
 )
-from jconvt._geometry import Size
-from jconvt._layout import DimensionNumbers
-from jconvt._numerics import Precision, check_precision
-from jconvt._options import dimension_numbers_of, normalize_options
-from jconvt._pinned import check_lowering
-from jconvt._recipe import Recipe, make_recipe
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.geometry import Size
+from jconvt._call.layout import DimensionNumbers
+from jconvt._call.numerics import Precision, check_precision
+from jconvt._call.options import dimension_numbers_of, normalize_options
+from jconvt._call.recipe import Recipe, make_recipe
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._choice.pinned import check_lowering
 
 
 @ends_traceback

@@ -14,8 +14,8 @@ from jax import dtypes, lax
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from jconvt._arguments import IntOrInts, Shape, check_int, check_ints
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts, Shape, check_int, check_ints
+from jconvt._call.tracebacks import ends_traceback
 
 __all__ = ["bilinear", "icnr", "torch_uniform"]
 

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._arguments import IntOrInts, Padding, spatial_rank
-from jconvt._execution import check_arrays, run, settle_call
+from jconvt._call.arguments import IntOrInts, Padding, spatial_rank
+from jconvt._call.call import Shape
+from jconvt._call.layout import DimensionNumbers, Layout
+from jconvt._call.numerics import Numerics, Precision, check_array
+from jconvt._call.options import normalize_options
+from jconvt._call.tracebacks import ends_traceback
 from jconvt._halo import Share, share_of
-from jconvt._layout import DimensionNumbers, Layout
-from jconvt._numerics import Numerics, Precision, check_array
-from jconvt._options import normalize_options
-from jconvt._plan import Shape
-from jconvt._tracebacks import ends_traceback
+from jconvt._maps.execute import check_arrays, run, settle_call
 
 __all__ = ["conv_transpose"]
 

@@ -10,12 +10,13 @@ import jax
 import numpy as np
 
 import oracles
-from jconvt._geometry import Geometry
-from jconvt._layout import normalize_layout
-from jconvt._lowerings import LOWERINGS
-from jconvt._lowerings._problem import Slot
-from jconvt._numerics import Numerics
-from jconvt._problem_of import problem_of
+from cases import Case
+from jconvt._call.geometry import Geometry
+from jconvt._call.layout import normalize_layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Slot
+from jconvt._call.problem_of import problem_of
+from jconvt._lowerings.table import LOWERINGS
 
 BY_GEMM = ("gather", "winograd", "overlap_add")
 WITH_VARIANTS = (*BY_GEMM, "tap_sums")
@@ -30,6 +31,38 @@ MIXED = [
     ("DCWHN", "ODHIW", "CNHDW"),
 ]
 LAYOUTS = {"first": FIRST, "last": LAST, "mixed": MIXED}
+
+
+CASES = [
+    Case("0d_groups", (), (), groups=2, channels=(4, 6)),
+    # short filters: an odd number of blocks, an even one, and residues of 2 and 3 taps
+    Case("k4_s2_p1", (3,), (4,), stride=2, padding=1),
+    Case("k3_s1_p1", (4,), (3,), padding=1),
+    Case("k5_s2_p1", (4,), (5,), stride=2, padding=1),
+    Case("k7_s3_p2_groups", (3,), (7,), 3, 2, groups=2, channels=(4, 6)),
+    # long ones
+    Case("k9_s2_p3", (3,), (9,), stride=2, padding=3),
+    Case("k3_s2_d3", (4,), (3,), stride=2, padding=1, dilation=3),
+    Case("k4_s6_d4", (2,), (4,), stride=6, padding=5, dilation=4),
+    Case("k3_s2_d2_depthwise", (4,), (3,), 2, 1, 0, 2, groups=3, channels=(3, 6)),
+    Case("k2_s4_p1_holes", (3,), (2,), 4, 1, output_padding=1),
+    # cropped to the last output that an outer element or tap reaches, or to no tap
+    Case("crop_low", (4,), (5,), stride=2, padding=((4, 0),)),
+    Case("crop_high", (4,), (5,), stride=2, padding=((1, 4),)),
+    Case("crop_to_one", (1,), (5,), stride=3, padding=2),
+    Case("crop_to_a_hole", (2,), (2,), stride=5, padding=((1, 1),), dilation=2),
+    Case("crop_to_holes", (1,), (2,), stride=2, padding=((3, 4),), dilation=9),
+    Case("crop_taps", (1,), (7,), stride=2, padding=((3, 2),)),
+    # filters on both axes, on one of them, and beside residues that have none
+    Case("2d_short", (3, 2), (4, 2), stride=(2, 1), padding=((2, 1), (0, 1))),
+    Case("2d_long_by_short", (3, 3), (3, 2), dilation=(2, 1), padding=((4, 1), (0, 0))),
+    Case("2d_block_by_overlap", (3, 2), (2, 3), stride=(2, 1), padding=(1, 0)),
+    Case("2d_holes", (3, 2), (2, 3), (3, 4), (0, 1), dilation=(1, 2), channels=(3, 2)),
+    Case("2d_groups", (2, 3), (4, 3), (2, 3), (1, 1), groups=2, channels=(4, 2)),
+    Case("3d_short", (2, 1, 3), (2, 1, 2), padding=((0, 1), (0, 0), (1, 1))),
+    Case("3d_holes", (2, 3, 2), (1, 3, 2), (1, 2, 3), (0, 1, 0), 0, 1, 2, (2, 4)),
+    Case("3d_overlap", (2, 2, 2), (2, 2, 3), (2, 1, 4), 0, channels=(1, 2)),
+]
 
 
 def geometry_of(case):

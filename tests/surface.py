@@ -33,12 +33,12 @@ MODULES = (
 """What a user may import; the first alone is imported with ``import jconvt``."""
 
 TYPES = (
-    ("jconvt._arguments", "IntOrInts"),
-    ("jconvt._arguments", "Padding"),
-    ("jconvt._arguments", "Shape"),
-    ("jconvt._geometry", "Size"),
-    ("jconvt._layout", "DimensionNumbers"),
-    ("jconvt._numerics", "Precision"),
+    ("jconvt._call.arguments", "IntOrInts"),
+    ("jconvt._call.arguments", "Padding"),
+    ("jconvt._call.arguments", "Shape"),
+    ("jconvt._call.geometry", "Size"),
+    ("jconvt._call.layout", "DimensionNumbers"),
+    ("jconvt._call.numerics", "Precision"),
 )
 """Names of this library in annotations: where each is defined."""
 

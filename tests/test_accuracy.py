@@ -21,7 +21,7 @@ from benchmarks.accuracy.inputs import arrays, kinds_for
 from benchmarks.accuracy.measuring import TYPES, Errors, errors, unit_roundoff
 from benchmarks.contenders import Unsupported
 from benchmarks.layers import Layer
-from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings.table import LOWERINGS
 
 
 def small(name, **options):

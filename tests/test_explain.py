@@ -5,7 +5,7 @@ import jax.export
 import pytest
 
 import jconvt
-from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings.table import LOWERINGS
 
 
 def test_with_nothing_to_compute():

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 import jconvt
 import jconvt.sharding
 import oracles
-from jconvt._geometry import Axis
+from jconvt._call.geometry import Axis
 from jconvt._halo import share_of
 
 P = PartitionSpec

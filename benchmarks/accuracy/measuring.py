@@ -16,7 +16,7 @@ from benchmarks.accuracy.inputs import arrays, kinds_for
 from benchmarks.contenders import Unsupported, allow
 from benchmarks.layers import Layer
 from benchmarks.native import native
-from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings.table import LOWERINGS
 
 
 class Types(NamedTuple):

@@ -10,7 +10,7 @@ import jconvt
 from benchmarks.aot.maps import Forward
 from benchmarks.layers import Layer
 from benchmarks.native import native
-from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings.table import LOWERINGS
 
 AUTO, NATIVE = "auto", "native"
 FORMS = (AUTO, NATIVE, *LOWERINGS)

@@ -15,7 +15,7 @@ from benchmarks.report import (
     number,
     ratios,
 )
-from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings.table import LOWERINGS
 
 NOTE = (
     "Estimates of the compiler, not times: the cycles that it notes at each "

@@ -15,7 +15,7 @@ import jax
 from benchmarks.contenders import jax_functions, jax_layers, onnx_runtimes, pytorch
 from benchmarks.contenders._prepared import Form, Prepared, Unsupported
 from benchmarks.layers import Layer
-from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings.table import LOWERINGS
 
 __all__ = [
     "CONTENDERS",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.layers import Layer
-from jconvt._timing import Run
+from jconvt._shell.timing import Run
 
 
 class Unsupported(Exception):

@@ -16,7 +16,7 @@ from benchmarks.networks.descriptions import Network, networks
 from benchmarks.options import MODES, Options
 from benchmarks.progress import say, track
 from benchmarks.report import Cells, Result, Texts, grid, milliseconds
-from jconvt._timing import race
+from jconvt._shell.timing import race
 
 RATIOS = (
     ("jconvt", "torch"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jconvt._timing import Run
+from jconvt._shell.timing import Run
 
 RATE = 1e-3
 """Of SGD: small enough for hundreds of steps."""

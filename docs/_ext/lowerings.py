@@ -2,7 +2,7 @@
 
 from sphinx.application import Sphinx
 
-from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings.table import LOWERINGS
 
 MARK = "% every lowering"
 _SECTION = """\

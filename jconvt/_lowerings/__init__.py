@@ -1,36 +1,8 @@
-"""The table of lowerings: every formulation of the one bilinear map.
+"""Step 4, the formulations: several ways to compute the same transposed convolution.
 
-To add one: write a file with a function of the signature `Lower` and a `LOWERING` row,
-enter the row here, and it is tested by being listed. `jconvt._choice` decides where
-``lowering="auto"`` uses it.
+In: input and weight as arrays, and a `Call`. Out: the output. Each formulation is one
+file with a `LOWERING` row (see `row`), and `table` lists the rows; read `lhs_dilation`
+first, which is a single convolution, then `gather`. `work` holds the counts of
+operations and memory traffic by which formulations are compared. The packages `patches`
+and `taps` hold what several formulations share.
 """
-
-from jconvt._lowerings import (
-    fused_phases,
-    gather,
-    lhs_dilation,
-    matmul,
-    overlap_add,
-    phases,
-    role_swapped,
-    space_to_batch,
-    tap_sums,
-    winograd,
-)
-from jconvt._lowerings._common import Lowering
-
-LOWERINGS: dict[str, Lowering] = {
-    row.name: row
-    for row in (
-        lhs_dilation.LOWERING,
-        phases.LOWERING,
-        fused_phases.LOWERING,
-        matmul.LOWERING,
-        gather.LOWERING,
-        winograd.LOWERING,
-        overlap_add.LOWERING,
-        tap_sums.LOWERING,
-        role_swapped.LOWERING,
-        space_to_batch.LOWERING,
-    )
-}

@@ -13,18 +13,18 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconvt._axes import merge_axes
-from jconvt._geometry import Axis, Geometry
-from jconvt._layout import Layout
-from jconvt._lowerings._common import (
+from jconvt._call.geometry import Axis, Geometry
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Problem, Slot, Variant, Work
+from jconvt._lowerings.axes import merge_axes
+from jconvt._lowerings.phases import channels_last_numbers, work_of_phases
+from jconvt._lowerings.row import (
     Lowering,
     crop_space,
     depth_to_space,
     without_variants,
 )
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work
-from jconvt._lowerings.phases import channels_last_numbers, work_of_phases
-from jconvt._numerics import Numerics
 
 
 def unsupported(geometry: Geometry) -> str | None:

@@ -1,20 +1,21 @@
 """Low-resolution patches and one GEMM for each class of output residues.
 
 The patches of the *undilated* input hold what one block of outputs reads; the GEMM's
-features are the residues of the block. See `jconvt._lowerings._patches`. Nothing that
-is cropped is computed but the rest of a block, no zero is multiplied but the border's.
+features are the residues of the block. See `jconvt._lowerings.patches.lower`. Nothing
+that is cropped is computed but the rest of a block, no zero is multiplied but the
+border's.
 """
 
 import jax
 
-from jconvt._geometry import Geometry
-from jconvt._layout import Layout
-from jconvt._lowerings._blocks import too_many_slices
-from jconvt._lowerings._common import Lowering
-from jconvt._lowerings._patch_work import variants_of_patches, work_of_patches
-from jconvt._lowerings._patches import lower_patches
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work
-from jconvt._numerics import Numerics
+from jconvt._call.geometry import Geometry
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Problem, Slot, Variant, Work
+from jconvt._lowerings.patches.blocks import too_many_slices
+from jconvt._lowerings.patches.lower import lower_patches
+from jconvt._lowerings.patches.work import variants_of_patches, work_of_patches
+from jconvt._lowerings.row import Lowering
 
 
 def lower(

@@ -10,9 +10,11 @@ import math
 import jax
 from jax import lax
 
-from jconvt._geometry import Geometry
-from jconvt._layout import Layout
-from jconvt._lowerings._common import (
+from jconvt._call.geometry import Geometry
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Problem, Slot, Variant, Work, filled
+from jconvt._lowerings.row import (
     Lowering,
     drop_last,
     grouped_weight,
@@ -20,8 +22,6 @@ from jconvt._lowerings._common import (
     serves_all,
     without_variants,
 )
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
-from jconvt._numerics import Numerics
 
 
 def lower(

@@ -8,18 +8,18 @@ with zeros, never the weight.
 import jax
 import jax.numpy as jnp
 
-from jconvt._geometry import Geometry
-from jconvt._layout import Layout
-from jconvt._lowerings._common import (
+from jconvt._call.geometry import Geometry
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Problem, Slot, Variant, Work
+from jconvt._lowerings.products import merge_groups, tap_products
+from jconvt._lowerings.row import (
     Lowering,
     crop_space,
     depth_to_space,
     pad,
     without_variants,
 )
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work
-from jconvt._lowerings._products import merge_groups, tap_products
-from jconvt._numerics import Numerics
 
 
 def unsupported(geometry: Geometry) -> str | None:

@@ -20,16 +20,10 @@ from typing import NamedTuple
 import jax
 from jax import lax
 
-from jconvt._axes import merge_axes, move_axis
-from jconvt._geometry import Axis, Geometry
-from jconvt._layout import Layout
-from jconvt._lowerings._blocks import Blocks, ResidueClass, blocks, too_many_slices
-from jconvt._lowerings._common import Lowering, pad
-from jconvt._lowerings._cuts import Cut
-from jconvt._lowerings._fence import fenced
-from jconvt._lowerings._joins import concatenate, interleave, zeros_like_residues
-from jconvt._lowerings._places import Place, apart, place
-from jconvt._lowerings._problem import (
+from jconvt._call.geometry import Axis, Geometry
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import (
     Problem,
     Slot,
     Variant,
@@ -37,9 +31,20 @@ from jconvt._lowerings._problem import (
     lanes_of_product,
     regrouped,
 )
-from jconvt._lowerings._sheet import Sheet, grouped_taps, is_features_first
-from jconvt._lowerings._taps import keep_taps
-from jconvt._numerics import Numerics
+from jconvt._lowerings.axes import merge_axes, move_axis
+from jconvt._lowerings.fence import fenced
+from jconvt._lowerings.patches.blocks import (
+    Blocks,
+    ResidueClass,
+    blocks,
+    too_many_slices,
+)
+from jconvt._lowerings.patches.cuts import Cut
+from jconvt._lowerings.patches.joins import concatenate, interleave, zeros_like_residues
+from jconvt._lowerings.patches.kept_taps import keep_taps
+from jconvt._lowerings.patches.places import Place, apart, place
+from jconvt._lowerings.patches.sheet import Sheet, grouped_taps, is_features_first
+from jconvt._lowerings.row import Lowering, pad
 
 
 def unsupported(geometry: Geometry) -> str | None:

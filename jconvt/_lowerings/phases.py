@@ -15,10 +15,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconvt._axes import pad_axis, split_axis
-from jconvt._geometry import Axis, Geometry, Phase, Size
-from jconvt._layout import Layout
-from jconvt._lowerings._common import (
+from jconvt._call.geometry import Axis, Geometry, Phase, Size
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Problem, Slot, Variant, Work
+from jconvt._lowerings.axes import pad_axis, split_axis
+from jconvt._lowerings.patches.work import work_of_patches
+from jconvt._lowerings.row import (
     MOST_PARTS,
     Lowering,
     crop_space,
@@ -26,10 +29,7 @@ from jconvt._lowerings._common import (
     grouped_weight,
     without_variants,
 )
-from jconvt._lowerings._patch_work import work_of_patches
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work
-from jconvt._lowerings._undilated import undilate
-from jconvt._numerics import Numerics
+from jconvt._lowerings.undilated import undilate
 
 
 def unsupported(geometry: Geometry) -> str | None:

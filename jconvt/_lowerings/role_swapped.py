@@ -17,10 +17,12 @@ import jax
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jconvt._axes import merge_axes
-from jconvt._geometry import Geometry
-from jconvt._layout import Layout
-from jconvt._lowerings._common import (
+from jconvt._call.geometry import Geometry
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Problem, Slot, Variant, Work
+from jconvt._lowerings.axes import merge_axes
+from jconvt._lowerings.row import (
     Lowering,
     drop_last,
     is_taken_for_groups,
@@ -28,8 +30,6 @@ from jconvt._lowerings._common import (
     serves_all,
     without_variants,
 )
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work
-from jconvt._numerics import Numerics
 
 
 def lower(

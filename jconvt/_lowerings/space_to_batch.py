@@ -17,13 +17,13 @@ from typing import NamedTuple
 import jax
 from jax import lax
 
-from jconvt._axes import merge_axes, move_axis, pad_axis, split_axis
-from jconvt._geometry import Geometry, Size
-from jconvt._layout import Layout
+from jconvt._call.geometry import Geometry, Size
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Problem, Slot, Variant, Work
 from jconvt._lowerings import lhs_dilation
-from jconvt._lowerings._common import Lowering, serves_all
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work
-from jconvt._numerics import Numerics
+from jconvt._lowerings.axes import merge_axes, move_axis, pad_axis, split_axis
+from jconvt._lowerings.row import Lowering, serves_all
 
 SUBLANES = 8
 """Images that a TPU's convolution works on at once."""

@@ -18,8 +18,8 @@ sums along an axis that is not the last (up to thirty times slower):
   are added up element by element, and only what is left is summed along axes.
 
 With channels first the first two are vector operations along the rows instead
-(`jconvt._lowerings._planes`); sums over positions are not, so the weight gradient is
-made with channels last for both.
+(`jconvt._lowerings.taps.planes`); sums over positions are not, so the weight gradient
+is made with channels last for both.
 """
 
 import itertools
@@ -31,20 +31,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconvt._axes import merge_axes, split_axis
-from jconvt._geometry import Geometry
-from jconvt._layout import Layout
-from jconvt._lowerings._blocks import Blocks, too_many_slices
-from jconvt._lowerings._common import Lowering, crop_space, pad
-from jconvt._lowerings._cuts import cut_axes
-from jconvt._lowerings._fence import fenced
-from jconvt._lowerings._joins import concatenate
-from jconvt._lowerings._placed_taps import shifted_taps, taps_by_rows
-from jconvt._lowerings._planes import planes_in_blocks, shifted_planes
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work, filled
-from jconvt._lowerings._sheet import Sheet
-from jconvt._lowerings._taps import keep_taps
-from jconvt._numerics import Numerics
+from jconvt._call.geometry import Geometry
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Problem, Slot, Variant, Work, filled
+from jconvt._lowerings.axes import merge_axes, split_axis
+from jconvt._lowerings.fence import fenced
+from jconvt._lowerings.patches.blocks import Blocks, too_many_slices
+from jconvt._lowerings.patches.cuts import cut_axes
+from jconvt._lowerings.patches.joins import concatenate
+from jconvt._lowerings.patches.kept_taps import keep_taps
+from jconvt._lowerings.patches.sheet import Sheet
+from jconvt._lowerings.row import Lowering, crop_space, pad
+from jconvt._lowerings.taps.planes import planes_in_blocks, shifted_planes
+from jconvt._lowerings.taps.rows import shifted_taps, taps_by_rows
 
 
 def lower(

@@ -1,23 +1,23 @@
 """`gather` with pairs of blocks made by minimal filtering: fewer multiplications.
 
 Along an axis whose residues have 2 or 3 taps, a pair of blocks takes 3 products in
-place of 4, or 4 in place of 6 (`jconvt._lowerings._filters`). With a kernel of 4 and
-stride 2 on two axes that is 9 in place of 16. The price is sums of patches and of
+place of 4, or 4 in place of 6 (`jconvt._lowerings.patches.filters`). With a kernel of 4
+and stride 2 on two axes that is 9 in place of 16. The price is sums of patches and of
 products, and a kernel for every product.
 """
 
 import jax
 import jax.numpy as jnp
 
-from jconvt._geometry import Axis, Geometry, Phase
-from jconvt._layout import Layout
-from jconvt._lowerings._blocks import too_many_slices
-from jconvt._lowerings._common import Lowering
-from jconvt._lowerings._filters import PAIRS
-from jconvt._lowerings._patch_work import variants_of_patches, work_of_patches
-from jconvt._lowerings._patches import lower_patches
-from jconvt._lowerings._problem import Problem, Slot, Variant, Work
-from jconvt._numerics import Numerics
+from jconvt._call.geometry import Axis, Geometry, Phase
+from jconvt._call.layout import Layout
+from jconvt._call.numerics import Numerics
+from jconvt._call.problem import Problem, Slot, Variant, Work
+from jconvt._lowerings.patches.blocks import too_many_slices
+from jconvt._lowerings.patches.filters import PAIRS
+from jconvt._lowerings.patches.lower import lower_patches
+from jconvt._lowerings.patches.work import variants_of_patches, work_of_patches
+from jconvt._lowerings.row import Lowering
 
 
 def unsupported(geometry: Geometry) -> str | None:

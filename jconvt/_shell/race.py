@@ -16,15 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import jconvt
-from jconvt._execution import add_bias
-from jconvt._lowerings import LOWERINGS
-from jconvt._lowerings._problem import PLAIN, Slot
-from jconvt._numerics import Numerics, as_dtype
-from jconvt._options import dimension_numbers_of
-from jconvt._pinned import AUTO, check_lowering
-from jconvt._recipe import Recipe
+from jconvt._call.numerics import Numerics, as_dtype
+from jconvt._call.options import dimension_numbers_of
+from jconvt._call.problem import PLAIN, Slot
+from jconvt._call.recipe import Recipe
+from jconvt._choice.pinned import AUTO, check_lowering
+from jconvt._lowerings.table import LOWERINGS
+from jconvt._maps.execute import add_bias
 from jconvt._shapes import recipe_of_shapes
-from jconvt._timing import ROUNDS, race
+from jconvt._shell.timing import ROUNDS, race
 
 NATIVE = "native"
 FORWARD, TRAINING = "forward", "forward and gradients"

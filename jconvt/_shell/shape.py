@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from jconvt._geometry import Axis
-from jconvt._recipe import Recipe
+from jconvt._call.geometry import Axis
+from jconvt._call.recipe import Recipe
 from jconvt._shapes import recipe_of_shapes
 from jconvt._shell.command import Command
 from jconvt._shell.operation import (

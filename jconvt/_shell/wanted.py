@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jconvt
-from jconvt._arguments import check_ints
-from jconvt._dialects import DIALECTS
+from jconvt._call.arguments import check_ints
+from jconvt._call.padding import DIALECTS
 from jconvt._shapes import recipe_of_shapes
 
 Shape = tuple[int, ...]

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jconvt._dialects import PERIODIC, equinox_same
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.padding import PERIODIC, equinox_same
+from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._kernels import flip, regroup
 from jconvt.interop._paddings import per_axis
 from jconvt.interop._port import port

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jconvt._arguments import check_ints
-from jconvt._dialects import PERIODIC
-from jconvt._layer import LayerConfig
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import check_ints
+from jconvt._call.padding import PERIODIC
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._layers.torch import LayerConfig
 from jconvt.interop._kernels import flip, from_channels_last, regroup, to_channels_last
 from jconvt.interop._paddings import crop_of_pads
 from jconvt.interop._port import port

@@ -6,10 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jconvt._arguments import IntOrInts, check_ints
-from jconvt._dialects import haiku_output_shape
-from jconvt._numerics import check_array
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts, check_ints
+from jconvt._call.numerics import check_array
+from jconvt._call.padding import haiku_output_shape
+from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._kernels import flip, from_channels_last
 from jconvt.interop._paddings import crop_of_pads, per_axis
 from jconvt.interop._port import port

@@ -4,8 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jconvt._dialects import keras_same
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.padding import keras_same
+from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._kernels import from_channels_last
 from jconvt.interop._paddings import per_axis
 from jconvt.interop._port import port

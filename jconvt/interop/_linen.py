@@ -8,8 +8,8 @@ from flax import linen as nn
 from jax.typing import ArrayLike, DTypeLike
 
 import jconvt.linen
-from jconvt._arguments import IntOrInts
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts
+from jconvt._call.tracebacks import ends_traceback
 from jconvt.initializers import torch_uniform
 from jconvt.interop._layers import constructor
 from jconvt.interop._ported import PortedLayer

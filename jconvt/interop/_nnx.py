@@ -7,8 +7,8 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 import jconvt.nnx
-from jconvt._arguments import IntOrInts
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts
+from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._layers import constructor
 from jconvt.interop._ported import PortedLayer
 

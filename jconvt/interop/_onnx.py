@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jconvt._dialects import onnx_same
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.padding import onnx_same
+from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._paddings import per_axis
 from jconvt.interop._port import port
 from jconvt.interop._ported import PortedLayer

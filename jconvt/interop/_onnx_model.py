@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._onnx import from_onnx
 from jconvt.interop._ported import PortedLayer
 

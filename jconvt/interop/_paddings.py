@@ -1,11 +1,11 @@
-"""Rules of `jconvt._dialects` over several axes."""
+"""Rules of `jconvt._call.padding` over several axes."""
 
 from collections.abc import Callable
 from typing import Any
 
-from jconvt._arguments import is_int
-from jconvt._dialects import Crop, lax_pads
-from jconvt._options import Pairs
+from jconvt._call.arguments import is_int
+from jconvt._call.options import Pairs
+from jconvt._call.padding import Crop, lax_pads
 
 
 def per_axis(rule: Callable[..., Crop], *options: tuple[Any, ...]) -> Pairs:

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._arguments import IntOrInts, Padding, check_channels, spatial_rank
-from jconvt._numerics import Precision, check_array
-from jconvt._options import normalize_options
+from jconvt._call.arguments import IntOrInts, Padding, check_channels, spatial_rank
+from jconvt._call.numerics import Precision, check_array
+from jconvt._call.options import normalize_options
 from jconvt.interop._ported import PortedLayer
 from jconvt.interop._static import FixedSize, Static, dimension_numbers
 

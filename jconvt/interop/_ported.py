@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jax.tree_util import GetAttrKey, register_pytree_with_keys_class
 from jax.typing import ArrayLike
 
-from jconvt._arguments import IntOrInts, check_ints
-from jconvt._execution import execute
-from jconvt._numerics import check_array
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts, check_ints
+from jconvt._call.numerics import check_array
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._maps.execute import execute
 from jconvt.interop._static import Static, dimension_numbers
 
 if typing.TYPE_CHECKING:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from jconvt._dialects import onnx_output_shape
-from jconvt._numerics import Precision
-from jconvt._options import Options, Pairs
+from jconvt._call.numerics import Precision
+from jconvt._call.options import Options, Pairs
+from jconvt._call.padding import onnx_output_shape
 
 _SPACE = {0: "", 1: "W", 2: "HW", 3: "DHW"}
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._ported import PortedLayer
 from jconvt.interop._targets import check_layer, check_one_dtype, fixed_crop, refuse
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jconvt._arguments import IntOrInts
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts
+from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._port import port
 from jconvt.interop._ported import PortedLayer
 from jconvt.interop._targets import (

@@ -6,9 +6,9 @@ from functools import partial
 import jax
 from flax import linen as nn
 
-from jconvt._arguments import IntOrInts
-from jconvt._drop_in import settle_fields
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._layers.flax import settle_fields
 
 
 class ConvTranspose(nn.ConvTranspose):

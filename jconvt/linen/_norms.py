@@ -8,9 +8,9 @@ import jax
 from flax import linen as nn
 from flax.core import meta
 
-from jconvt import _norms
-from jconvt._drop_in import settle_fields
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._layers import norms
+from jconvt._layers.flax import settle_fields
 from jconvt.linen._drop_in import ConvTranspose
 from jconvt.linen._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
@@ -73,9 +73,9 @@ class WeightNorm(nn.Module):
     def _normalized(self, weight: jax.Array) -> jax.Array:
         dim = self.dim
         if dim is not None:
-            dim = _norms.check_axis("WeightNorm", dim, weight.ndim)
-        scale = self.param("scale", lambda _: _norms.magnitude(weight, dim))
-        return _norms.weight_normalized(weight, scale, dim)
+            dim = norms.check_axis("WeightNorm", dim, weight.ndim)
+        scale = self.param("scale", lambda _: norms.magnitude(weight, dim))
+        return norms.weight_normalized(weight, scale, dim)
 
 
 class SpectralNorm(nn.Module):
@@ -140,27 +140,27 @@ class SpectralNorm(nn.Module):
         Returns:
           What the layer returns.
         """
-        _norms.check_steps("SpectralNorm", self.n_steps)
+        norms.check_steps("SpectralNorm", self.n_steps)
         normalize = partial(self._normalized, update_stats)
         return _call_with(self, self.layer_instance, normalize, args, kwargs)
 
     def _normalized(self, update_stats: bool, weight: jax.Array) -> jax.Array:
-        dim = _norms.check_axis("SpectralNorm", self.dim, weight.ndim)
-        matrix = _norms.matrix_of(weight, dim)
+        dim = norms.check_axis("SpectralNorm", self.dim, weight.ndim)
+        matrix = norms.matrix_of(weight, dim)
         is_new = not self.has_variable(self.collection_name, "u")
         started = (None, None)
         if is_new:
             keys = self.make_rng("params"), self.make_rng("params")
-            started = _norms.starting_vectors(matrix, keys, self.epsilon)
+            started = norms.starting_vectors(matrix, keys, self.epsilon)
         u, v = (
             self.variable(self.collection_name, name, lambda start=start: start)
             for name, start in zip("uv", started, strict=True)
         )
         if update_stats and not self.is_initializing():
-            u.value, v.value = _norms.power_iteration(
+            u.value, v.value = norms.power_iteration(
                 matrix, (u.value, v.value), self.n_steps, self.epsilon
             )
-        return _norms.spectral_normalized(weight, (u.value, v.value), dim)
+        return norms.spectral_normalized(weight, (u.value, v.value), dim)
 
 
 def _call_with(

@@ -14,10 +14,10 @@ from flax.linen.dtypes import canonicalize_dtype
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._arguments import IntOrInts
-from jconvt._layer import make_config
-from jconvt._numerics import Precision
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts
+from jconvt._call.numerics import Precision
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._layers.torch import make_config
 
 __all__ = ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 

@@ -13,10 +13,10 @@ from flax.typing import PaddingLike, PromoteDtypeFn
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
-from jconvt._arguments import IntOrInts
-from jconvt._drop_in import NAME, settle_fields
-from jconvt._numerics import Precision
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts
+from jconvt._call.numerics import Precision
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._layers.flax import NAME, settle_fields
 from jconvt.nnx._rngs import parameter_keys
 from jconvt.nnx._signature import shows_constructor
 

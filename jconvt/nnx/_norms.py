@@ -6,9 +6,9 @@ from typing import Any, Generic, TypeVar
 import jax
 from flax import nnx
 
-from jconvt import _norms
-from jconvt._drop_in import settle_fields
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._layers import norms
+from jconvt._layers.flax import settle_fields
 from jconvt.nnx._drop_in import ConvTranspose
 from jconvt.nnx._rngs import parameter_keys
 from jconvt.nnx._signature import shows_constructor
@@ -88,9 +88,9 @@ class WeightNorm(nnx.Module, Generic[L]):
         weight = _weight("WeightNorm", layer_instance)
         self.layer_instance = layer_instance
         self.dim = (
-            None if dim is None else _norms.check_axis("WeightNorm", dim, weight.ndim)
+            None if dim is None else norms.check_axis("WeightNorm", dim, weight.ndim)
         )
-        self.scale = nnx.Param(_norms.magnitude(weight, self.dim))
+        self.scale = nnx.Param(norms.magnitude(weight, self.dim))
 
     @ends_traceback
     def __call__(self, *args: Any, **kwargs: Any) -> jax.Array:
@@ -112,7 +112,7 @@ class WeightNorm(nnx.Module, Generic[L]):
           A layer of the class of `layer_instance`, with the same bias.
         """
         direction = _weight("WeightNorm", self.layer_instance)
-        weight = _norms.weight_normalized(direction, self.scale[...], self.dim)
+        weight = norms.weight_normalized(direction, self.scale[...], self.dim)
         return _with_weight(self.layer_instance, weight)
 
 
@@ -177,14 +177,14 @@ class SpectralNorm(nnx.Module, Generic[L]):
     ) -> None:
         weight = _weight("SpectralNorm", layer_instance)
         self.layer_instance = layer_instance
-        self.n_steps = _norms.check_steps("SpectralNorm", n_steps)
+        self.n_steps = norms.check_steps("SpectralNorm", n_steps)
         self.epsilon = epsilon
-        self.dim = _norms.check_axis("SpectralNorm", dim, weight.ndim)
+        self.dim = norms.check_axis("SpectralNorm", dim, weight.ndim)
         # The attribute that `train` and `eval` of a module set.
         self.use_running_average = not update_stats
-        matrix = _norms.matrix_of(weight, self.dim)
+        matrix = norms.matrix_of(weight, self.dim)
         key = parameter_keys("SpectralNorm", rngs)
-        u, v = _norms.starting_vectors(matrix, (key(), key()), epsilon)
+        u, v = norms.starting_vectors(matrix, (key(), key()), epsilon)
         self.u, self.v = nnx.BatchStat(u), nnx.BatchStat(v)
 
     @ends_traceback
@@ -206,8 +206,8 @@ class SpectralNorm(nnx.Module, Generic[L]):
             update_stats = not self.use_running_average
         if update_stats:
             weight = _weight("SpectralNorm", self.layer_instance)
-            self.u[...], self.v[...] = _norms.power_iteration(
-                _norms.matrix_of(weight, self.dim),
+            self.u[...], self.v[...] = norms.power_iteration(
+                norms.matrix_of(weight, self.dim),
                 (self.u[...], self.v[...]),
                 self.n_steps,
                 self.epsilon,
@@ -222,5 +222,5 @@ class SpectralNorm(nnx.Module, Generic[L]):
         """
         weight = _weight("SpectralNorm", self.layer_instance)
         vectors = self.u[...], self.v[...]
-        weight = _norms.spectral_normalized(weight, vectors, self.dim)
+        weight = norms.spectral_normalized(weight, vectors, self.dim)
         return _with_weight(self.layer_instance, weight)

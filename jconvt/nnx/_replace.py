@@ -5,8 +5,8 @@ from typing import cast
 from flax import nnx
 from flax.typing import PathParts
 
-from jconvt._drop_in import EXTRAS
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._layers.flax import EXTRAS
 from jconvt.nnx._drop_in import ConvTranspose
 
 

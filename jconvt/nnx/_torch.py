@@ -15,10 +15,10 @@ from flax.nnx.nn.dtypes import canonicalize_dtype
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._arguments import IntOrInts
-from jconvt._layer import make_config
-from jconvt._numerics import Precision
-from jconvt._tracebacks import ends_traceback
+from jconvt._call.arguments import IntOrInts
+from jconvt._call.numerics import Precision
+from jconvt._call.tracebacks import ends_traceback
+from jconvt._layers.torch import make_config
 from jconvt.nnx._rngs import parameter_keys
 from jconvt.nnx._signature import shows_constructor
 

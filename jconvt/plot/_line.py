@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from jconvt._arguments import IntOrInts, Padding, check_ints
-from jconvt._geometry import Axis
-from jconvt._options import normalize_options
-from jconvt._recipe import geometry_of, make_recipe
+from jconvt._call.arguments import IntOrInts, Padding, check_ints
+from jconvt._call.geometry import Axis
+from jconvt._call.options import normalize_options
+from jconvt._call.recipe import geometry_of, make_recipe
 
 Ints = np.ndarray[Any, np.dtype[np.intp]]
 

@@ -4,7 +4,7 @@ import typing
 
 import numpy as np
 
-from jconvt._arguments import IntOrInts, Padding
+from jconvt._call.arguments import IntOrInts, Padding
 from jconvt.plot._axes import axes_of
 from jconvt.plot._line import lines_of
 

@@ -3,7 +3,7 @@
 import typing
 from typing import Any
 
-from jconvt._arguments import IntOrInts, Padding
+from jconvt._call.arguments import IntOrInts, Padding
 from jconvt.plot._axes import axes_of
 from jconvt.plot._line import Line, lines_of
 

@@ -13,10 +13,10 @@ from jax import lax
 
 import jconvt
 from fuzz.check import Wrong
-from jconvt._arguments import LARGEST_OPTION
-from jconvt._dialects import DIALECTS
-from jconvt._lowerings import LOWERINGS
-from jconvt._primitive import PRIMITIVES
+from jconvt._call.arguments import LARGEST_OPTION
+from jconvt._call.padding import DIALECTS
+from jconvt._lowerings.table import LOWERINGS
+from jconvt._maps.primitive import PRIMITIVES
 
 PACKAGE = str(Path(jconvt.__file__).parent)
 RANKS = {

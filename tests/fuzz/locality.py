@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fuzz.check import Wrong
 from fuzz.nonfinite import Poisoned, poisoned, spread
 from fuzz.strategies import serving
-from jconvt._lowerings import LOWERINGS
+from jconvt._lowerings.table import LOWERINGS
 
 PATHS = {
     ("x", "g"): "input to output",

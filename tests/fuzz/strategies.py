@@ -8,8 +8,8 @@ from cases import RULES
 from fuzz.config import CIRCULAR, LETTERS, Config
 from fuzz.doors import DROP_IN, TORCH_LIKE, channels_last
 from fuzz.ways import WAYS
-from jconvt._geometry import Geometry
-from jconvt._lowerings import LOWERINGS
+from jconvt._call.geometry import Geometry
+from jconvt._lowerings.table import LOWERINGS
 
 # Weights by repetition, the simplest first: Hypothesis shrinks to the left.
 RANKS = [1] * 8 + [2] * 8 + [3] * 3 + [0, 4]

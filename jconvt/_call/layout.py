@@ -1,0 +1,167 @@
+"""Where batch, channels and space stand, and the moves between layouts.
+
+A layout is axis numbers alone. Its spatial axes are in the order of the options
+(stride, padding, ...), which is the order of the weight's spatial letters, as in lax.
+In the weight I is the input channels and O the output channels *per group* of the
+transposed convolution.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import jax
+from jax import lax
+
+from jconvt._call.geometry import Size
+
+DimensionNumbers = tuple[str, str, str] | lax.ConvDimensionNumbers
+"""Specs of input, weight and output such as ``("NHWC", "HWIO", "NHWC")``."""
+
+_SPATIAL_LETTERS = {1: "W", 2: "HW", 3: "DHW"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Axis numbers of each array: (N, C, *space), (I, O, *space), (N, C, *space)."""
+
+    input: tuple[int, ...]
+    weight: tuple[int, ...]
+    output: tuple[int, ...]
+
+    @classmethod
+    def channels_first(cls, rank: int) -> Self:
+        """``NC`` + space, weight ``IO`` + space: PyTorch's layout, and the default."""
+        axes = tuple(range(rank + 2))
+        return cls(axes, axes, axes)
+
+    @classmethod
+    def channels_last(cls, rank: int) -> Self:
+        """``N`` + space + ``C``, weight ``IO`` + space."""
+        data = (0, rank + 1, *range(1, rank + 1))
+        return cls(data, tuple(range(rank + 2)), data)
+
+    def spatial(self, input_shape: tuple[Size, ...], batched: bool) -> tuple[Size, ...]:
+        """The spatial sizes of an input, in the order of the options."""
+        batch = self.input[0]
+        if not batched:
+            input_shape = (*input_shape[:batch], 1, *input_shape[batch:])
+        return tuple(input_shape[axis] for axis in self.input[2:])
+
+    def is_static(self, input_shape: tuple[Size, ...], batched: bool) -> bool:
+        """Whether the spatial sizes are ints, not symbolic."""
+        return all(isinstance(n, int) for n in self.spatial(input_shape, batched))
+
+    def kernel_size(self, weight_shape: tuple[Size, ...]) -> tuple[Size, ...]:
+        """The taps per spatial axis, in the order of the options."""
+        return tuple(weight_shape[axis] for axis in self.weight[2:])
+
+    def output_shape(
+        self, batch: Size | None, channels: Size, space: tuple[Size, ...]
+    ) -> tuple[Size, ...]:
+        """The shape of an output; `batch` None: without the batch axis."""
+        sizes = dict(zip(self.output, (batch, channels, *space), strict=True))
+        shape = tuple(sizes[axis] for axis in range(len(sizes)))
+        return tuple(size for size in shape if size is not None)
+
+    def input_channels_last(self, x: jax.Array) -> jax.Array:
+        """`x` as (N, *space, C)."""
+        batch, channel, *space = self.input
+        return _permute(x, (batch, *space, channel))
+
+    def weight_channels_first(self, w: jax.Array) -> jax.Array:
+        """`w` as (I, O, *space)."""
+        return _permute(w, self.weight)
+
+    def output_from_channels_last(self, y: jax.Array) -> jax.Array:
+        """`y`, which is (N, *space, C), in this layout's output order."""
+        return _permute(y, _inverse(self._output_channels_last))
+
+    def output_from_input(self, y: jax.Array) -> jax.Array:
+        """`y`, whose axes are in the input's order, in this layout's output order."""
+        return _permute(y, tuple(self.input[role] for role in _inverse(self.output)))
+
+    @property
+    def _output_channels_last(self) -> tuple[int, ...]:
+        batch, channel, *space = self.output
+        return (batch, *space, channel)
+
+
+def from_data_format(data_format: str) -> tuple[str, str, str]:
+    """The dimension numbers of a data format: the weight stays ``IO`` + space."""
+    return data_format, "IO" + data_format.strip("NC"), data_format
+
+
+def data_formats(rank: int) -> tuple[str, ...]:
+    """The data formats of a rank, channels first and channels last, or none."""
+    space = _SPATIAL_LETTERS.get(rank)
+    return () if space is None else (f"NC{space}", f"N{space}C")
+
+
+def normalize_layout(function: str, dimension_numbers: object, rank: int) -> Layout:
+    """Dimension numbers as lax writes them -> `Layout`, or the error."""
+    if dimension_numbers is None:
+        return Layout.channels_first(rank)
+    if isinstance(dimension_numbers, lax.ConvDimensionNumbers):
+        return _from_axes(function, dimension_numbers, rank)
+    if not (
+        isinstance(dimension_numbers, tuple | list)
+        and all(isinstance(spec, str) for spec in dimension_numbers)
+    ):
+        raise TypeError(
+            f"{function}: `dimension_numbers` must be None, three strings such as "
+            f"('NHWC', 'HWIO', 'NHWC') or a jax.lax.ConvDimensionNumbers; got "
+            f"{dimension_numbers!r}."
+        )
+    specs = tuple(dimension_numbers)
+    if len(specs) != 3:
+        raise ValueError(
+            f"{function}: `dimension_numbers` must hold three strings, for input, "
+            f"weight and output; got {len(specs)}: {dimension_numbers!r}."
+        )
+    space = [letter for letter in specs[1] if letter not in "IO"]
+    for argument, spec, channels in zip(
+        ("input", "weight", "output"), specs, ("NC", "IO", "NC"), strict=True
+    ):
+        if sorted(spec) != sorted([*channels, *space]) or len(set(spec)) != rank + 2:
+            raise ValueError(
+                f"{function}: `dimension_numbers` must name for the {argument} each of "
+                f"{channels[0]}, {channels[1]} and {rank} spatial letters once, the "
+                f"letters that the weight names; got {spec!r} in {dimension_numbers!r}."
+            )
+    return Layout(
+        *(
+            tuple(spec.index(letter) for letter in (*channels, *space))
+            for spec, channels in zip(specs, ("NC", "IO", "NC"), strict=True)
+        )
+    )
+
+
+def _from_axes(function: str, numbers: lax.ConvDimensionNumbers, rank: int) -> Layout:
+    for spec in numbers:
+        if not isinstance(spec, tuple | list) or {*map(type, spec)} != {int}:
+            raise TypeError(
+                f"{function}: `dimension_numbers` must hold tuples of ints; got "
+                f"{spec!r} in {numbers!r}."
+            )
+        if sorted(spec) != list(range(rank + 2)):
+            raise ValueError(
+                f"{function}: `dimension_numbers` must name each of {rank + 2} axes "
+                f"once; got {spec!r} in {numbers!r}."
+            )
+    out_channels, in_channels, *space = numbers.rhs_spec
+    return Layout(
+        tuple(numbers.lhs_spec),
+        (in_channels, out_channels, *space),
+        tuple(numbers.out_spec),
+    )
+
+
+def _permute(array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    # lax.transpose of the identity would still be an equation of the jaxpr.
+    if axes == tuple(range(array.ndim)):
+        return array
+    return lax.transpose(array, axes)
+
+
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(axes.index(i) for i in range(len(axes)))

@@ -1,0 +1,124 @@
+"""What a user wrote for one function -> `Options`: checked as far as no shape matters.
+
+Front doors, `output_shape`, `explain` and the layers all come through here, so they
+share every rule and every message.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+
+from jconvt._call import arguments
+from jconvt._call.arguments import IntOrInts, Padding
+from jconvt._call.layout import (
+    DimensionNumbers,
+    Layout,
+    data_formats,
+    from_data_format,
+    normalize_layout,
+)
+from jconvt._call.padding import PERIODIC
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Canonical tuples, of what was written for one function.
+
+    Attributes:
+      function: the name that messages begin with.
+      padding: a dialect's name, or (low, high) crops.
+    """
+
+    function: str
+    stride: tuple[int, ...]
+    padding: str | Pairs
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    layout: Layout
+
+    @property
+    def rank(self) -> int:
+        """The number of spatial axes."""
+        return len(self.stride)
+
+
+def normalize_options(
+    function: str,
+    rank: int,
+    *,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    dimension_numbers: DimensionNumbers | None = None,
+    symmetric_padding: bool = False,
+) -> Options:
+    """Check all that needs no shape; `symmetric_padding`: the seed's padding alone."""
+    check_padding: Callable[[str, object, int], str | Pairs] = (
+        arguments.check_symmetric_padding
+        if symmetric_padding
+        else arguments.check_padding
+    )
+    strides = arguments.check_ints(function, "stride", stride, rank, 1)
+    crops = check_padding(function, padding, rank)
+    dilations = arguments.check_ints(function, "dilation", dilation, rank, 1)
+    paddings = arguments.check_output_padding(
+        function, output_padding, strides, dilations
+    )
+    if crops in PERIODIC and any(paddings):
+        raise ValueError(
+            f"{function}: `output_padding` must be 0 with padding {crops!r}, whose "
+            f"output is n*stride; got {output_padding!r}."
+        )
+    group_count = arguments.check_int(function, "groups", groups, 1)
+    for argument, values in (
+        ("stride", strides),
+        ("padding", () if isinstance(crops, str) else chain.from_iterable(crops)),
+        ("dilation", dilations),
+        ("groups", (group_count,)),
+    ):
+        arguments.check_magnitude(function, argument, values)
+    return Options(
+        function=function,
+        stride=strides,
+        padding=crops,
+        output_padding=paddings,
+        dilation=dilations,
+        groups=group_count,
+        layout=normalize_layout(function, dimension_numbers, rank),
+    )
+
+
+def dimension_numbers_of(
+    function: str, data_format: object, rank: int
+) -> tuple[str, str, str]:
+    """The dimension numbers of a `data_format` such as ``"NHWC"``, or the error."""
+    allowed = data_formats(rank)
+    if not isinstance(data_format, str):
+        raise TypeError(
+            f"{function}: `data_format` must be a string; got {data_format!r}."
+        )
+    if not allowed:
+        raise ValueError(
+            f"{function}: `data_format` is for 1, 2 or 3 spatial axes; got "
+            f"{data_format!r} with {rank}. Use `dimension_numbers`."
+        )
+    if data_format not in allowed:
+        raise ValueError(
+            f"{function}: `data_format` must be {allowed[0]!r} or {allowed[1]!r}; got "
+            f"{data_format!r}.{_meant(data_format, allowed)}"
+        )
+    return from_data_format(data_format)
+
+
+def _meant(data_format: str, allowed: tuple[str, ...]) -> str:
+    """A hint by where the channels stand: in another rank, or under other letters."""
+    written = data_format.upper()
+    last = written.endswith(("C", "LAST"))
+    if last or written.startswith(("NC", "C")):
+        return f" Is {allowed[last]!r} meant?"
+    return ""

@@ -1,0 +1,224 @@
+"""Options and shapes -> `Recipe`: all that is static about a call, or the error."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jconvt._call import arguments
+from jconvt._call.arguments import Shape
+from jconvt._call.geometry import Geometry, Size
+from jconvt._call.layout import Layout
+from jconvt._call.options import Options, Pairs
+from jconvt._call.padding import DIALECTS, PERIODIC, Crop, within_period
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a call does, without its sizes.
+
+    Attributes:
+      geometry: of the scatter and the crop.
+      wrap: input elements continued periodically (before, after), per axis.
+      layout: where batch, channels and space stand.
+      batched: whether the input has a batch axis.
+    """
+
+    geometry: Geometry
+    wrap: Pairs
+    layout: Layout
+    batched: bool
+
+    def output_shape(
+        self, input_shape: tuple[Size, ...], weight_shape: tuple[Size, ...]
+    ) -> tuple[Size, ...]:
+        """The shape of the result, symbolic where the input's is."""
+        layout = self.layout
+        size = tuple(
+            n + before + after
+            for n, (before, after) in zip(
+                layout.spatial(input_shape, self.batched), self.wrap, strict=True
+            )
+        )
+        return layout.output_shape(
+            input_shape[layout.input[0]] if self.batched else None,
+            weight_shape[layout.weight[1]] * self.geometry.groups,
+            self.geometry.output_size(size),
+        )
+
+
+def make_recipe(
+    options: Options,
+    input_shape: Shape,
+    weight_shape: Shape,
+    bias_shape: Shape | None,
+    output_size: object = None,
+) -> Recipe:
+    """The recipe for arrays of these shapes, or the error."""
+    input_shape, weight_shape = tuple(input_shape), tuple(weight_shape)
+    batched = _check_shapes(options, input_shape, weight_shape, bias_shape)
+    size = options.layout.spatial(input_shape, batched)
+    kernel_size = options.layout.kernel_size(weight_shape)
+    crops = _crops(options, kernel_size)
+    if options.padding in PERIODIC:
+        options, crops = _within_period(options, kernel_size, crops, size)
+    out = _output_size(options, kernel_size, crops, size)
+    wanted = arguments.check_output_size(options.function, output_size, options.rank)
+    if wanted is not None:
+        extra = _extra(options, wanted, out, size)
+        crops = [c._replace(high=c.high - a) for c, a in zip(crops, extra, strict=True)]
+        out = wanted
+    if any(arguments.is_int(n) and n < 0 for n in out):
+        raise ValueError(
+            f"{options.function}: the output size must not be negative; got {out} for "
+            f"an input of spatial size {size}. Use a smaller `padding`."
+        )
+    return Recipe(
+        geometry=_geometry(options, kernel_size, crops),
+        wrap=tuple(crop.wrap for crop in crops),
+        layout=options.layout,
+        batched=batched,
+    )
+
+
+def _check_shapes(
+    options: Options, input_shape: Shape, weight_shape: Shape, bias_shape: Shape | None
+) -> bool:
+    """Whether the input has a batch axis; or the error."""
+    function, layout, rank = options.function, options.layout, options.rank
+    if len(weight_shape) != rank + 2:
+        raise ValueError(
+            f"{function}: `weight` must have {rank + 2} axes, (C_in, C_out/groups) and "
+            f"{rank} spatial; got shape {tuple(weight_shape)}."
+        )
+    if len(input_shape) not in (rank + 1, rank + 2):
+        hint = (
+            "More leading axes are for jax.vmap."
+            if len(input_shape) > rank + 2
+            else "Channels have an axis even if there is one: x[None] adds it."
+        )
+        raise ValueError(
+            f"{function}: `input` must have {rank + 2} axes (batched) or {rank + 1} "
+            f"(unbatched); got shape {tuple(input_shape)}. {hint}"
+        )
+    batched = len(input_shape) == rank + 2
+    batch, channel = layout.input[:2]
+    if not batched:
+        channel -= channel > batch
+    in_channels = weight_shape[layout.weight[0]]
+    if input_shape[channel] != in_channels:
+        raise ValueError(
+            f"{function}: `input` must have as many channels as `weight` has input "
+            f"channels; got {input_shape[channel]} on axis {channel} of input "
+            f"{tuple(input_shape)} and {in_channels} on axis {layout.weight[0]} of "
+            f"weight {tuple(weight_shape)}. A weight is (C_in, C_out/groups, *kernel) "
+            f"unless `dimension_numbers` says otherwise."
+            f"{_if_channels_last(input_shape, channel, in_channels)}"
+        )
+    arguments.check_channels(function, in_channels, options.groups)
+    kernel_size = layout.kernel_size(tuple(weight_shape))
+    if any(not arguments.is_int(k) or k < 1 for k in kernel_size):
+        raise ValueError(
+            f"{function}: `weight` must have at least one tap on every spatial axis; "
+            f"got shape {tuple(weight_shape)}."
+        )
+    out_channels = weight_shape[layout.weight[1]] * options.groups
+    if bias_shape is not None and tuple(bias_shape) != (out_channels,):
+        raise ValueError(
+            f"{function}: `bias` must have shape ({out_channels},), the output "
+            f"channels of weight {tuple(weight_shape)} times groups={options.groups}; "
+            f"got {tuple(bias_shape)}."
+        )
+    return batched
+
+
+def _if_channels_last(input_shape: Shape, channel: int, in_channels: Size) -> str:
+    """A hint for who has forgotten to say so."""
+    last = len(input_shape) - 1
+    if channel == last or input_shape[last] != in_channels:
+        return ""
+    return (
+        f" Axis {last} has {in_channels}: for channels last there are `data_format` "
+        "and `dimension_numbers`."
+    )
+
+
+def _crops(options: Options, kernel_size: tuple[int, ...]) -> list[Crop]:
+    crops: list[Crop] = []
+    for i, k in enumerate(kernel_size):
+        if isinstance(options.padding, str):
+            extent = options.dilation[i] * (k - 1) + 1
+            crop = DIALECTS[options.padding](extent, options.stride[i])
+        else:
+            crop = Crop(*options.padding[i])
+        crops.append(crop._replace(high=crop.high - options.output_padding[i]))
+    return crops
+
+
+def _within_period(
+    options: Options,
+    kernel_size: tuple[int, ...],
+    crops: list[Crop],
+    size: tuple[Size, ...],
+) -> tuple[Options, list[Crop]]:
+    """The same outputs, with dilations no larger than the output where it is known."""
+    axes = zip(crops, kernel_size, options.stride, options.dilation, size, strict=True)
+    found = [
+        within_period(*axis) if arguments.is_int(axis[-1]) else (axis[0], axis[3])
+        for axis in axes
+    ]
+    dilation = tuple(d for _, d in found)
+    return replace(options, dilation=dilation), [crop for crop, _ in found]
+
+
+def geometry_of(options: Options, kernel_size: tuple[int, ...]) -> Geometry:
+    """The geometry of a call that names no `output_size`."""
+    return _geometry(options, kernel_size, _crops(options, kernel_size))
+
+
+def _geometry(
+    options: Options, kernel_size: tuple[int, ...], crops: list[Crop]
+) -> Geometry:
+    return Geometry(
+        kernel_size=kernel_size,
+        stride=options.stride,
+        dilation=options.dilation,
+        crop=tuple((crop.low, crop.high) for crop in crops),
+        groups=options.groups,
+    )
+
+
+def _output_size(
+    options: Options,
+    kernel_size: tuple[int, ...],
+    crops: list[Crop],
+    size: tuple[Size, ...],
+) -> tuple[Size, ...]:
+    wrapped = tuple(n + sum(crop.wrap) for n, crop in zip(size, crops, strict=True))
+    return _geometry(options, kernel_size, crops).output_size(wrapped)
+
+
+def _extra(
+    options: Options,
+    wanted: tuple[Size, ...],
+    smallest: tuple[Size, ...],
+    size: tuple[Size, ...],
+) -> tuple[int, ...]:
+    """Output elements to append for `output_size`, at most stride - 1 per axis."""
+    function = options.function
+    if any(options.output_padding):
+        raise ValueError(
+            f"{function}: `output_padding` must be 0 where `output_size` is given, "
+            f"which determines it; got output_padding {options.output_padding} and "
+            f"output_size {wanted}."
+        )
+    reach = [0 if options.padding in PERIODIC else s - 1 for s in options.stride]
+    extra: list[Any] = [w - m for w, m in zip(wanted, smallest, strict=True)]
+    # A difference of symbolic sizes that is not a plain number is out of reach too.
+    if not all(
+        arguments.is_int(a) and 0 <= a <= r for a, r in zip(extra, reach, strict=True)
+    ):
+        largest = tuple(m + r for m, r in zip(smallest, reach, strict=True))
+        raise ValueError(
+            f"{function}: `output_size` must lie between {smallest} and {largest} for "
+            f"an input of spatial size {size}; got {wanted}."
+        )
+    return tuple(int(a) for a in extra)

@@ -1,0 +1,123 @@
+"""What a formulation costs on a CPU: a linear model of its work.
+
+Seconds are a sum of rates times the counts of `Work`, with rates of their own for each
+of the three maps. `python -m benchmarks.fit` fits them to times of random layers (none
+of them in the benchmark's zoo) in float32 on two cores; those below are such fits,
+rounded, with ``transposed`` held near what a transpose alone was timed at. ``summed``
+(from depthwise layers alone), ``inflated``, and the output's ``cut`` and ``added`` were
+set by hand. Only their ratios matter to the choice, and wider elements scale all terms
+alike. No jax import.
+"""
+
+from jconvt._call.problem import Problem, Slot, Work
+
+_TABLE: dict[str, tuple[float, float, float]] = {
+    "multiply_adds": (0.0075, 0.0075, 0.0075),
+    "summed": (0.13, 0.11, 0.3),
+    "convolved": (0.053, 0.027, 0.018),
+    "inflated": (0.03, 0.03, 0.03),
+    "scattered": (1.2, 0.51, 0.5),
+    "looped": (2, 2, 2),
+    "operands": (0.11, 0.17, 0.28),
+    "gathered": (0.37, 0.095, 0.055),
+    "joined": (0.021, 0.26, 0.14),
+    "added": (0.87, 0.49, 0.27),
+    "reordered": (0.94, 1.1, 0.63),
+    "strided": (0.054, 0.06, 0.023),
+    "regrouped": (0.6, 0.05, 0.5),
+    "transposed": (1.1, 1.1, 1.1),
+    "swapped": (0.25, 0.26, 0.22),
+    "prepared": (2.7, 2.3, 1.2),
+    "cut": (1.0, 0.18, 0.2),
+    "calls": (22000, 40000, 17000),
+    "batches": (22, 44, 65),
+    "pressure": (0.73, 0.61, 0.57),
+    "fixed": (27000, 39000, 28000),
+}
+"""Nanoseconds for each feature: of the output, the input and the weight gradient.
+
+The multiply-adds are those of whole vectors; where products are ``scattered``, no zeros
+are multiplied. ``looped`` is convolved work where XLA:CPU has plain loops, which go
+over groups as over channels, and vary too much to be fitted: its rate is held at what
+keeps them to layers of a few thousand multiply-adds. ``batches`` are the GEMMs of
+single groups; ``pressure`` the elements of temporaries where they are more than a
+process keeps between runs: glibc hands an allocation of 32 MiB and more back to the
+system, and made anew it costs a page fault for every 4 KiB. ``fixed`` is 1 for what is
+more than a convolution.
+"""
+
+RATES: dict[Slot, dict[str, float]] = {
+    slot: dict(zip(_TABLE, rates, strict=True))
+    for slot, rates in zip(Slot, zip(*_TABLE.values(), strict=True), strict=True)
+}
+"""The columns of the table."""
+
+KEPT_BYTES = 24 * 2**20
+"""Temporaries that a process keeps from run to run: of 32 MiB, with results beside
+them, and less what the estimate misses."""
+
+
+def features(problem: Problem, work: Work, fast: bool) -> dict[str, int]:
+    """The counts of a map; `fast` says that convolutions have a fast path."""
+    groups = problem.geometry.groups
+    convolved = work.lanes if work.convolved else 0
+    scattered = work.scattered if fast else 0
+    direct = convolved if not work.inflated else scattered * problem.in_channels
+    return {
+        "multiply_adds": 0 if work.convolved else work.lanes,
+        "summed": work.summed,
+        "convolved": direct if fast else 0,
+        "inflated": convolved if fast and work.inflated and not scattered else 0,
+        "scattered": scattered,
+        "looped": 0 if fast else convolved * groups,
+        "operands": work.operands,
+        "gathered": work.gathered,
+        "joined": work.joined,
+        "added": work.added,
+        "reordered": work.reordered,
+        "strided": work.strided,
+        "regrouped": work.regrouped,
+        "transposed": work.transposed,
+        "swapped": work.swapped,
+        "prepared": work.prepared,
+        "cut": work.cut,
+        "calls": work.calls,
+        "batches": work.calls * groups if groups > 1 else 0,
+        "pressure": _pressure(problem, work.temporary),
+        "fixed": 0 if work.convolved else 1,
+    }
+
+
+def seconds(slot: Slot, problem: Problem, work: Work, fast: bool) -> float:
+    """The estimate for one map alone."""
+    rates = RATES[slot]
+    counts = features(problem, work, fast)
+    return 1e-9 * sum(rates[name] * count for name, count in counts.items())
+
+
+def seconds_of_pressure(slot: Slot, problem: Problem, temporary: int) -> float:
+    """What so many elements of temporaries cost, alive in one program."""
+    return 1e-9 * RATES[slot]["pressure"] * _pressure(problem, temporary)
+
+
+def _pressure(problem: Problem, temporary: int) -> int:
+    return temporary if temporary * problem.itemsize > KEPT_BYTES else 0
+
+
+def shared_seconds(slot: Slot, work: Work, *names: str) -> float:
+    """The part of an estimate that these counts make: done once, it serves two maps."""
+    rates = RATES[slot]
+    return 1e-9 * sum(rates[name] * getattr(work, name) for name in names)
+
+
+def fits(problem: Problem, work: Work, native: Work) -> bool:
+    """Whether temporaries are at most twice the larger of input and output more.
+
+    More than those of the `native` form. Where that is little, 64 MiB are allowed.
+    """
+    allowed = native.temporary + 2 * max(problem.inputs, problem.outputs)
+    most = max(allowed * problem.itemsize, _SMALL_BYTES)
+    return work.temporary * problem.itemsize <= most
+
+
+_SMALL_BYTES = 64 * 2**20

@@ -1,0 +1,221 @@
+"""A layer cut into pieces that are computed one after the other. No jax import.
+
+Where the temporaries of a formulation are more than a process keeps between runs
+(`jconvt._choice.cost`), the batch is cut, and an image along its first spatial axis. A
+piece of that axis is a transposed convolution of its own. Output and weight gradient
+are cut by the outputs, L*s of them at a time::
+
+    outputs                        o = c*L*s + o'        0 <= o' < L*s
+    read the elements              i = c*L + first + i'
+    where                          first = ceil((low - d*(k - 1))/s)
+    so that o + low = s*i + d*t  is  o' + (low - s*first) = s*i' + d*t
+
+with the same crop for every piece c. Neighbours share a halo of elements; those outside
+of the input are zero. The input gradient is cut by the elements, L of them at a time,
+which read the cotangent from c*L*s - low on, with nothing cropped; what was cropped is
+zero. So no two pieces write one result, and nothing is rounded twice.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from jconvt._call.geometry import Axis, Geometry
+from jconvt._call.problem import Problem, Slot, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """How a layer is cut.
+
+    Attributes:
+      batch: pieces of the batch, which it divides.
+      blocks: of `stride` outputs of the first spatial axis in a piece; 0: all of them.
+    """
+
+    batch: int = 1
+    blocks: int = 0
+
+    def __str__(self) -> str:
+        return ", ".join(
+            [
+                *([f"batch in {self.batch} pieces"] if self.batch > 1 else []),
+                *([f"{self.blocks} blocks a piece"] if self.blocks else []),
+            ]
+        )
+
+
+WHOLE = Pieces()
+
+
+class Segment(NamedTuple):
+    """Some outputs of the first spatial axis, and elements, and what ties them."""
+
+    geometry: Geometry
+    first_in: int
+    inputs: int
+    first_out: int
+    outputs: int
+
+    @property
+    def last_in(self) -> int:
+        """The element after the last."""
+        return self.first_in + self.inputs
+
+    @property
+    def last_out(self) -> int:
+        """The output after the last."""
+        return self.first_out + self.outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The first spatial axis in pieces."""
+
+    count: int
+    blocks: int
+    """The step from piece to piece: elements, each a stride of outputs."""
+    piece: Segment
+    """The first of them."""
+    rest: Segment | None
+    """What the last of them leaves."""
+    pad_in: tuple[int, int]
+    """Zeros around the elements, for all pieces to read them."""
+    pad_out: tuple[int, int]
+    """Zeros around the outputs."""
+
+    @property
+    def runs(self) -> tuple[Segment, ...]:
+        """The kinds of piece."""
+        return (self.piece,) if self.rest is None else (self.piece, self.rest)
+
+
+def cut_rows(geometry: Geometry, n: int, blocks: int, slot: Slot) -> Rows:
+    """The first spatial axis, of `n` elements, in pieces of so many blocks."""
+    axis = geometry.axes[0]
+    s, out = axis.stride, axis.output_size(n)
+    by_inputs = slot == Slot.INPUT_GRADIENT
+    whole, unit = (n, 1) if by_inputs else (out, s)
+    run = _elements if by_inputs else _outputs
+    length = blocks * unit
+    count, left = divmod(whole, length)
+    piece = run(geometry, axis, 0, length)
+    rest = run(geometry, axis, whole - left, left) if left else None
+    shift = count - 1
+    last_in, last_out = (
+        piece.last_in + shift * blocks,
+        piece.last_out + shift * blocks * s,
+    )
+    if rest is not None:
+        last_in, last_out = max(last_in, rest.last_in), max(last_out, rest.last_out)
+    pad_in = max(0, -piece.first_in), max(0, last_in - n)
+    pad_out = max(0, -piece.first_out), max(0, last_out - out)
+    return Rows(count, blocks, piece, rest, pad_in, pad_out)
+
+
+def _outputs(geometry: Geometry, axis: Axis, first_out: int, outputs: int) -> Segment:
+    """`outputs` and all elements that reach them."""
+    low, s = axis.low + first_out, axis.stride
+    first = -(-(low - axis.extent + 1) // s)
+    inputs = (outputs - 1 + low) // s - first + 1
+    crop = low - s * first
+    high = (inputs - 1) * s + axis.extent - crop - outputs
+    return Segment(_crop(geometry, crop, high), first, inputs, first_out, outputs)
+
+
+def _elements(geometry: Geometry, axis: Axis, first_in: int, inputs: int) -> Segment:
+    """`inputs` and all outputs, cropped ones too, that they reach."""
+    outputs = (inputs - 1) * axis.stride + axis.extent
+    first_out = first_in * axis.stride - axis.low
+    return Segment(_crop(geometry, 0, 0), first_in, inputs, first_out, outputs)
+
+
+def _crop(geometry: Geometry, low: int, high: int) -> Geometry:
+    return replace(geometry, crop=((low, high), *geometry.crop[1:]))
+
+
+def parts_of(
+    problem: Problem, pieces: Pieces, slot: Slot
+) -> Iterator[tuple[int, Problem]]:
+    """How often which problem is solved."""
+    image = replace(problem, batch=problem.batch // pieces.batch)
+    if not pieces.blocks:
+        yield pieces.batch, image
+        return
+    rows = cut_rows(problem.geometry, problem.size[0], pieces.blocks, slot)
+    for count, run in zip((rows.count, 1), rows.runs, strict=False):
+        size = (run.inputs, *problem.size[1:])
+        yield pieces.batch * count, replace(image, geometry=run.geometry, size=size)
+
+
+def total_work(
+    problem: Problem, pieces: Pieces, slot: Slot, work_of: Callable[[Problem], Work]
+) -> Work:
+    """The work of all pieces, which are cut out of their arrays and put into them.
+
+    Those of a weight gradient are summed.
+    """
+    total = Work()
+    count = 0
+    for times, part in parts_of(problem, pieces, slot):
+        total = total.and_then(work_of(part), times)
+        count += times
+    if pieces != WHOLE:
+        summed = problem.weights * count if slot == Slot.WEIGHT_GRADIENT else 0
+        total = replace(total, cut=problem.inputs + problem.outputs + summed)
+    padded = problem.outputs if slot == Slot.INPUT_GRADIENT else problem.inputs
+    padded = padded if pieces.blocks else 0
+    return replace(total, temporary=total.temporary + padded)
+
+
+def small_pieces(
+    problem: Problem, slot: Slot, work_of: Callable[[Problem], Work], most: int
+) -> Pieces:
+    """The largest pieces whose temporaries are at most so many elements.
+
+    Those of prepared kernels are not counted: every piece has the same. Where no piece
+    is small enough, the smallest sensible one.
+    """
+
+    def excess(pieces: Pieces) -> bool:
+        works = [work_of(part) for _, part in parts_of(problem, pieces, slot)]
+        return max(work.temporary - work.prepared for work in works) > most
+
+    found = WHOLE
+    for count in _divisors(problem.batch):
+        found = Pieces(batch=count)
+        if not excess(found):
+            return found
+    if not problem.size or _outgrows_indices(problem):
+        return found
+    axis = problem.geometry.axes[0]
+    blocks = axis.output_size(problem.size[0]) // axis.stride
+    # Of a piece's elements at most a quarter is halo.
+    least = max(1, 3 * -(-(axis.extent - axis.stride) // axis.stride))
+    while (blocks := blocks // 2) >= least:
+        found = replace(found, blocks=blocks)
+        if not excess(found):
+            break
+    return found
+
+
+def _divisors(n: int) -> list[int]:
+    """The divisors of `n`, increasing, as far as so many pieces are of use."""
+    low = [i for i in range(1, min(math.isqrt(n), _MOST_PIECES) + 1) if n % i == 0]
+    return sorted(i for i in {*low, *(n // i for i in low)} if i <= _MOST_PIECES)
+
+
+def _outgrows_indices(problem: Problem) -> bool:
+    """Whether a place on the first axis, zeros around it counted, may need 64 bits.
+
+    Rows are cut at places that a loop calculates in JAX's 32 bits, where a larger one
+    would wrap around.
+    """
+    axis, n = problem.geometry.axes[0], problem.size[0]
+    around = 2 * (axis.extent + axis.stride)
+    return max(n, axis.output_size(n)) + around > _LAST_INDEX
+
+
+_LAST_INDEX = 2**31 - 1
+_MOST_PIECES = 2**20

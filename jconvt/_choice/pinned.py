@@ -1,0 +1,29 @@
+"""A lowering that the caller names."""
+
+from jconvt._call.geometry import Geometry
+
+AUTO = "auto"
+
+
+def check_lowering(
+    function: str, lowering: object, geometry: Geometry, static: bool
+) -> str:
+    """`lowering` if it is ``"auto"`` or serves the geometry, or the error."""
+    if not isinstance(lowering, str):
+        raise TypeError(f"{function}: `lowering` must be a string; got {lowering!r}.")
+    if lowering == AUTO:
+        return lowering
+    from jconvt._lowerings.table import LOWERINGS  # loaded when a program needs them
+
+    if lowering not in LOWERINGS:
+        raise ValueError(
+            f"{function}: `lowering` must be one of auto, {', '.join(LOWERINGS)}; got "
+            f"{lowering!r}."
+        )
+    reason = LOWERINGS[lowering].refuses(geometry, static)
+    if reason is not None:
+        raise ValueError(
+            f"{function}: `lowering`={lowering!r} cannot serve this geometry: {reason};"
+            f" got {geometry}."
+        )
+    return lowering

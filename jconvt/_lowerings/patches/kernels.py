@@ -1,0 +1,82 @@
+"""The kernels of a lowering by patches, one for each GEMM."""
+
+from collections.abc import Sequence
+
+import jax
+from jax import lax
+
+from jconvt._lowerings.axes import merge_axes, move_axis
+from jconvt._lowerings.patches.blocks import ResidueClass
+from jconvt._lowerings.patches.cuts import Combination, Cut
+from jconvt._lowerings.patches.filters import PAIRS, combine
+from jconvt._lowerings.patches.sheet import Sheet
+
+
+def kernels_of(
+    taps: jax.Array, combination: Combination, cuts: Sequence[Cut], groups: int
+) -> list[jax.Array]:
+    """For each GEMM (G, I, O, elements, *residues), from (G, I, O, *taps)."""
+    # An axis of taps becomes one of elements in place, or none, and one of residues at
+    # the end.
+    first = at = 3 if groups > 1 else 2
+    kernels = [taps]
+    for cut, residues in zip(cuts, combination, strict=True):
+        if cut.paired:
+            rows = PAIRS[residues.taps].prepare
+            kernels = [
+                combine(row, _elements(k, residues, at))
+                for k in kernels
+                for row in rows
+            ]
+        else:
+            kernels = [_windows(k, residues, at) for k in kernels]
+            at += 1
+    if at == first:
+        return [lax.expand_dims(k, (first,)) for k in kernels]
+    for _ in range(first, at - 1):
+        kernels = [merge_axes(k, first) for k in kernels]
+    return kernels
+
+
+def _windows(k: jax.Array, residues: ResidueClass, at: int) -> jax.Array:
+    """Axis `at` of taps -> elements there, residues at the end."""
+    if residues.taps == 1:
+        return lax.expand_dims(_elements(k, residues, at)[0], (at,))
+    if _is_whole(residues, k.shape[at]):
+        shape = (*k.shape[:at], residues.taps, residues.tap_step, *k.shape[at + 1 :])
+        k = lax.rev(lax.reshape(k, shape), (at,))
+        return move_axis(k, at + 1, k.ndim - 1)
+    return lax.concatenate(
+        [lax.expand_dims(e, (at,)) for e in _elements(k, residues, at)], at
+    )
+
+
+def _is_whole(residues: ResidueClass, kernel_size: int) -> bool:
+    """Whether the class reads every tap, residue by residue."""
+    return (
+        residues.taps * residues.tap_step == kernel_size
+        and len(residues.residues) == residues.tap_step
+    )
+
+
+def _elements(k: jax.Array, residues: ResidueClass, at: int) -> list[jax.Array]:
+    """For each element the taps it meets: axis `at` goes, residues come at the end."""
+    found: list[jax.Array] = []
+    for m in reversed(range(residues.taps)):
+        start = residues.first_tap + m * residues.tap_step
+        taps = lax.slice_in_dim(k, start, start + len(residues.residues), axis=at)
+        found.append(move_axis(taps, at, k.ndim - 1))
+    return found
+
+
+def kernel_matrix(k: jax.Array, sheet: Sheet, chosen: slice) -> jax.Array:
+    """(G, I, O, elements, *residues) -> (G, residues*O, elements*I)."""
+    lead = 1 if sheet.groups > 1 else 0
+    at, end = lead + 2, k.ndim
+    stop = min(chosen.stop, k.shape[at])
+    if (chosen.start, stop) != (0, k.shape[at]):
+        k = lax.slice_in_dim(k, chosen.start, stop, axis=at)
+    k = lax.transpose(k, (*range(lead), *range(at + 1, end), lead + 1, at, lead))
+    for _ in range(at + 1, end):
+        k = merge_axes(k, lead)
+    return merge_axes(k, lead + 1)

@@ -1,0 +1,93 @@
+"""What a lowering by patches does, as integers, and the variants it has."""
+
+import math
+from collections.abc import Sequence
+
+from jconvt._call.problem import (
+    Problem,
+    Slot,
+    Variant,
+    Work,
+    lanes_of_product,
+    regrouped,
+)
+from jconvt._lowerings.patches.cuts import Cut, combinations_of, cut_axes
+
+
+def elements_at_once(elements: int, nbytes: int) -> int:
+    """How many of a block's elements one GEMM multiplies, with `nbytes` of patches."""
+    gemms = min(elements, -(-nbytes // PATCH_BYTES))
+    return -(-elements // gemms)
+
+
+PATCH_BYTES = 8 * 2**20
+
+
+def variants_of_patches(problem: Problem) -> tuple[Variant, ...]:
+    """Both orders of features, and both grids of blocks where they differ."""
+    differ = any(a.low % a.stride for a in problem.geometry.axes)
+    return tuple(
+        Variant(first=first, early=early)
+        for first in (True, False)
+        for early in ((False, True) if differ else (False,))
+    )
+
+
+def work_of_patches(
+    problem: Problem, variant: Variant, paired: tuple[bool, ...], slot: Slot
+) -> Work:
+    """What `lower_patches` does."""
+    geometry = problem.geometry
+    cuts = cut_axes(geometry, problem.size, paired, variant.early)
+    positions = problem.batch * math.prod(cut.tiles for cut in cuts)
+    groups = geometry.groups
+    macs = lanes = operands = gathered = kernels = made = calls = 0
+    for combination in combinations_of(cuts):
+        pairs = list(zip(cuts, combination, strict=True))
+        gemms = math.prod(cut.products(residues) for cut, residues in pairs)
+        elements = math.prod(1 if cut.paired else r.taps for cut, r in pairs)
+        features = math.prod(len(r.residues) for r in combination)
+        k = elements * problem.in_channels // groups
+        f = features * problem.out_channels // groups
+        macs += gemms * groups * positions * k * f
+        each = lanes_of_product(positions, k, f, variant.first, slot)
+        lanes += gemms * groups * each
+        patches = gemms * groups * positions * k
+        nbytes = elements * problem.inputs * problem.itemsize
+        parts = -(-elements // elements_at_once(elements, nbytes))
+        products = gemms * groups * positions * f
+        operands += patches + parts * products + gemms * groups * k * f
+        gathered += patches
+        kernels += gemms * groups * k * f
+        made += products
+        calls += gemms * parts
+    if not any(paired) and gathered == problem.inputs and _is_whole(cuts):
+        gathered = 0
+    copied = problem.copied(variant.first)
+    joined = made + problem.outputs
+    strided = 0
+    if variant.first and geometry.rank:
+        strided += joined if geometry.stride[-1] > 1 else 0
+        if paired[-1] and slot == Slot.FORWARD:
+            # Pairs lie along the vectorised axis, and many readers pick them apart.
+            strided += 6 * gathered + 2 * joined
+    return Work(
+        multiply_adds=macs,
+        lanes=lanes,
+        operands=operands,
+        gathered=gathered,
+        joined=joined,
+        strided=strided,
+        regrouped=0
+        if variant.first
+        else regrouped(problem, gathered) + regrouped(problem, made, of_output=True),
+        prepared=kernels,
+        calls=calls,
+        temporary=copied + gathered + made + kernels,
+        **problem.moves(variant.first),
+    )
+
+
+def _is_whole(cuts: Sequence[Cut]) -> bool:
+    """Whether the only patch is the input as it is."""
+    return all(cut.pad == (0, 0, 0) for cut in cuts)

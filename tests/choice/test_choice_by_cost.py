@@ -1,0 +1,459 @@
+"""On a CPU the choice has the least cost, whatever the rates are.
+
+Most tests set rates of their own, nearly all of them zero, so that the right choice is
+plain; others draw rates at random, and add up what every choice would cost.
+"""
+
+import itertools
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jconvt._call.geometry import Geometry
+from jconvt._call.problem import Problem, Slot, Work
+from jconvt._choice import choose as choice
+from jconvt._choice.choose import (
+    Formulation,
+    best_variant,
+    candidates,
+    choose,
+    has_fast_convolutions,
+    work_of,
+)
+from jconvt._choice.cost import (
+    RATES,
+    features,
+    fits,
+    seconds,
+    seconds_of_pressure,
+    shared_seconds,
+)
+from jconvt._choice.pieces import WHOLE
+from jconvt._choice.turned import as_output
+from jconvt._lowerings.table import LOWERINGS
+
+# Convolutions of this type run in plain loops, whose rate keeps them out of the way.
+DTYPE = np.dtype(np.float64)
+NO_LOOPS = {"looped": 1e6}
+
+
+def problem(
+    n=8,
+    batch=2,
+    rank=2,
+    channels=(32, 16),
+    first=True,
+    groups=1,
+    kernel=4,
+    stride=2,
+):
+    """A crop of 1 on every axis."""
+    geometry = Geometry(
+        kernel_size=(kernel,) * rank,
+        stride=(stride,) * rank,
+        dilation=(1,) * rank,
+        crop=((1, 1),) * rank,
+        groups=groups,
+    )
+    return Problem(
+        geometry=geometry,
+        batch=batch,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        size=(n,) * rank,
+        itemsize=DTYPE.itemsize,
+        features_first=first,
+    )
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """Sets the rates of each map: those that are not given are zero."""
+
+    def set_to(forward, input_gradient, weight_gradient):
+        given = (forward, input_gradient, weight_gradient)
+        for slot, found in zip(Slot, given, strict=True):
+            assert set(found) <= set(RATES[slot])
+            values = {name: found.get(name, 0) for name in RATES[slot]}
+            monkeypatch.setitem(RATES, slot, values)
+        choice._cheapest.cache_clear()
+
+    yield set_to
+    choice._cheapest.cache_clear()
+
+
+def chosen(layer):
+    return [choose(slot, "cpu", layer, DTYPE, static=True) for slot in Slot]
+
+
+def count(name, layer, work):
+    return features(layer, work, False)[name]
+
+
+def test_each_map_has_the_least_of_its_own_cost(rates):
+    names = ("multiply_adds", "calls", "prepared")
+    rates(*({name: 1} | NO_LOOPS for name in names))
+    layer = problem()
+    found = chosen(layer)
+    assert len(set(found)) == 3
+    for slot, name, formulation in zip(Slot, names, found, strict=True):
+        works = candidates(slot, layer, DTYPE)
+        counts = {
+            f: count(name, layer, work)
+            for f, work in works.items()
+            if not work.convolved
+        }
+        assert counts[formulation] == min(counts.values()) < max(counts.values())
+
+
+# What two maps of one formulation share is paid once ----------------------------------
+
+
+def test_patches_are_shared_by_output_and_weight_gradient(rates):
+    """Alone the weight gradient would take a lowering that gathers nothing."""
+    rates(
+        {"multiply_adds": 1} | NO_LOOPS,
+        {"calls": 1} | NO_LOOPS,
+        {"gathered": 1, "multiply_adds": 1e-3} | NO_LOOPS,
+    )
+    forward, _, weight = chosen(problem())
+    assert forward == weight
+    assert forward.lowering == "winograd"
+
+
+def test_kernels_are_shared_by_output_and_input_gradient(rates):
+    """Alone the input gradient would take a weight as given."""
+    rates(
+        {"multiply_adds": 1} | NO_LOOPS,
+        {"prepared": 1, "multiply_adds": 1e-3} | NO_LOOPS,
+        {"calls": 1} | NO_LOOPS,
+    )
+    forward, input_, _ = chosen(problem())
+    assert forward == input_
+    assert forward.lowering == "winograd"
+
+
+def test_parts_of_the_cotangent_are_shared_by_the_gradients(rates):
+    """Alone the weight gradient would take features last, which are not strided."""
+    rates(
+        {"calls": 1} | NO_LOOPS,
+        {"transposed": 1} | NO_LOOPS,
+        {"strided": 1, "transposed": 1e-3} | NO_LOOPS,
+    )
+    _, input_, weight = chosen(problem())
+    assert input_ == weight
+    assert weight.variant.first
+
+
+def test_temporaries_of_the_output_press_on_gradients_that_do_not_share_them(rates):
+    """The input gradient takes many GEMMs rather than temporaries of its own."""
+    rates(
+        {"multiply_adds": 1} | NO_LOOPS,
+        {"calls": 1} | NO_LOOPS,
+        {"pressure": 1},
+    )
+    layer = problem(n=64, batch=4)
+    forward, input_, _ = chosen(layer)
+    work = candidates(Slot.FORWARD, layer, DTYPE)[forward]
+    assert count("pressure", layer, work) > 0
+    assert work.calls > 1
+    assert input_ == forward
+
+
+# All of it at once --------------------------------------------------------------------
+
+# What two maps of one formulation have in common, and whose rates it is paid by.
+SHARED = {
+    (Slot.FORWARD, Slot.WEIGHT_GRADIENT): (Slot.WEIGHT_GRADIENT, ["gathered"]),
+    (Slot.FORWARD, Slot.INPUT_GRADIENT): (Slot.INPUT_GRADIENT, ["prepared"]),
+    (Slot.INPUT_GRADIENT, Slot.WEIGHT_GRADIENT): (
+        Slot.WEIGHT_GRADIENT,
+        ["joined", "added", "reordered", "strided"],
+    ),
+}
+LAYERS = {
+    "small": problem(n=5),
+    "last": problem(n=16, batch=4, first=False),
+    "signal": problem(n=64, rank=1, batch=3),
+    "depthwise": problem(channels=(16, 32), groups=16),
+    "pressing": problem(n=64, batch=4),
+    "far_beyond_what_is_kept": problem(n=64, batch=16, channels=(64, 16)),
+    "turned": problem(n=32, stride=1, kernel=3),
+    "turned_pressing": problem(n=96, batch=4, stride=1, kernel=3),
+}
+
+
+def drawn(seed):
+    """Rates of each map, up to some ten times those that were measured, or a tenth."""
+    rng = np.random.default_rng(seed)
+    return [
+        {name: rate * np.exp(rng.normal() * 1.5) for name, rate in RATES[slot].items()}
+        for slot in Slot
+    ]
+
+
+class Map(NamedTuple):
+    """A formulation of one of the three maps: as what it is made, and its terms."""
+
+    slot: Slot
+    work: Work
+    costs: dict[str, float]
+
+
+class Training:
+    """What the three maps of a layer cost together, as `choice._cheapest` tells it."""
+
+    def __init__(self, layer, dtype, turned, whole):
+        self.layer, self.maps = layer, {}
+        for slot in Slot:
+            made, problem = as_output(slot, layer) if turned else (slot, layer)
+            fast = has_fast_convolutions(made, problem.geometry, dtype)
+            self.maps[slot] = {
+                f: Map(made, work, self.costs(made, features(problem, work, fast)))
+                for f, work in candidates(made, problem, dtype).items()
+                if f.pieces == WHOLE or not whole
+            }
+
+    @staticmethod
+    def costs(slot, counts):
+        return {name: RATES[slot][name] * n for name, n in counts.items()}
+
+    def alone(self, slot, f):
+        return sum(self.maps[slot][f].costs.values())
+
+    def together(self, picks):
+        made = {slot: self.maps[slot][f] for slot, f in picks.items()}
+        total = sum(
+            sum(made[slot].costs.values()) - made[slot].costs["pressure"]
+            for slot in (Slot.INPUT_GRADIENT, Slot.WEIGHT_GRADIENT)
+        )
+        kept = {}
+        for slot, f in picks.items():
+            kept[f] = max(kept.get(f, 0), made[slot].work.temporary)
+        alive = sum(kept.values())
+        if alive * self.layer.itemsize > 24 * 2**20:
+            total += RATES[Slot.WEIGHT_GRADIENT]["pressure"] * alive
+        for pair, (by, names) in SHARED.items():
+            as_itself = all(made[slot].slot == slot for slot in pair)
+            one, other = (picks[slot] for slot in pair)
+            if one == other and one.pieces == WHOLE and as_itself:
+                total -= sum(made[by].costs[name] for name in names)
+        return total
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("dtype", "whole", "turned"),
+    [
+        pytest.param(np.float32, False, True, id="float32"),
+        pytest.param(np.float64, False, True, id="float64"),
+        pytest.param(np.float32, True, False, id="whole_and_not_turned"),
+    ],
+)
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_nothing_that_is_offered_costs_less(layer, dtype, whole, turned, seed, rates):
+    """The output by itself, and the gradients as the cheapest of all pairs."""
+    rates(*drawn(seed))
+    layer, dtype = replace(layer, itemsize=np.dtype(dtype).itemsize), np.dtype(dtype)
+    training = Training(layer, dtype, turned, whole)
+    found = {
+        slot: choose(slot, "cpu", layer, dtype, True, whole=whole, turned=turned)
+        for slot in Slot
+    }
+    outputs, *gradients = training.maps.values()
+    best = min(training.alone(Slot.FORWARD, f) for f in outputs)
+    assert training.alone(Slot.FORWARD, found[Slot.FORWARD]) == pytest.approx(best)
+    best = min(
+        training.together(dict(zip(Slot, (found[Slot.FORWARD], *pair), strict=True)))
+        for pair in itertools.product(*gradients)
+    )
+    assert training.together(found) == pytest.approx(best, rel=1e-9)
+
+
+def test_what_is_not_said_of_a_choice(rates):
+    """It may cut into pieces, and turn a kernel."""
+    rates(*drawn(0))
+    differ = set()
+    for layer in LAYERS.values():
+        plain = chosen(layer)
+        for name in ("whole", "turned"):
+            given = {
+                value: [
+                    choose(slot, "cpu", layer, DTYPE, True, **{name: value})
+                    for slot in Slot
+                ]
+                for value in (True, False)
+            }
+            assert plain == given[name == "turned"]
+            if given[True] != given[False]:
+                differ.add(name)
+    assert differ == {"whole", "turned"}
+
+
+# What is offered ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_nothing_is_offered_that_outgrows_the_memory_budget(slot):
+    layer = problem(n=32, batch=1, rank=3, channels=(64, 64))
+    offered = candidates(slot, layer, DTYPE)
+    native = work_of(slot, layer, Formulation("lhs_dilation"))
+    assert all(fits(layer, work, native) for work in offered.values())
+    row = LOWERINGS["overlap_add"]
+    for variant in row.variants(layer):
+        assert not fits(layer, row.work(layer, variant, slot), native)
+        assert Formulation("overlap_add", variant) not in offered
+
+
+@pytest.mark.parametrize(
+    ("slot", "groups", "rank", "dtype", "fast"),
+    [
+        (Slot.FORWARD, 1, 2, np.float32, True),
+        (Slot.FORWARD, 1, 1, jnp.bfloat16, True),
+        (Slot.INPUT_GRADIENT, 1, 2, np.float16, True),
+        (Slot.WEIGHT_GRADIENT, 1, 2, np.float32, False),
+        (Slot.FORWARD, 2, 2, np.float32, False),
+        (Slot.FORWARD, 1, 3, np.float32, False),
+        (Slot.FORWARD, 1, 2, np.float64, False),
+        (Slot.FORWARD, 1, 2, np.complex64, False),
+        (Slot.FORWARD, 1, 2, np.int32, False),
+    ],
+)
+def test_where_convolutions_are_fast(slot, groups, rank, dtype, fast):
+    layer = problem(rank=rank, groups=groups)
+    assert has_fast_convolutions(slot, layer.geometry, np.dtype(dtype)) == fast
+
+
+def test_sums_are_for_groups_of_one_input_channel(rates):
+    """However little they cost."""
+    rates(
+        *({name: 1 for name in RATES[Slot.FORWARD] if name != "summed"} for _ in Slot)
+    )
+    depthwise = problem(channels=(32, 64), groups=32)
+    assert {f.lowering for f in chosen(depthwise)} == {"tap_sums"}
+    for layer in (problem(channels=(32, 64), groups=16), problem(channels=(32, 64))):
+        assert "tap_sums" not in {f.lowering for f in chosen(layer)}
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("lowering", ["gather", "winograd", "overlap_add"])
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_no_variant_of_a_named_lowering_costs_less(layer, lowering, seed, rates):
+    """For any number of them, and each map by its own work and rates."""
+    rates(*drawn(seed))
+    row = LOWERINGS[lowering]
+    for slot in Slot:
+        costs = {
+            variant: seconds(slot, layer, row.work(layer, variant, slot), False)
+            for variant in row.variants(layer)
+        }
+        found = best_variant(slot, lowering, layer)
+        assert found == Formulation(lowering, min(costs, key=costs.get), WHOLE)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
+@pytest.mark.parametrize("lowering", ["gather", "winograd", "overlap_add"])
+def test_a_named_lowering_has_its_cheapest_variant(rates, lowering, first):
+    rates(*[{"transposed": 1}] * 3)
+    for slot in Slot:
+        found = best_variant(slot, lowering, problem(first=first))
+        assert found.lowering == lowering
+        assert found.variant.first == first
+
+
+# The model ----------------------------------------------------------------------------
+
+
+def test_each_term_is_its_rate_times_its_count(rates):
+    rates({"multiply_adds": 2, "calls": 3}, {"transposed": 5}, {"fixed": 7})
+    work = Work(multiply_adds=10, lanes=16, calls=2, transposed=4)
+    nanoseconds = [1e9 * seconds(slot, problem(), work, False) for slot in Slot]
+    np.testing.assert_allclose(nanoseconds, [2 * 16 + 3 * 2, 5 * 4, 7])
+
+
+CONVOLVED = {"convolved": 10, "lanes": 16}
+
+
+@pytest.mark.parametrize(
+    ("counts", "fast", "groups", "expected"),
+    [
+        pytest.param({"lanes": 16}, False, 2, {"multiply_adds": 16}, id="gemm"),
+        pytest.param({"lanes": 16}, True, 2, {"multiply_adds": 16}, id="fast_gemm"),
+        pytest.param(CONVOLVED, False, 2, {"looped": 16 * 2}, id="loops"),
+        pytest.param(CONVOLVED, True, 1, {"convolved": 16}, id="convolution"),
+        pytest.param(
+            CONVOLVED | {"inflated": 10}, True, 1, {"inflated": 16}, id="zeros"
+        ),
+        pytest.param(
+            CONVOLVED | {"inflated": 10, "scattered": 5},
+            *(True, 1, {"convolved": 5 * 32, "scattered": 5}),
+            id="transposed_convolution",
+        ),
+        pytest.param(
+            CONVOLVED | {"inflated": 10, "scattered": 5},
+            *(False, 1, {"looped": 16}),
+            id="loops_over_zeros",
+        ),
+    ],
+)
+def test_products_are_counted_by_their_path(counts, fast, groups, expected):
+    """In GEMMs, in convolutions of each kind, or in loops."""
+    found = features(problem(groups=groups), Work(**counts), fast)
+    fixed = {} if "convolved" in counts else {"fixed": 1}
+    assert {name: n for name, n in found.items() if n} == expected | fixed
+
+
+@pytest.mark.parametrize(("groups", "batches"), [(1, 0), (4, 8)])
+def test_gemms_of_single_groups_are_counted(rates, groups, batches):
+    rates(*[{"batches": 1}] * 3)
+    found = 1e9 * seconds(Slot.FORWARD, problem(groups=groups), Work(calls=2), False)
+    np.testing.assert_allclose(found, batches)
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_only_large_temporaries_press(rates, slot):
+    """Small ones are kept from run to run."""
+    rates(*[{"pressure": 1}] * 3)
+    for temporary, pressing in ((2**10, 0), (2**30, 2**30)):
+        work = Work(temporary=temporary)
+        found = 1e9 * seconds(slot, problem(), work, False)
+        np.testing.assert_allclose(found, pressing)
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_pressure_by_itself_is_what_an_estimate_has_of_it(rates, slot):
+    rates(*[{"pressure": 3}] * 3)
+    work = Work(temporary=2**30)
+    alone = seconds_of_pressure(slot, problem(), work.temporary)
+    assert alone == seconds(slot, problem(), work, False) == pytest.approx(3.221225472)
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_what_is_shared_is_the_named_terms(rates, slot):
+    rates(*[{"gathered": 2, "joined": 3, "added": 5}] * 3)
+    work = Work(gathered=10, joined=100, added=1000)
+    shared = shared_seconds(slot, work, "gathered", "added")
+    np.testing.assert_allclose(shared, 1e-9 * (2 * 10 + 5 * 1000))
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_each_feature_has_a_rate(slot):
+    counts = features(problem(), Work(), False)
+    assert list(counts) == list(RATES[slot])
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_the_memory_budget_to_the_element(extra):
+    """Twice the larger of input and output, more than the native form has."""
+    layer = problem(n=64, batch=32, channels=(32, 16))
+    assert layer.itemsize == 8
+    larger = max(layer.inputs, layer.outputs)
+    assert 2 * larger * 8 > 64 * 2**20
+    native = Work(temporary=1000)
+    assert fits(layer, Work(temporary=1000 + 2 * larger + extra), native) == (not extra)
+    small = problem(n=2, batch=1)
+    most = 64 * 2**20 // 8  # of 64 MiB, which any layer is allowed
+    assert fits(small, Work(temporary=most + extra), Work()) == (not extra)

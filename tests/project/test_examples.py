@@ -1,0 +1,73 @@
+"""The examples run, and do what they say."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+FOLDER = Path(__file__).parents[2] / "examples"
+if not FOLDER.exists():
+    pytest.skip("needs the examples of the repository", allow_module_level=True)
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def example():
+    if jax.device_count() < 8:
+        pytest.skip("needs 8 devices")
+    return load("sharded_volume")
+
+
+def make_mesh(devices):
+    return jax.make_mesh(
+        (devices,),
+        ("slabs",),
+        axis_types=(AxisType.Auto,),
+        devices=jax.devices()[:devices],
+    )
+
+
+def test_eight_devices_train_as_one_does(example):
+    eight, one = (list(example.train(make_mesh(n), 32, steps=3)) for n in (8, 1))
+    np.testing.assert_allclose(eight, one, rtol=1e-4)
+    assert eight[0] > eight[1] > eight[2]
+
+
+def test_no_device_sees_more_than_its_share_and_its_neighbours_edges(example):
+    mesh, size = make_mesh(8), 32
+    volume = example.load(mesh, size)
+    weights = example.initial(jax.random.key(0))
+    text = example.compiled_step(mesh, weights, volume, 0.1).as_text()
+    assert "all-gather" not in text
+    assert "all-to-all" not in text
+    # One element of the coarse and two of the finer input, forward and back.
+    edges = re.findall(r"= f32\[([\d,]+)\]\S* collective-permute\(", text)
+    assert {int(edge.split(",")[2]) for edge in edges} == {1}
+    slab = size**3 // 8 * example.FEATURES
+    sizes = [
+        np.prod([int(n) for n in sizes.split(",") if n], dtype=int)
+        for sizes in re.findall(r"f32\[([\d,]+)\]", text)
+    ]
+    assert max(sizes) < 4 * slab
+
+
+def test_the_command(example, capsys):
+    example.main(["--size", "32", "--steps", "2"])
+    first, *steps = capsys.readouterr().out.splitlines()
+    assert first == "volume 131,072 bytes, of which a device holds 16,384"
+    assert [line.split()[:2] for line in steps] == [["step", "0"], ["step", "1"]]
+    with pytest.raises(SystemExit):
+        example.main(["--size", "40"])
+    assert "--size must be a multiple of 32" in capsys.readouterr().err
