@@ -13,23 +13,22 @@ import numpy as np
 from rich.progress import track
 
 from benchmarks.layers import Layer
-from jconvt._call.call import Plan
+from jconvt._call.call import Call
 from jconvt._call.geometry import Geometry
 from jconvt._call.layout import Layout
 from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant
+from jconvt._call.problem import Map, Problem
 from jconvt._choice.choose import (
-    Formulation,
     candidates,
     estimate,
-    has_fast_convolutions,
     work_of,
 )
 from jconvt._choice.cost import features
+from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import Pieces
 from jconvt._choice.turned import as_output
-from jconvt._maps.batching import Role
-from jconvt._maps.make import SLOTS, make
+from jconvt._lowerings.work import Variant
+from jconvt._maps.make import perform
 from jconvt._shell.timing import race
 
 MOST_USEFUL = 1e9
@@ -57,7 +56,7 @@ def draw(rng: np.random.Generator, least: float) -> Problem:
             in_channels=channels[0],
             out_channels=channels[1],
             size=size,
-            itemsize=4,
+            dtype=np.dtype(np.float32),
             features_first=bool(rng.random() < 0.5),
         )
         moved = max(problem.inputs, problem.outputs, problem.weights)
@@ -93,7 +92,7 @@ def _log(rng: np.random.Generator, low: int, high: int) -> int:
 
 
 def measure(
-    problem: Problem, slot: Slot, seconds: float, within: float
+    problem: Problem, slot: Map, seconds: float, within: float
 ) -> dict[Formulation, float]:
     """Median seconds of the candidates estimated `within` so many times the least."""
     rng = np.random.default_rng(0)
@@ -112,11 +111,8 @@ def measure(
         )
     ]
     x, y = (jnp.asarray(rng.standard_normal(s, np.float32)) for s in shapes)
-    arrays = {Role.INPUT: x, Role.WEIGHT: w, Role.OUTPUT: y}
-    dtype = np.dtype(np.float32)
-    chosen = as_output(slot, problem)
-    works = candidates(*chosen, dtype)
-    estimates = {f: estimate(*chosen, work, dtype) for f, work in works.items()}
+    arrays = {Map.INPUT: x, Map.WEIGHT: w, Map.OUTPUT: y}
+    estimates = {f: estimate(slot, problem, f) for f in candidates(slot, problem)}
     least = min(estimates.values())
     found = [f for f, guess in estimates.items() if guess <= within * least]
 
@@ -134,9 +130,9 @@ def measure(
 
 
 def _program(
-    formulation: Formulation, slot: Slot, geometry: Geometry, layout: Layout
+    formulation: Formulation, slot: Map, geometry: Geometry, layout: Layout
 ) -> jax.stages.Wrapped:
-    plan = Plan(
+    call = Call(
         geometry=geometry,
         wrap=((0, 0),) * geometry.rank,
         layout=layout,
@@ -144,11 +140,10 @@ def _program(
         numerics=Numerics(None, np.dtype(np.float32)),
         lowering="auto",
     )
-    (made,) = (role for role, its in SLOTS.items() if its == slot)
 
-    def run(arrays: dict[Role, jax.Array]) -> jax.Array:
-        operands = {role: a for role, a in arrays.items() if role != made}
-        return make(made, operands, plan, arrays[made].shape, "cpu", formulation)
+    def run(arrays: dict[Map, jax.Array]) -> jax.Array:
+        operands = {which: a for which, a in arrays.items() if which != slot}
+        return perform(slot, operands, call, arrays[slot].shape, formulation, "cpu")
 
     return jax.jit(run)
 
@@ -161,14 +156,14 @@ def collect(
     Maps that are made as others are left to these.
     """
     for name, problem in track(list(problems), "timing"):
-        for slot in Slot:
+        for slot in Map:
             if as_output(slot, problem) != (slot, problem):
                 continue
             times = measure(problem, slot, seconds, within)
             for formulation, spent in times.items():
                 yield {
                     "layer": name,
-                    "problem": asdict(problem),
+                    "problem": asdict(problem) | {"dtype": problem.dtype.name},
                     "slot": str(slot),
                     "lowering": formulation.lowering,
                     "variant": asdict(formulation.variant),
@@ -178,7 +173,7 @@ def collect(
                 }
 
 
-def read(row: dict[str, Any]) -> tuple[Slot, Problem, Formulation]:
+def read(row: dict[str, Any]) -> tuple[Map, Problem, Formulation]:
     """What a row of `collect` is about."""
     problem, geometry = dict(row["problem"]), dict(row["problem"]["geometry"])
     crop = tuple((low, high) for low, high in geometry.pop("crop"))
@@ -186,17 +181,17 @@ def read(row: dict[str, Any]) -> tuple[Slot, Problem, Formulation]:
     axes = {name: tuple(values) for name, values in geometry.items()}
     problem["geometry"] = Geometry(**axes, crop=crop, groups=groups)
     problem["size"] = tuple(problem["size"])
+    problem["dtype"] = np.dtype(problem["dtype"])
     formulation = Formulation(
         row["lowering"], Variant(**row["variant"]), Pieces(**row["pieces"])
     )
-    return Slot(row["slot"]), Problem(**problem), formulation
+    return Map(row["slot"]), Problem(**problem), formulation
 
 
 def features_of(row: dict[str, Any]) -> dict[str, int]:
     """The counts of `jconvt._choice.cost` for a row of `collect`."""
     slot, problem, formulation = read(row)
-    fast = has_fast_convolutions(slot, problem.geometry, np.dtype(np.float32))
-    return features(problem, work_of(slot, problem, formulation), fast)
+    return features(slot, problem, work_of(slot, problem, formulation))
 
 
 def random_problems(
@@ -226,6 +221,6 @@ def problem_of_layer(layer: Layer, features_first: bool) -> Problem:
         in_channels=layer.in_channels,
         out_channels=layer.out_channels,
         size=layer.spatial,
-        itemsize=4,
+        dtype=np.dtype(np.float32),
         features_first=features_first,
     )

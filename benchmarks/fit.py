@@ -26,7 +26,7 @@ from benchmarks.candidates import (
 from benchmarks.environment import environment
 from benchmarks.layers import zoo
 from benchmarks.report import geometric_mean
-from jconvt._call.problem import Slot
+from jconvt._call.problem import Map
 from jconvt._choice.cost import RATES
 
 Row = dict[str, Any]
@@ -119,7 +119,7 @@ def _held_out(row: Row) -> bool:
 
 def report_zoo(console: Console, rows: list[Row]) -> None:
     """The regret of the choice as it stands, layer by layer."""
-    for slot in Slot:
+    for slot in Map:
         mine = [row for row in rows if row["slot"] == slot]
         found = regrets(mine, RATES[slot])
         console.print(f"{slot}: {_summary(found)}")
@@ -132,7 +132,7 @@ def report_zoo(console: Console, rows: list[Row]) -> None:
 
 def report_fit(console: Console, rows: list[Row]) -> None:
     """The rates, and the regret on what was fitted and on what was left out."""
-    for slot in Slot:
+    for slot in Map:
         mine = [row for row in rows if row["slot"] == slot]
         kept = [row for row in mine if not _held_out(row)]
         left_out = [row for row in mine if _held_out(row)]

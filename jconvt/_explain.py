@@ -2,31 +2,28 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from jconvt._call.arguments import IntOrInts, Padding, Shape, is_int
-from jconvt._call.geometry import Geometry, Size
 from jconvt._call.layout import DimensionNumbers
-from jconvt._call.numerics import Precision, as_dtype, check_precision
-from jconvt._call.problem import Problem, Slot
-from jconvt._call.problem_of import problem_of
-from jconvt._call.recipe import Recipe
+from jconvt._call.numerics import Precision, as_dtype
+from jconvt._call.problem import Map, Problem
 from jconvt._call.tracebacks import ends_traceback
 from jconvt._choice.choose import (
     PLATFORMS,
-    Formulation,
     best_variant,
     choose,
     estimate,
     reason_for,
     work_of,
 )
+from jconvt._choice.formulation import Formulation
 from jconvt._choice.pinned import AUTO
 from jconvt._choice.turned import as_output
 from jconvt._explanation import Candidate, Estimate, Explanation
+from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.table import LOWERINGS
-from jconvt._shapes import recipe_of_shapes
+from jconvt._shapes import call_of_shapes
 
 
 @ends_traceback
@@ -92,133 +89,101 @@ def explain(
       useful multiply-adds: 268,435,456
       ...
     """
+    del preferred_element_type
     function = "explain"
-    recipe, shape, weight = recipe_of_shapes(
+    call, shape, weight = call_of_shapes(
         function,
         input_shape,
         weight_shape,
+        as_dtype(function, dtype),
+        data_format=data_format,
+        output_size=output_size,
+        precision=precision,
+        lowering=lowering,
         stride=stride,
         padding=padding,
         output_padding=output_padding,
-        output_size=output_size,
         groups=groups,
         dilation=dilation,
         dimension_numbers=dimension_numbers,
-        data_format=data_format,
-        lowering=lowering,
     )
-    check_precision(function, precision)
-    del preferred_element_type
     platform = _check_platform(function, platform)
-    operand = as_dtype(function, dtype)
-    static = recipe.layout.is_static(shape, recipe.batched)
-    problem = _problem(recipe, shape, weight, operand)
-    geometry = problem.geometry
+    problem = call.problem(shape, weight)
     empty = 0 in (problem.inputs, problem.weights, problem.outputs)
-    picks = {
-        slot: _pick(slot, lowering, platform, problem, operand, static, empty)
-        for slot in Slot
-    }
-    chosen = platform == "cpu" and static and lowering == AUTO
-    maps = {s: as_output(s, problem) if chosen else (s, problem) for s in Slot}
+    picks = {which: _pick(which, lowering, platform, problem, empty) for which in Map}
     return Explanation(
         input_shape=shape,
         weight_shape=weight,
-        output_shape=recipe.output_shape(shape, weight),
-        dtype=operand.name,
+        output_shape=call.output_shape(shape, weight),
+        dtype=call.operand.name,
         platform=platform,
-        forward=picks[Slot.FORWARD].lowering,
-        input_gradient=picks[Slot.INPUT_GRADIENT].lowering,
-        weight_gradient=picks[Slot.WEIGHT_GRADIENT].lowering,
-        reason=_reason(lowering, platform, geometry, static, empty),
+        forward=picks[Map.OUTPUT].lowering,
+        input_gradient=picks[Map.INPUT].lowering,
+        weight_gradient=picks[Map.WEIGHT].lowering,
+        reason=_reason(lowering, platform, problem, empty),
         useful_multiply_adds=problem.useful if all(map(is_int, shape)) else None,
         candidates=tuple(
-            Candidate(
-                lowering=row.name,
-                summary=row.summary,
-                refusal=row.refuses(geometry, static),
-                picked_for=tuple(
-                    str(s) for s, pick in picks.items() if pick.lowering == row.name
-                ),
-                estimates=()
-                if empty or row.refuses(geometry, static) is not None
-                else tuple(
-                    _estimate(slot, made, row.name, platform, operand, picks[slot])
-                    for slot, made in maps.items()
-                ),
-            )
+            _candidate(row, picks, platform, problem, empty)
             for row in LOWERINGS.values()
         ),
     )
 
 
-def _problem(
-    recipe: Recipe,
-    shape: tuple[Size, ...],
-    weight: tuple[Size, ...],
-    dtype: "np.dtype[np.generic]",
-) -> Problem:
-    """What a lowering is given: the input wrapped and trimmed."""
-    layout = recipe.layout
-    geometry, trims = recipe.geometry.trim()
-    size = tuple(
-        _at_least_nothing(n + before + after - sum(trim.drop))
-        for n, (before, after), trim in zip(
-            layout.spatial(shape, recipe.batched), recipe.wrap, trims, strict=True
-        )
-    )
-    batch = shape[layout.input[0]] if recipe.batched else 1
-    return problem_of(batch, size, weight, geometry, layout, dtype)
-
-
-def _at_least_nothing(n: Size) -> Size:
-    """Of an axis without elements none can be dropped."""
-    return max(n, 0) if is_int(n) else n
-
-
 def _pick(
-    slot: Slot,
-    lowering: str,
-    platform: str,
-    problem: Problem,
-    dtype: "np.dtype[np.generic]",
-    static: bool,
-    empty: bool,
+    which: Map, lowering: str, platform: str, problem: Problem, empty: bool
 ) -> Formulation:
     if empty:
         return Formulation("lhs_dilation" if lowering == AUTO else lowering)
     if lowering != AUTO:
-        return best_variant(slot, lowering, problem)
-    return choose(slot, platform, problem, dtype, static)
+        return best_variant(which, lowering, problem)
+    return choose(which, platform, problem)
 
 
-def _reason(
-    lowering: str, platform: str, geometry: Geometry, static: bool, empty: bool
-) -> str:
+def _reason(lowering: str, platform: str, problem: Problem, empty: bool) -> str:
     if empty:
         return "nothing to compute"
     if lowering != AUTO:
         return f"lowering={lowering!r}"
-    return reason_for(platform, geometry, static)
+    return reason_for(platform, problem)
+
+
+def _candidate(
+    row: Lowering,
+    picks: dict[Map, Formulation],
+    platform: str,
+    problem: Problem,
+    empty: bool,
+) -> Candidate:
+    refusal = row.refuses(problem.geometry, problem.static)
+    return Candidate(
+        lowering=row.name,
+        summary=row.summary,
+        refusal=refusal,
+        picked_for=tuple(
+            str(m) for m, pick in picks.items() if pick.lowering == row.name
+        ),
+        estimates=()
+        if empty or refusal is not None
+        else tuple(
+            _estimate(which, row, platform, problem, pick)
+            for which, pick in picks.items()
+        ),
+    )
 
 
 def _estimate(
-    slot: Slot,
-    made: tuple[Slot, Problem],
-    name: str,
-    platform: str,
-    dtype: "np.dtype[np.generic]",
-    pick: Formulation,
+    which: Map, row: Lowering, platform: str, problem: Problem, pick: Formulation
 ) -> Estimate:
-    """For `slot`, the work of the map that is `made` for it."""
-    _, problem = made
-    several = len(LOWERINGS[name].variants(problem)) > 1
-    chosen = pick if pick.lowering == name else best_variant(made[0], name, problem)
-    work = work_of(*made, chosen)
-    time = estimate(*made, work, dtype) if platform == "cpu" else None
+    """What a lowering takes for a map, with the variant that is best there."""
+    chosen = pick
+    if pick.lowering != row.name:
+        made, solved = as_output(which, problem) if pick.turned else (which, problem)
+        chosen = best_variant(made, row.name, solved)._replace(turned=pick.turned)
+    work = work_of(which, problem, chosen)
+    time = estimate(which, problem, chosen) if platform == "cpu" else None
     return Estimate(
-        slot=str(slot),
-        variant=str(chosen.variant) if several else "",
+        slot=str(which),
+        variant=str(chosen.variant) if len(row.variants(problem)) > 1 else "",
         pieces=str(chosen.pieces),
         multiply_adds=work.executed,
         bytes=work.moved * problem.itemsize,

@@ -1,12 +1,19 @@
-"""The front doors: from options to result, read top to bottom."""
+"""The public functions: `conv_transpose` and its forms for one to three axes."""
+
+from typing import Unpack
 
 import jax
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import IntOrInts, Padding, spatial_rank
+from jconvt._call.call import RunOptions
 from jconvt._call.layout import DimensionNumbers
 from jconvt._call.numerics import Precision, check_array
-from jconvt._call.options import dimension_numbers_of, normalize_options
+from jconvt._call.options import (
+    GeometryOptions,
+    dimension_numbers_of,
+    normalize_options,
+)
 from jconvt._call.tracebacks import ends_traceback
 from jconvt._maps.execute import execute
 
@@ -184,13 +191,15 @@ def conv_transpose1d(
         input,
         weight,
         bias,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
+        data_format,
+        {
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "groups": groups,
+            "dilation": dilation,
+        },
         output_size=output_size,
-        data_format=data_format,
         precision=precision,
         preferred_element_type=preferred_element_type,
         lowering=lowering,
@@ -264,13 +273,15 @@ def conv_transpose2d(
         input,
         weight,
         bias,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
+        data_format,
+        {
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "groups": groups,
+            "dilation": dilation,
+        },
         output_size=output_size,
-        data_format=data_format,
         precision=precision,
         preferred_element_type=preferred_element_type,
         lowering=lowering,
@@ -335,13 +346,15 @@ def conv_transpose3d(
         input,
         weight,
         bias,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
+        data_format,
+        {
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "groups": groups,
+            "dilation": dilation,
+        },
         output_size=output_size,
-        data_format=data_format,
         precision=precision,
         preferred_element_type=preferred_element_type,
         lowering=lowering,
@@ -354,36 +367,11 @@ def _conv_transpose(
     input: ArrayLike,
     weight: ArrayLike,
     bias: ArrayLike | None,
-    *,
-    stride: IntOrInts,
-    padding: IntOrInts,
-    output_padding: IntOrInts,
-    groups: int,
-    dilation: IntOrInts,
-    output_size: IntOrInts | None,
     data_format: str,
-    precision: Precision,
-    preferred_element_type: DTypeLike | None,
-    lowering: str,
+    geometry: GeometryOptions,
+    **run: Unpack[RunOptions],
 ) -> jax.Array:
-    options = normalize_options(
-        function,
-        rank,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
-        dimension_numbers=dimension_numbers_of(function, data_format, rank),
-        symmetric_padding=True,
-    )
-    return execute(
-        options,
-        input,
-        weight,
-        bias,
-        output_size=output_size,
-        precision=precision,
-        preferred_element_type=preferred_element_type,
-        lowering=lowering,
-    )
+    numbers = dimension_numbers_of(function, data_format, rank)
+    geometry = {**geometry, "dimension_numbers": numbers}
+    options = normalize_options(function, rank, **geometry, symmetric_padding=True)
+    return execute(options, input, weight, bias, **run)

@@ -1,5 +1,8 @@
-"""What follows from shapes and options alone: the output shape, and the recipe."""
+"""The shape of an output, and the call that shapes and options make, without arrays."""
 
+from typing import Unpack
+
+import numpy as np
 from jax.typing import DTypeLike
 
 from jconvt._call.arguments import (
@@ -9,13 +12,17 @@ from jconvt._call.arguments import (
     check_shape,
     spatial_rank,
 )
+from jconvt._call.call import Call, Sizes
 from jconvt._call.geometry import Size
 from jconvt._call.layout import DimensionNumbers
-from jconvt._call.numerics import Precision, check_precision
-from jconvt._call.options import dimension_numbers_of, normalize_options
-from jconvt._call.recipe import Recipe, make_recipe
+from jconvt._call.numerics import Precision
+from jconvt._call.options import (
+    GeometryOptions,
+    dimension_numbers_of,
+    normalize_options,
+)
 from jconvt._call.tracebacks import ends_traceback
-from jconvt._choice.pinned import check_lowering
+from jconvt._maps.execute import settle_call
 
 
 @ends_traceback
@@ -72,62 +79,58 @@ def output_shape(
       (1, 4, 3*n)
     """
     del preferred_element_type
-    function = "output_shape"
-    recipe, shape, weight = recipe_of_shapes(
-        function,
+    call, shape, weight = call_of_shapes(
+        "output_shape",
         input_shape,
         weight_shape,
+        data_format=data_format,
+        output_size=output_size,
+        precision=precision,
+        lowering=lowering,
         stride=stride,
         padding=padding,
         output_padding=output_padding,
-        output_size=output_size,
         groups=groups,
         dilation=dilation,
         dimension_numbers=dimension_numbers,
-        data_format=data_format,
-        lowering=lowering,
     )
-    check_precision(function, precision)
-    return recipe.output_shape(shape, weight)
+    return call.output_shape(shape, weight)
 
 
-def recipe_of_shapes(
+def call_of_shapes(
     function: str,
     input_shape: Shape,
     weight_shape: Shape,
+    dtype: DTypeLike = np.float32,
     *,
-    stride: IntOrInts,
-    padding: Padding,
-    output_padding: IntOrInts,
-    output_size: IntOrInts | None,
-    groups: int,
-    dilation: IntOrInts,
-    dimension_numbers: DimensionNumbers | None,
-    data_format: str | None,
-    lowering: str,
-) -> tuple[Recipe, tuple[Size, ...], tuple[Size, ...]]:
-    """The recipe, and the shapes as plain ints (or symbolic); or the error."""
+    data_format: str | None = None,
+    output_size: IntOrInts | None = None,
+    precision: Precision = None,
+    lowering: str = "auto",
+    **geometry: Unpack[GeometryOptions],
+) -> tuple[Call, Sizes, Sizes]:
+    """The call, and the shapes as plain ints (or symbolic); or the error.
+
+    `dtype` is that of the arrays; no shape depends on it.
+    """
     shape = check_shape(function, "input_shape", input_shape)
     weight = check_shape(function, "weight_shape", weight_shape)
     rank = spatial_rank(function, weight)
     if data_format is not None:
-        if dimension_numbers is not None:
+        numbers = geometry.get("dimension_numbers")
+        if numbers is not None:
             raise ValueError(
                 f"{function}: `data_format` and `dimension_numbers` say the same; give "
-                f"one of them. Got {data_format!r} and {dimension_numbers!r}."
+                f"one of them. Got {data_format!r} and {numbers!r}."
             )
-        dimension_numbers = dimension_numbers_of(function, data_format, rank)
-    options = normalize_options(
-        function,
-        rank,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
-        dimension_numbers=dimension_numbers,
+        numbers = dimension_numbers_of(function, data_format, rank)
+        geometry = {**geometry, "dimension_numbers": numbers}
+    call = settle_call(
+        normalize_options(function, rank, **geometry),
+        (shape, weight, None),
+        [dtype],
+        output_size=output_size,
+        precision=precision,
+        lowering=lowering,
     )
-    recipe = make_recipe(options, shape, weight, None, output_size)
-    static = recipe.layout.is_static(shape, recipe.batched)
-    check_lowering(function, lowering, recipe.geometry, static)
-    return recipe, shape, weight
+    return call, shape, weight

@@ -14,7 +14,7 @@ from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import IntOrInts, Padding, spatial_rank
-from jconvt._call.call import Shape
+from jconvt._call.call import Sizes
 from jconvt._call.layout import DimensionNumbers, Layout
 from jconvt._call.numerics import Numerics, Precision, check_array
 from jconvt._call.options import normalize_options
@@ -116,26 +116,23 @@ def conv_transpose(
         preferred_element_type=preferred_element_type,
         lowering=lowering,
     )
-    recipe, layout = call.recipe, call.recipe.layout
-    whole = recipe.output_shape(inputs, w.shape)
-    crop, wrap = list(recipe.geometry.crop), list(recipe.wrap)
+    layout, geometry = call.layout, call.geometry
+    whole = call.output_shape(inputs, w.shape)
+    crop, wrap = list(geometry.crop), list(call.wrap)
     drifting: list[tuple[int, str, Share]] = []
     for i, (name, count) in enumerate(zip(mesh_axes, devices, strict=True)):
         if name is None or count is None:
             continue
-        axis = _number(layout.input, i, recipe.batched)
-        out_axis = _number(layout.output, i, recipe.batched)
+        axis = _number(layout.input, i, call.batched)
+        out_axis = _number(layout.output, i, call.batched)
         outputs = _outputs(whole[out_axis], count, name)
-        share = share_of(
-            recipe.geometry.axes[i], wrap[i], x.shape[axis], outputs, count
-        )
+        share = share_of(geometry.axes[i], wrap[i], x.shape[axis], outputs, count)
         x = _exchange(x, axis, share, name, count, periodic=any(wrap[i]))
         crop[i], wrap[i] = share.crop, (0, 0)
         if share.drift:
             drifting.append((out_axis, name, share))
-    geometry = replace(recipe.geometry, crop=tuple(crop))
-    recipe = replace(recipe, geometry=geometry, wrap=tuple(wrap))
-    y = run(x, w, b, replace(call, recipe=recipe))
+    geometry = replace(geometry, crop=tuple(crop))
+    y = run(x, w, b, replace(call, geometry=geometry, wrap=tuple(wrap)))
     for axis, name, share in drifting:
         begin = share.begin + share.drift * lax.axis_index(name)
         y = lax.dynamic_slice_in_dim(y, begin, share.outputs, axis)
@@ -173,7 +170,7 @@ def _number(axes: tuple[int, ...], i: int, batched: bool) -> int:
     return axes[2 + i] - (not batched and axes[2 + i] > axes[0])
 
 
-def _whole(layout: Layout, shape: Shape, devices: tuple[int | None, ...]) -> Shape:
+def _whole(layout: Layout, shape: Sizes, devices: tuple[int | None, ...]) -> Sizes:
     """The shape of the whole input, of which a device has a share of `shape`."""
     missing = len(layout.input) - len(shape)
     if missing not in (0, 1):

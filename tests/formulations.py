@@ -11,11 +11,11 @@ import numpy as np
 
 import oracles
 from cases import Case
+from jconvt._call.call import Call
 from jconvt._call.geometry import Geometry
 from jconvt._call.layout import normalize_layout
 from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Slot
-from jconvt._call.problem_of import problem_of
+from jconvt._call.problem import Map
 from jconvt._lowerings.table import LOWERINGS
 
 BY_GEMM = ("gather", "winograd", "overlap_add")
@@ -65,16 +65,21 @@ CASES = [
 ]
 
 
-def geometry_of(case):
-    """As lowerings get it: trimmed."""
-    geometry = Geometry(
+def untrimmed(case):
+    """As a public function makes it."""
+    return Geometry(
         kernel_size=case.kernel,
         stride=case.each(case.stride),
         dilation=case.each(case.dilation),
         crop=case.crop,
         groups=case.groups,
     )
-    assert geometry.trim()[0] == geometry, "the front door would drop or append"
+
+
+def geometry_of(case):
+    """As lowerings get it: trimmed."""
+    geometry = untrimmed(case)
+    assert geometry.trim()[0] == geometry, "elements would be removed or appended"
     return geometry
 
 
@@ -85,10 +90,24 @@ def serves(lowering, case):
 def problem_for(case, kind="first", dtype=np.float64):
     """The sizes of a call in a layout."""
     spec = LAYOUTS[kind][case.rank]
-    axes = oracles.permute(np.empty(case.weight_shape), FIRST[case.rank][1], spec[1])
-    layout = normalize_layout("test", spec, case.rank)
-    return problem_of(
-        case.batch, case.space, axes.shape, geometry_of(case), layout, np.dtype(dtype)
+    shapes = [
+        oracles.permute(np.empty(shape), *axes).shape
+        for shape, *axes in zip(
+            (case.input_shape, case.weight_shape), FIRST[case.rank], spec, strict=False
+        )
+    ]
+    return call_for(case, kind, dtype).problem(*shapes)
+
+
+def call_for(case, kind="first", dtype=np.float64, precision=None, lowering="auto"):
+    """The call that a public function makes of a case."""
+    return Call(
+        geometry=untrimmed(case),
+        wrap=((0, 0),) * case.rank,
+        layout=normalize_layout("test", LAYOUTS[kind][case.rank], case.rank),
+        operand=np.dtype(dtype),
+        numerics=Numerics(precision, np.dtype(dtype)),
+        lowering=lowering,
     )
 
 
@@ -104,18 +123,15 @@ def formulation(
     variant,
     kind="first",
     *,
-    slot=Slot.FORWARD,
+    slot=Map.OUTPUT,
     dtype=np.float64,
     precision=None,
 ):
     """One formulation as a function of input and weight in its layout."""
-    layout = normalize_layout("test", LAYOUTS[kind][case.rank], case.rank)
-    numerics = Numerics(precision, np.dtype(dtype))
+    call = call_for(case, kind, dtype, precision)
 
     def function(x, w):
-        return LOWERINGS[lowering].lower(
-            x, w, geometry_of(case), layout, numerics, variant, slot
-        )
+        return LOWERINGS[lowering].lower(x, w, call, variant, slot)
 
     return function
 
@@ -142,9 +158,9 @@ def one_map(slot, lowering, case, variant, kind="first"):
         return jax.linear_transpose(lambda w: f(x, w), w)(g)
 
     return {
-        Slot.FORWARD: (f, (x, w)),
-        Slot.INPUT_GRADIENT: (input_gradient, (w, g)),
-        Slot.WEIGHT_GRADIENT: (weight_gradient, (x, g)),
+        Map.OUTPUT: (f, (x, w)),
+        Map.INPUT: (input_gradient, (w, g)),
+        Map.WEIGHT: (weight_gradient, (x, g)),
     }[slot]
 
 
@@ -174,9 +190,9 @@ def check(lowering, case, kind="first"):
         results = {}
         for name, variant in variants.items():
             make = functools.partial(formulation, lowering, case, variant, kind)
-            value = make(slot=Slot.FORWARD)(x, w)
-            dx, _ = jax.vjp(make(slot=Slot.INPUT_GRADIENT), x, w)[1](g)
-            _, dw = jax.vjp(make(slot=Slot.WEIGHT_GRADIENT), x, w)[1](g)
+            value = make(slot=Map.OUTPUT)(x, w)
+            dx, _ = jax.vjp(make(slot=Map.INPUT), x, w)[1](g)
+            _, dw = jax.vjp(make(slot=Map.WEIGHT), x, w)[1](g)
             results[name] = (value, dx, dw)
         return results
 

@@ -1,51 +1,154 @@
-"""What one call of the bilinear map is, statically."""
+"""`Call`: everything static about one transposed convolution, except its sizes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
+from jconvt._call.arguments import Shape
+from jconvt._call.fit import fit
 from jconvt._call.geometry import Geometry, Size
 from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
-from jconvt._call.recipe import Recipe
+from jconvt._call.numerics import Numerics, Precision, settle_dtypes
+from jconvt._call.options import Options, Pairs
+from jconvt._call.problem import Problem
 
-Shape = tuple[Size, ...]
+Sizes = tuple[Size, ...]
+"""A shape, or the spatial part of one; sizes are ints or symbolic."""
+
+NOMINAL_SIZE = 32
+"""What a symbolic size counts as where formulations are compared: the program is for
+every size, and the comparison needs a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """All static facts but the sizes.
+class Call:
+    """One transposed convolution: checked, hashable, no array and no size in it.
 
     Attributes:
-      geometry: of the scatter and the crop.
-      wrap: input elements continued periodically (before, after), per axis.
-      layout: where batch, channels and space stand.
-      operand: dtype of input and weight, and of their gradients.
-      numerics: how to compute; its `result` is the dtype of the output.
-      lowering: a lowering's name, or "auto".
+      geometry: kernel sizes, strides, dilations, crops and groups.
+      wrap: input elements by which a periodic input is extended (before, after), per
+        axis.
+      layout: which axis of each array is batch, channels, and each spatial axis.
+      batched: whether input and output have a batch axis.
+      operand: dtype of input and weight as they are computed with, and of their
+        gradients. The result is never narrower (`Numerics`).
+      numerics: precision, and the dtype of the result.
+      lowering: "auto", or the name of a lowering.
     """
 
     geometry: Geometry
-    wrap: tuple[tuple[int, int], ...]
+    wrap: Pairs
     layout: Layout
+    batched: bool = True
     operand: np.dtype[Any]
     numerics: Numerics
     lowering: str
 
+    def output_shape(self, input_shape: Sizes, weight_shape: Sizes) -> Sizes:
+        """The shape of the output, symbolic where the input's is."""
+        layout = self.layout
+        size = layout.spatial(input_shape, self.batched)
+        wrapped = (n + sum(w) for n, w in zip(size, self.wrap, strict=True))
+        return layout.output_shape(
+            input_shape[layout.input[0]] if self.batched else None,
+            weight_shape[layout.weight[1]] * self.geometry.groups,
+            self.geometry.output_size(tuple(wrapped)),
+        )
+
+    def is_static(self, input_shape: Sizes) -> bool:
+        """Whether the spatial sizes of an input are ints, not symbolic."""
+        return all(
+            isinstance(n, int) for n in self.layout.spatial(input_shape, self.batched)
+        )
+
     @property
     def for_input_gradient(self) -> Self:
-        """The same, but not in 16 bits if parts of the gradient are added up after it.
+        """The call whose input gradient is added up once more before it is rounded.
 
-        The ends that continued a periodic input are, and are rounded with their sum.
+        Where a periodic input was extended, the gradients of the extension are added
+        to those of the elements that it repeats; the sum is rounded once, so the parts
+        stay in the accumulation dtype.
         """
         if not any(map(any, self.wrap)):
             return self
         return replace(self, numerics=self.numerics.summed())
 
-    def output_shape(self, input_shape: Shape, weight_shape: Shape) -> Shape:
-        """The shape of the output for a batched input."""
-        recipe = Recipe(
-            geometry=self.geometry, wrap=self.wrap, layout=self.layout, batched=True
+    @property
+    def inner(self) -> Self:
+        """What a lowering is given: a trimmed geometry, and nothing periodic."""
+        geometry, _ = self.geometry.trim()
+        return replace(self, geometry=geometry, wrap=((0, 0),) * geometry.rank)
+
+    def inner_size(self, input_shape: Sizes) -> Sizes:
+        """Input elements per spatial axis of `inner`: extended, then trimmed."""
+        _, trims = self.geometry.trim()
+        size = self.layout.spatial(input_shape, self.batched)
+        sizes = (
+            n + sum(wrap) - sum(trim.drop)
+            for n, wrap, trim in zip(size, self.wrap, trims, strict=True)
         )
-        return recipe.output_shape(input_shape, weight_shape)
+        return tuple(max(n, 0) if isinstance(n, int) else n for n in sizes)
+
+    def problem(self, input_shape: Sizes, weight_shape: Sizes) -> Problem:
+        """The sizes of `inner` for arrays of these shapes, by which to choose."""
+        layout, groups = self.layout, self.geometry.groups
+        in_channels, out_channels = (weight_shape[a] for a in layout.weight[:2])
+        batch = input_shape[layout.input[0]] if self.batched else 1
+        size = self.inner_size(input_shape)
+        return Problem(
+            geometry=self.geometry.trim()[0],
+            batch=_int(batch),
+            in_channels=_int(in_channels),
+            out_channels=_int(out_channels) * groups,
+            size=tuple(map(_int, size)),
+            dtype=self.operand,
+            features_first=layout.is_features_first,
+            static=all(isinstance(n, int) for n in size),
+            static_batch=isinstance(batch, int),
+        )
+
+
+class RunOptions(TypedDict, total=False):
+    """What a public function takes beside `GeometryOptions`."""
+
+    output_size: Any
+    precision: Precision
+    preferred_element_type: DTypeLike | None
+    lowering: str
+
+
+def make_call(
+    options: Options,
+    shapes: tuple[Shape, Shape, Shape | None],
+    operands: Sequence[ArrayLike | DTypeLike],
+    *,
+    output_size: object = None,
+    precision: Precision = None,
+    preferred_element_type: DTypeLike | None = None,
+    lowering: str = "auto",
+) -> Call:
+    """The call for input, weight and bias of these shapes, or the error.
+
+    `operands` are the arrays or dtypes that are promoted together. `lowering` is taken
+    as it is: `jconvt._choice.pinned` checks it.
+    """
+    geometry, wrap, batched = fit(options, *shapes, output_size)
+    operand, numerics = settle_dtypes(
+        options.function, operands, precision, preferred_element_type
+    )
+    return Call(
+        geometry=geometry,
+        wrap=wrap,
+        layout=options.layout,
+        batched=batched,
+        operand=operand,
+        numerics=numerics,
+        lowering=lowering,
+    )
+
+
+def _int(n: Size) -> int:
+    return n if isinstance(n, int) else NOMINAL_SIZE

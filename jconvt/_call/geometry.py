@@ -146,6 +146,11 @@ class Geometry:
         return len(self.kernel_size)
 
     @property
+    def is_plain(self) -> bool:
+        """One group and no dilation: what fast convolutions are made for."""
+        return self.groups == 1 and all(d == 1 for d in self.dilation)
+
+    @property
     def axes(self) -> tuple[Axis, ...]:
         """The geometry axis by axis."""
         return tuple(

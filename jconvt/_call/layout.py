@@ -1,4 +1,4 @@
-"""Where batch, channels and space stand, and the moves between layouts.
+"""Which axis of each array is the batch, the channels, and each spatial axis.
 
 A layout is axis numbers alone. Its spatial axes are in the order of the options
 (stride, padding, ...), which is the order of the weight's spatial letters, as in lax.
@@ -9,7 +9,6 @@ transposed convolution.
 from dataclasses import dataclass
 from typing import Self
 
-import jax
 from jax import lax
 
 from jconvt._call.geometry import Size
@@ -47,10 +46,6 @@ class Layout:
             input_shape = (*input_shape[:batch], 1, *input_shape[batch:])
         return tuple(input_shape[axis] for axis in self.input[2:])
 
-    def is_static(self, input_shape: tuple[Size, ...], batched: bool) -> bool:
-        """Whether the spatial sizes are ints, not symbolic."""
-        return all(isinstance(n, int) for n in self.spatial(input_shape, batched))
-
     def kernel_size(self, weight_shape: tuple[Size, ...]) -> tuple[Size, ...]:
         """The taps per spatial axis, in the order of the options."""
         return tuple(weight_shape[axis] for axis in self.weight[2:])
@@ -63,27 +58,33 @@ class Layout:
         shape = tuple(sizes[axis] for axis in range(len(sizes)))
         return tuple(size for size in shape if size is not None)
 
-    def input_channels_last(self, x: jax.Array) -> jax.Array:
-        """`x` as (N, *space, C)."""
+    @property
+    def input_channels_last(self) -> tuple[int, ...]:
+        """The input's axes in the order (N, *space, C)."""
         batch, channel, *space = self.input
-        return _permute(x, (batch, *space, channel))
-
-    def weight_channels_first(self, w: jax.Array) -> jax.Array:
-        """`w` as (I, O, *space)."""
-        return _permute(w, self.weight)
-
-    def output_from_channels_last(self, y: jax.Array) -> jax.Array:
-        """`y`, which is (N, *space, C), in this layout's output order."""
-        return _permute(y, _inverse(self._output_channels_last))
-
-    def output_from_input(self, y: jax.Array) -> jax.Array:
-        """`y`, whose axes are in the input's order, in this layout's output order."""
-        return _permute(y, tuple(self.input[role] for role in _inverse(self.output)))
+        return (batch, *space, channel)
 
     @property
-    def _output_channels_last(self) -> tuple[int, ...]:
+    def weight_channels_first(self) -> tuple[int, ...]:
+        """The weight's axes in the order (I, O, *space)."""
+        return self.weight
+
+    @property
+    def output_from_channels_last(self) -> tuple[int, ...]:
+        """The axes of an array (N, *space, C) in the order of this layout's output."""
         batch, channel, *space = self.output
-        return (batch, *space, channel)
+        return _inverse((batch, *space, channel))
+
+    @property
+    def output_from_input(self) -> tuple[int, ...]:
+        """The input's axes in the order of this layout's output."""
+        return tuple(self.input[role] for role in _inverse(self.output))
+
+    @property
+    def is_features_first(self) -> bool:
+        """Whether channels stand before space in the output."""
+        _, channel, *space = self.output
+        return channel < min(space, default=channel + 1)
 
 
 def from_data_format(data_format: str) -> tuple[str, str, str]:
@@ -154,13 +155,6 @@ def _from_axes(function: str, numbers: lax.ConvDimensionNumbers, rank: int) -> L
         (in_channels, out_channels, *space),
         tuple(numbers.out_spec),
     )
-
-
-def _permute(array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    # lax.transpose of the identity would still be an equation of the jaxpr.
-    if axes == tuple(range(array.ndim)):
-        return array
-    return lax.transpose(array, axes)
 
 
 def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:

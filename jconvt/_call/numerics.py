@@ -106,7 +106,7 @@ def _is_number(dtype: Any) -> bool:
     return known and jnp.issubdtype(dtype, jnp.number)
 
 
-def settle(
+def settle_dtypes(
     function: str,
     operands: Sequence[ArrayLike | DTypeLike],
     precision: object,

@@ -7,6 +7,7 @@ share every rule and every message.
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypedDict
 
 from jconvt._call import arguments
 from jconvt._call.arguments import IntOrInts, Padding
@@ -43,6 +44,17 @@ class Options:
     def rank(self) -> int:
         """The number of spatial axes."""
         return len(self.stride)
+
+
+class GeometryOptions(TypedDict, total=False):
+    """The options that determine a geometry, as a public function takes them."""
+
+    stride: IntOrInts
+    padding: Padding
+    output_padding: IntOrInts
+    groups: int
+    dilation: IntOrInts
+    dimension_numbers: DimensionNumbers | None
 
 
 def normalize_options(

@@ -9,7 +9,8 @@ set by hand. Only their ratios matter to the choice, and wider elements scale al
 alike. No jax import.
 """
 
-from jconvt._call.problem import Problem, Slot, Work
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.work import Work, has_fast_convolutions
 
 _TABLE: dict[str, tuple[float, float, float]] = {
     "multiply_adds": (0.0075, 0.0075, 0.0075),
@@ -46,9 +47,9 @@ system, and made anew it costs a page fault for every 4 KiB. ``fixed`` is 1 for 
 more than a convolution.
 """
 
-RATES: dict[Slot, dict[str, float]] = {
-    slot: dict(zip(_TABLE, rates, strict=True))
-    for slot, rates in zip(Slot, zip(*_TABLE.values(), strict=True), strict=True)
+RATES: dict[Map, dict[str, float]] = {
+    which: dict(zip(_TABLE, rates, strict=True))
+    for which, rates in zip(Map, zip(*_TABLE.values(), strict=True), strict=True)
 }
 """The columns of the table."""
 
@@ -57,56 +58,45 @@ KEPT_BYTES = 24 * 2**20
 them, and less what the estimate misses."""
 
 
-def features(problem: Problem, work: Work, fast: bool) -> dict[str, int]:
-    """The counts of a map; `fast` says that convolutions have a fast path."""
+def features(which: Map, problem: Problem, work: Work) -> dict[str, int]:
+    """The counts that the rates apply to; most are those of `Work` as they are."""
+    fast = has_fast_convolutions(which, problem)
     groups = problem.geometry.groups
     convolved = work.lanes if work.convolved else 0
     scattered = work.scattered if fast else 0
     direct = convolved if not work.inflated else scattered * problem.in_channels
-    return {
+    derived = {
         "multiply_adds": 0 if work.convolved else work.lanes,
-        "summed": work.summed,
         "convolved": direct if fast else 0,
         "inflated": convolved if fast and work.inflated and not scattered else 0,
         "scattered": scattered,
         "looped": 0 if fast else convolved * groups,
-        "operands": work.operands,
-        "gathered": work.gathered,
-        "joined": work.joined,
-        "added": work.added,
-        "reordered": work.reordered,
-        "strided": work.strided,
-        "regrouped": work.regrouped,
-        "transposed": work.transposed,
-        "swapped": work.swapped,
-        "prepared": work.prepared,
-        "cut": work.cut,
-        "calls": work.calls,
         "batches": work.calls * groups if groups > 1 else 0,
         "pressure": _pressure(problem, work.temporary),
         "fixed": 0 if work.convolved else 1,
     }
+    return {n: derived[n] if n in derived else getattr(work, n) for n in _TABLE}
 
 
-def seconds(slot: Slot, problem: Problem, work: Work, fast: bool) -> float:
+def seconds(which: Map, problem: Problem, work: Work) -> float:
     """The estimate for one map alone."""
-    rates = RATES[slot]
-    counts = features(problem, work, fast)
+    rates = RATES[which]
+    counts = features(which, problem, work)
     return 1e-9 * sum(rates[name] * count for name, count in counts.items())
 
 
-def seconds_of_pressure(slot: Slot, problem: Problem, temporary: int) -> float:
+def seconds_of_pressure(which: Map, problem: Problem, temporary: int) -> float:
     """What so many elements of temporaries cost, alive in one program."""
-    return 1e-9 * RATES[slot]["pressure"] * _pressure(problem, temporary)
+    return 1e-9 * RATES[which]["pressure"] * _pressure(problem, temporary)
 
 
 def _pressure(problem: Problem, temporary: int) -> int:
     return temporary if temporary * problem.itemsize > KEPT_BYTES else 0
 
 
-def shared_seconds(slot: Slot, work: Work, *names: str) -> float:
+def shared_seconds(which: Map, work: Work, *names: str) -> float:
     """The part of an estimate that these counts make: done once, it serves two maps."""
-    rates = RATES[slot]
+    rates = RATES[which]
     return 1e-9 * sum(rates[name] * getattr(work, name) for name in names)
 
 

@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from jconvt._call.geometry import Axis, Geometry
-from jconvt._call.problem import Problem, Slot, Work
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,11 @@ class Rows:
         return (self.piece,) if self.rest is None else (self.piece, self.rest)
 
 
-def cut_rows(geometry: Geometry, n: int, blocks: int, slot: Slot) -> Rows:
+def cut_rows(geometry: Geometry, n: int, blocks: int, which: Map) -> Rows:
     """The first spatial axis, of `n` elements, in pieces of so many blocks."""
     axis = geometry.axes[0]
     s, out = axis.stride, axis.output_size(n)
-    by_inputs = slot == Slot.INPUT_GRADIENT
+    by_inputs = which == Map.INPUT
     whole, unit = (n, 1) if by_inputs else (out, s)
     run = _elements if by_inputs else _outputs
     length = blocks * unit
@@ -136,21 +137,21 @@ def _crop(geometry: Geometry, low: int, high: int) -> Geometry:
 
 
 def parts_of(
-    problem: Problem, pieces: Pieces, slot: Slot
+    problem: Problem, pieces: Pieces, which: Map
 ) -> Iterator[tuple[int, Problem]]:
     """How often which problem is solved."""
     image = replace(problem, batch=problem.batch // pieces.batch)
     if not pieces.blocks:
         yield pieces.batch, image
         return
-    rows = cut_rows(problem.geometry, problem.size[0], pieces.blocks, slot)
+    rows = cut_rows(problem.geometry, problem.size[0], pieces.blocks, which)
     for count, run in zip((rows.count, 1), rows.runs, strict=False):
         size = (run.inputs, *problem.size[1:])
         yield pieces.batch * count, replace(image, geometry=run.geometry, size=size)
 
 
 def total_work(
-    problem: Problem, pieces: Pieces, slot: Slot, work_of: Callable[[Problem], Work]
+    problem: Problem, pieces: Pieces, which: Map, work_of: Callable[[Problem], Work]
 ) -> Work:
     """The work of all pieces, which are cut out of their arrays and put into them.
 
@@ -158,19 +159,19 @@ def total_work(
     """
     total = Work()
     count = 0
-    for times, part in parts_of(problem, pieces, slot):
+    for times, part in parts_of(problem, pieces, which):
         total = total.and_then(work_of(part), times)
         count += times
     if pieces != WHOLE:
-        summed = problem.weights * count if slot == Slot.WEIGHT_GRADIENT else 0
+        summed = problem.weights * count if which == Map.WEIGHT else 0
         total = replace(total, cut=problem.inputs + problem.outputs + summed)
-    padded = problem.outputs if slot == Slot.INPUT_GRADIENT else problem.inputs
+    padded = problem.outputs if which == Map.INPUT else problem.inputs
     padded = padded if pieces.blocks else 0
     return replace(total, temporary=total.temporary + padded)
 
 
 def small_pieces(
-    problem: Problem, slot: Slot, work_of: Callable[[Problem], Work], most: int
+    problem: Problem, which: Map, work_of: Callable[[Problem], Work], most: int
 ) -> Pieces:
     """The largest pieces whose temporaries are at most so many elements.
 
@@ -179,7 +180,7 @@ def small_pieces(
     """
 
     def excess(pieces: Pieces) -> bool:
-        works = [work_of(part) for _, part in parts_of(problem, pieces, slot)]
+        works = [work_of(part) for _, part in parts_of(problem, pieces, which)]
         return max(work.temporary - work.prepared for work in works) > most
 
     found = WHOLE

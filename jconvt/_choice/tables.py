@@ -16,9 +16,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from jconvt._call.geometry import Geometry
-from jconvt._call.problem import Problem, Slot, Variant
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.phases import is_compact
 from jconvt._lowerings.space_to_batch import SUBLANES, Shares, shares_of
 from jconvt._lowerings.table import LOWERINGS
+from jconvt._lowerings.work import Variant
 
 LANES = 128
 """Elements of 32 bits side by side in a TPU's register, in each of its sublanes."""
@@ -35,17 +37,16 @@ class Preference(NamedTuple):
     variant: Variant | None = None
 
 
-def preferred(
-    slot: Slot, platform: str, problem: Problem, static: bool, local: bool
-) -> Preference:
+def preferred(which: Map, platform: str, problem: Problem, local: bool) -> Preference:
     """The first preference that serves; at last `lhs_dilation`, which always does.
 
     `local` says that one device holds the arrays whole.
     """
-    for found in _TABLES[_table_of(platform, problem.geometry, local)][slot]:
+    for found in _TABLES[_table_of(platform, problem.geometry, local)][which]:
         if (
             found.where(problem)
-            and LOWERINGS[found.lowering].refuses(problem.geometry, static) is None
+            and LOWERINGS[found.lowering].refuses(problem.geometry, problem.static)
+            is None
         ):
             return found
     return _CANONICAL
@@ -56,33 +57,15 @@ def reason_of(platform: str, geometry: Geometry) -> str:
     return _REASONS[_table_of(platform, geometry, local=True)]
 
 
-def is_plain(geometry: Geometry) -> bool:
-    """One group and no dilation: what fast convolutions are made for."""
-    return geometry.groups == 1 and all(d == 1 for d in geometry.dilation)
-
-
-def is_compact(geometry: Geometry) -> bool:
-    """Whether `phases`, a convolution for each residue, stays in proportion."""
-    return math.prod(geometry.stride) <= _MOST_PHASES
-
-
-_MOST_PHASES = 64
-"""More convolutions than this take longer to compile than they save."""
-
-
 def _table_of(platform: str, geometry: Geometry, local: bool) -> str:
     if platform == "cpu" or (platform == "tpu" and local):
         return platform
-    return "plain" if is_plain(geometry) else "groups or dilation"
+    return "plain" if geometry.is_plain else "groups or dilation"
 
 
 def _always(problem: Problem) -> bool:
     del problem
     return True
-
-
-def _is_compact(problem: Problem) -> bool:
-    return is_compact(problem.geometry)
 
 
 def _has_one_channel(problem: Problem) -> bool:
@@ -202,37 +185,37 @@ def _turns_less(problem: Problem) -> bool:
 
 _CANONICAL = Preference("lhs_dilation", _always)
 _MATMUL = Preference("matmul", _always)
-_PHASES = Preference("phases", _is_compact)
+_PHASES = Preference("phases", is_compact)
 
-_TABLES: dict[str, dict[Slot, tuple[Preference, ...]]] = {
+_TABLES: dict[str, dict[Map, tuple[Preference, ...]]] = {
     "plain": {
-        Slot.FORWARD: (),
-        Slot.INPUT_GRADIENT: (),
-        Slot.WEIGHT_GRADIENT: (Preference("role_swapped", _always), _PHASES),
+        Map.OUTPUT: (),
+        Map.INPUT: (),
+        Map.WEIGHT: (Preference("role_swapped", _always), _PHASES),
     },
-    "groups or dilation": dict.fromkeys(Slot, (_MATMUL, _PHASES)),
+    "groups or dilation": dict.fromkeys(Map, (_MATMUL, _PHASES)),
     "tpu": {
-        Slot.FORWARD: (
+        Map.OUTPUT: (
             Preference("overlap_add", _has_one_plane, Variant(first=True)),
             Preference("overlap_add", _has_one_channel),
             Preference("space_to_batch", _has_few_images),
         ),
-        Slot.INPUT_GRADIENT: (
+        Map.INPUT: (
             Preference("matmul", _is_matrix),
             Preference("space_to_batch", _gathers_shares),
         ),
-        Slot.WEIGHT_GRADIENT: (
+        Map.WEIGHT: (
             Preference("matmul", _is_deep),
             Preference("role_swapped", _turns_less),
         ),
     },
     "cpu": {
-        Slot.FORWARD: (_MATMUL, Preference("fused_phases", _always), _PHASES),
-        Slot.INPUT_GRADIENT: (_MATMUL, _PHASES),
-        Slot.WEIGHT_GRADIENT: (_MATMUL, _PHASES),
+        Map.OUTPUT: (_MATMUL, Preference("fused_phases", _always), _PHASES),
+        Map.INPUT: (_MATMUL, _PHASES),
+        Map.WEIGHT: (_MATMUL, _PHASES),
     },
 }
-"""Kind of target -> slot -> what is preferred, in order."""
+"""Kind of target -> map -> what is preferred, in order."""
 
 _REASONS = {
     "plain": (

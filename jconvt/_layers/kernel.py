@@ -19,7 +19,7 @@ import jax
 from jax import lax
 
 from jconvt._call.layout import Layout
-from jconvt._lowerings.axes import merge_axes, move_axis, split_axis
+from jconvt._lowerings.axes import merge_axes, move_axis, permute, split_axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class FlaxKernel:
 
     def weight(self, kernel: jax.Array) -> jax.Array:
         """The weight ``(C_in, C_out/groups, *K)`` of a kernel."""
-        return self.layout.weight_channels_first(self.oriented(kernel))
+        return permute(self.oriented(kernel), self.layout.weight_channels_first)
 
     def kernel(self, weight: jax.Array) -> jax.Array:
         """The kernel of a weight: the inverse of `weight`."""

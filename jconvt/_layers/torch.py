@@ -17,10 +17,10 @@ from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import IntOrInts, check_int, check_ints
+from jconvt._call.fit import geometry_of
 from jconvt._call.layout import data_formats
 from jconvt._call.numerics import Precision, check_array, check_precision
 from jconvt._call.options import Options, dimension_numbers_of, normalize_options
-from jconvt._call.recipe import geometry_of
 from jconvt._choice.pinned import AUTO, check_lowering
 from jconvt._maps.execute import execute
 from jconvt.initializers import torch_uniform

@@ -10,6 +10,13 @@ from jax.sharding import PartitionSpec
 from jconvt._call.geometry import Size
 
 
+def permute(array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """`lax.transpose`, but no operation at all where the order stays as it is."""
+    if axes == tuple(range(array.ndim)):
+        return array
+    return lax.transpose(array, axes)
+
+
 def merge_axes(y: jax.Array, axis: int) -> jax.Array:
     """Merge `axis` and the next one.
 

@@ -13,18 +13,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconvt._call.call import Call
 from jconvt._call.geometry import Axis, Geometry
-from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant, Work
-from jconvt._lowerings.axes import merge_axes
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.axes import merge_axes, permute
 from jconvt._lowerings.phases import channels_last_numbers, work_of_phases
 from jconvt._lowerings.row import (
     Lowering,
     crop_space,
     depth_to_space,
-    without_variants,
 )
+from jconvt._lowerings.work import Variant, Work
 
 
 def unsupported(geometry: Geometry) -> str | None:
@@ -39,11 +38,13 @@ def unsupported(geometry: Geometry) -> str | None:
 
 
 def lower(
-    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
     """One stride-1 convolution, then depth-to-space and a crop."""
-    x = layout.input_channels_last(x)
-    w = layout.weight_channels_first(w)
+    del variant, which
+    geometry, layout, numerics = call.geometry, call.layout, call.numerics
+    x = permute(x, layout.input_channels_last)
+    w = permute(w, layout.weight_channels_first)
     rank, groups, axes = geometry.rank, geometry.groups, geometry.axes
     y = lax.conv_general_dilated(
         x,
@@ -65,7 +66,7 @@ def lower(
     if groups > 1:
         y = merge_axes(y, 1 + rank)
     y = crop_space(y, [_tails(axis) for axis in axes])
-    return layout.output_from_channels_last(y)
+    return permute(y, layout.output_from_channels_last)
 
 
 def _spacing(axis: Axis) -> int:
@@ -109,16 +110,23 @@ def _kernel(w: jax.Array, geometry: Geometry) -> jax.Array:
     return w
 
 
-def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """As `gather` with early blocks, without gathering."""
     del variant
-    return work_of_phases(problem, slot, early=True)
+    return work_of_phases(problem, which, early=True)
+
+
+def not_on_cpu(which: Map, problem: Problem) -> str:
+    """A CPU's choice never takes it."""
+    del which, problem
+    return "gather computes the same blocks as matrix products"
 
 
 LOWERING = Lowering(
     name="fused_phases",
     summary="all output residues in one convolution, then depth-to-space",
-    lower=without_variants(lower),
+    lower=lower,
     unsupported=unsupported,
     work=work,
+    not_on_cpu=not_on_cpu,
 )

@@ -8,33 +8,26 @@ border's.
 
 import jax
 
-from jconvt._call.geometry import Geometry
-from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant, Work
+from jconvt._call.call import Call
+from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.patches.blocks import too_many_slices
 from jconvt._lowerings.patches.lower import lower_patches
 from jconvt._lowerings.patches.work import variants_of_patches, work_of_patches
-from jconvt._lowerings.row import Lowering
+from jconvt._lowerings.row import Lowering, takes_all
+from jconvt._lowerings.work import Variant, Work
 
 
 def lower(
-    x: jax.Array,
-    w: jax.Array,
-    geometry: Geometry,
-    layout: Layout,
-    numerics: Numerics,
-    variant: Variant,
-    slot: Slot,
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
     """Patches on every axis, no pairs."""
-    paired = (False,) * geometry.rank
-    return lower_patches(x, w, geometry, layout, numerics, variant, slot, paired)
+    paired = (False,) * call.geometry.rank
+    return lower_patches(x, w, call, variant, which, paired)
 
 
-def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """What each of the three maps takes."""
-    return work_of_patches(problem, variant, (False,) * problem.geometry.rank, slot)
+    return work_of_patches(problem, variant, (False,) * problem.geometry.rank, which)
 
 
 LOWERING = Lowering(
@@ -44,6 +37,7 @@ LOWERING = Lowering(
     unsupported=too_many_slices,
     variants=variants_of_patches,
     work=work,
+    not_on_cpu=takes_all,
     own_layout=True,
     static_space=True,
 )

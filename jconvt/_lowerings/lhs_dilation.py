@@ -10,22 +10,21 @@ import math
 import jax
 from jax import lax
 
-from jconvt._call.geometry import Geometry
-from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant, Work, filled
+from jconvt._call.call import Call
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.axes import permute
 from jconvt._lowerings.row import (
     Lowering,
     drop_last,
     grouped_weight,
     is_taken_for_groups,
     serves_all,
-    without_variants,
 )
+from jconvt._lowerings.work import Variant, Work, filled
 
 
 def lower(
-    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
     """One `lax.conv_general_dilated` with ``lhs_dilation=stride``.
 
@@ -34,9 +33,11 @@ def lower(
     Input and output are in one layout there: with two, and sharded along space, what
     XLA's partitioner makes of a dilated kernel has wrong values (seen in jax 0.10.2).
     """
+    del variant, which
+    geometry, layout, numerics = call.geometry, call.layout, call.numerics
     weight_axes = layout.weight
     if geometry.groups > 1:
-        w = grouped_weight(layout.weight_channels_first(w), geometry.groups)
+        w = grouped_weight(permute(w, layout.weight_channels_first), geometry.groups)
         weight_axes = tuple(range(w.ndim))
     in_channels, out_channels, *space = weight_axes
     size = [x.shape[axis] for axis in layout.input[2:]]
@@ -65,10 +66,10 @@ def lower(
         precision=numerics.precision,
         preferred_element_type=numerics.result,
     )
-    return layout.output_from_input(drop_last(y, layout.input[2:], more))
+    return permute(drop_last(y, layout.input[2:], more), layout.output_from_input)
 
 
-def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """A convolution over outputs multiplies the zeros between the input elements.
 
     One over inputs, which an input gradient is, has none of them, and where XLA:CPU has
@@ -79,20 +80,20 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     geometry = problem.geometry
     positions = problem.outputs // problem.out_channels
     channels = problem.out_channels // geometry.groups
-    if slot == Slot.INPUT_GRADIENT:
+    if which == Map.INPUT:
         positions = problem.inputs // problem.in_channels
         channels = problem.in_channels // geometry.groups
     macs = positions * problem.weights
-    inflated = slot != Slot.INPUT_GRADIENT and any(s > 1 for s in geometry.stride)
+    inflated = which != Map.INPUT and any(s > 1 for s in geometry.stride)
     scattered = 0
     plain = geometry.groups == 1 and all(d == 1 for d in geometry.dilation)
-    if slot == Slot.FORWARD and inflated and plain and geometry.rank <= 2:
+    if which == Map.OUTPUT and inflated and plain and geometry.rank <= 2:
         taps = math.prod(geometry.kernel_size)
         elements = problem.inputs // problem.in_channels
         scattered = elements * problem.out_channels * taps
     moved = problem.features_first * (problem.inputs + problem.outputs)
     copied = moved
-    if slot == Slot.WEIGHT_GRADIENT and problem.batch == 1 and problem.features_first:
+    if which == Map.WEIGHT and problem.batch == 1 and problem.features_first:
         # Contracted over the batch, one image has its features last as it is.
         copied = problem.outputs
     return Work(
@@ -107,10 +108,19 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     )
 
 
+def not_on_cpu(which: Map, problem: Problem) -> str | None:
+    """XLA:CPU runs grouped convolutions in plain loops, and gathers a sharded batch."""
+    del which
+    if problem.geometry.groups == 1:
+        return None
+    return "XLA:CPU has grouped convolutions as plain loops"
+
+
 LOWERING = Lowering(
     name="lhs_dilation",
     summary="one convolution of the stride-dilated input (canonical)",
-    lower=without_variants(lower),
+    lower=lower,
     unsupported=serves_all,
     work=work,
+    not_on_cpu=not_on_cpu,
 )

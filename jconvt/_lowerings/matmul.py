@@ -8,18 +8,17 @@ with zeros, never the weight.
 import jax
 import jax.numpy as jnp
 
+from jconvt._call.call import Call
 from jconvt._call.geometry import Geometry
-from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant, Work
+from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.products import merge_groups, tap_products
 from jconvt._lowerings.row import (
     Lowering,
     crop_space,
     depth_to_space,
     pad,
-    without_variants,
 )
+from jconvt._lowerings.work import Variant, Work, copied
 
 
 def unsupported(geometry: Geometry) -> str | None:
@@ -33,9 +32,11 @@ def unsupported(geometry: Geometry) -> str | None:
 
 
 def lower(
-    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
     """One `lax.dot_general`, then an interleave and a crop."""
+    del variant, which
+    geometry, layout, numerics = call.geometry, call.layout, call.numerics
     rank = geometry.rank
     y = tap_products(x, w, geometry, layout, numerics)
     y = jnp.moveaxis(y, 1 + rank, 1)  # (N, groups, *space, *taps, O)
@@ -60,9 +61,9 @@ def _spread(y: jax.Array, geometry: Geometry) -> jax.Array:
     return pad(y, pads)
 
 
-def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """One GEMM and the products moved once."""
-    del variant, slot
+    del variant, which
     positions = problem.inputs // problem.in_channels
     made = problem.outputs
     return Work(
@@ -73,14 +74,21 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         transposed=problem.features_first * (problem.inputs + problem.outputs),
         prepared=problem.weights,
         calls=1,
-        temporary=problem.copied(first=False) + problem.weights + made,
+        temporary=copied(problem, first=False) + problem.weights + made,
     )
+
+
+def not_on_cpu(which: Map, problem: Problem) -> str:
+    """A CPU's choice never takes it."""
+    del which, problem
+    return "gather is the same matrix product with fewer moves"
 
 
 LOWERING = Lowering(
     name="matmul",
     summary="one GEMM and depth-to-space (no overlap)",
-    lower=without_variants(lower),
+    lower=lower,
     unsupported=unsupported,
     work=work,
+    not_on_cpu=not_on_cpu,
 )

@@ -20,31 +20,30 @@ from typing import NamedTuple
 import jax
 from jax import lax
 
+from jconvt._call.call import Call
 from jconvt._call.geometry import Axis, Geometry
-from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
-from jconvt._call.problem import (
-    Problem,
-    Slot,
-    Variant,
-    Work,
-    lanes_of_product,
-    regrouped,
-)
-from jconvt._lowerings.axes import merge_axes, move_axis
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.axes import merge_axes, move_axis, permute
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import (
     Blocks,
     ResidueClass,
     blocks,
+    keep_taps,
     too_many_slices,
 )
-from jconvt._lowerings.patches.cuts import Cut
 from jconvt._lowerings.patches.joins import concatenate, interleave, zeros_like_residues
-from jconvt._lowerings.patches.kept_taps import keep_taps
 from jconvt._lowerings.patches.places import Place, apart, place
-from jconvt._lowerings.patches.sheet import Sheet, grouped_taps, is_features_first
-from jconvt._lowerings.row import Lowering, pad
+from jconvt._lowerings.patches.sheet import Sheet, grouped_taps
+from jconvt._lowerings.row import Lowering, pad, takes_all
+from jconvt._lowerings.work import (
+    Variant,
+    Work,
+    copied,
+    lanes_of_product,
+    moves,
+    regrouped,
+)
 
 
 def unsupported(geometry: Geometry) -> str | None:
@@ -63,15 +62,10 @@ def unsupported(geometry: Geometry) -> str | None:
 
 
 def lower(
-    x: jax.Array,
-    w: jax.Array,
-    geometry: Geometry,
-    layout: Layout,
-    numerics: Numerics,
-    variant: Variant,
-    slot: Slot,
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
     """One `lax.dot_general`, then `_add_axis` for each spatial axis."""
+    geometry, layout, numerics = call.geometry, call.layout, call.numerics
     first, as_given = variant.first, variant.as_given
     rank, groups = geometry.rank, geometry.groups
     sheet = Sheet(first, rank, groups)
@@ -79,11 +73,8 @@ def lower(
     size = x.shape[sheet.space : sheet.space + rank]
     batch = x.shape[1] if first else x.shape[0]
     kept, axes = keep_taps(geometry.axes, size)
-    cuts = [
-        Cut(blocks(axis, n, 0), paired=False)
-        for axis, n in zip(axes, size, strict=True)
-    ]
-    w = layout.weight_channels_first(w)
+    cuts = [blocks(axis, n, 0) for axis, n in zip(axes, size, strict=True)]
+    w = permute(w, layout.weight_channels_first)
     for i, (start, stop) in enumerate(kept):
         if (start, stop) != (0, w.shape[2 + i]):
             w = lax.slice_in_dim(w, start, stop, axis=2 + i)
@@ -96,7 +87,7 @@ def lower(
             m = lax.reshape(m, (*m.shape[:-1], out, math.prod(taps)))
             m = move_axis(m, m.ndim - 1, m.ndim - 2)
             m = merge_axes(m, m.ndim - 2)
-        if slot != Slot.FORWARD and groups > 1 and not first:
+        if which != Map.OUTPUT and groups > 1 and not first:
             # Groups are moved apart in the one loop that reads every tap's place.
             arrays = apart(m, math.prod(taps), sheet, (batch, *size))
             made = zip(arrays, _places(axes, taps), strict=True)
@@ -105,12 +96,12 @@ def lower(
         y = sheet.split(m, taps, (batch, *size))
         space, tap = (rank + 2, 0) if first else (1, 1 + rank)
         for i, cut in enumerate(cuts):
-            add = partial(_add_axis, cut=cut.blocks, space=space + i, tap=tap + i)
+            add = partial(_add_axis, cut=cut, space=space + i, tap=tap + i)
             # XLA:CPU would compute one axis's sums anew for every tap of the next.
             y = fenced(add, y) if i + 1 < rank else add(y)
         return interleave(y, cuts, sheet).astype(numerics.result)
 
-    direct = slot == Slot.FORWARD and first == is_features_first(layout)
+    direct = which == Map.OUTPUT and first == layout.is_features_first
     y = join(m) if direct else fenced(join, m)
     return sheet.result(y, layout)
 
@@ -199,7 +190,7 @@ def variants(problem: Problem) -> tuple[Variant, ...]:
     return (Variant(first=True), Variant(), Variant(as_given=True))
 
 
-def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """What each of the three maps takes."""
     _, axes = keep_taps(problem.geometry.axes, problem.size)
     taps = math.prod(axis.kernel_size for axis in axes)
@@ -212,12 +203,12 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     apart = regrouped(problem, problem.inputs) + regrouped(
         problem, made, of_output=True
     )
-    copied = problem.copied(variant.first)
+    moved = copied(problem, variant.first)
     features = problem.out_channels // groups * taps
     inner = problem.in_channels // groups
-    each = lanes_of_product(positions, inner, features, variant.first, slot)
+    each = lanes_of_product(positions, inner, features, variant.first, which)
     # The products, and once more where they are padded or reordered.
-    passes = 2 if slot == Slot.FORWARD or variant.as_given else 1
+    passes = 2 if which == Map.OUTPUT or variant.as_given else 1
     return Work(
         multiply_adds=positions * weights,
         lanes=groups * each,
@@ -229,8 +220,8 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         regrouped=0 if variant.first else apart,
         prepared=0 if variant.as_given else weights,
         calls=1,
-        temporary=copied + weights + passes * made + problem.outputs,
-        **problem.moves(variant.first),
+        temporary=moved + weights + passes * made + problem.outputs,
+        **moves(problem, variant.first),
     )
 
 
@@ -241,6 +232,7 @@ LOWERING = Lowering(
     unsupported=unsupported,
     variants=variants,
     work=work,
+    not_on_cpu=takes_all,
     own_layout=True,
     static_space=True,
 )

@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconvt._call.call import Call
 from jconvt._call.geometry import Axis, Geometry, Phase, Size
-from jconvt._call.layout import Layout
 from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant, Work
-from jconvt._lowerings.axes import pad_axis, split_axis
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.axes import pad_axis, permute, split_axis
 from jconvt._lowerings.patches.work import work_of_patches
 from jconvt._lowerings.row import (
     MOST_PARTS,
@@ -27,9 +27,9 @@ from jconvt._lowerings.row import (
     crop_space,
     depth_to_space,
     grouped_weight,
-    without_variants,
 )
 from jconvt._lowerings.undilated import undilate
+from jconvt._lowerings.work import Variant, Work, has_fast_convolutions
 
 
 def unsupported(geometry: Geometry) -> str | None:
@@ -40,13 +40,15 @@ def unsupported(geometry: Geometry) -> str | None:
 
 
 def lower(
-    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
     """``prod(stride)`` convolutions in channels-last, interleaved."""
+    del variant, which
+    geometry, layout, numerics = call.geometry, call.layout, call.numerics
     # Widened here and narrowed again by each phase (which XLA drops): the transpose in
     # the input sums the phases' parts, and sums of 16-bit floats are in float32.
-    x = layout.input_channels_last(x).astype(numerics.accumulation)
-    w = grouped_weight(layout.weight_channels_first(w), geometry.groups)
+    x = permute(x, layout.input_channels_last).astype(numerics.accumulation)
+    w = grouped_weight(permute(w, layout.weight_channels_first), geometry.groups)
     axes, size = geometry.axes, x.shape[1:-1]
     kernels = _kernels(w, axes)
     blocks = [n + axis.extra_blocks for n, axis in zip(size, axes, strict=True)]
@@ -58,7 +60,7 @@ def lower(
     if some is None:  # all that is kept lies between the taps
         space = geometry.output_size(size)
         zeros = jnp.zeros((x.shape[0], *space, w.shape[1]), numerics.result)
-        return layout.output_from_channels_last(zeros)
+        return permute(zeros, layout.output_from_channels_last)
     # Zeros made from a phase share its sharding, which explicit sharding asks of
     # arrays that are stacked.
     parts = [jnp.zeros_like(some) if part is None else part for part in made]
@@ -66,7 +68,7 @@ def lower(
     y = crop_space(
         y, [_tail(axis, n, b) for axis, n, b in zip(axes, size, blocks, strict=True)]
     )
-    return layout.output_from_channels_last(y)
+    return permute(y, layout.output_from_channels_last)
 
 
 def _tail(axis: Axis, n: Size, blocks: Size) -> tuple[int, Size]:
@@ -176,16 +178,16 @@ def _interleave(parts: list[jax.Array], geometry: Geometry) -> jax.Array:
     return depth_to_space(y, rank)
 
 
-def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """As `gather` without gathering: convolutions in place of GEMMs."""
     del variant
-    return work_of_phases(problem, slot, early=False)
+    return work_of_phases(problem, which, early=False)
 
 
-def work_of_phases(problem: Problem, slot: Slot, early: bool) -> Work:
+def work_of_phases(problem: Problem, which: Map, early: bool) -> Work:
     """A convolution for every combination of classes of residues."""
     plain = (False,) * problem.geometry.rank
-    found = work_of_patches(problem, Variant(early=early), plain, slot)
+    found = work_of_patches(problem, Variant(early=early), plain, which)
     return replace(
         found, multiply_adds=0, convolved=found.multiply_adds, operands=0, gathered=0,
         calls=1 if early else math.prod(problem.geometry.stride),
@@ -193,10 +195,29 @@ def work_of_phases(problem: Problem, slot: Slot, early: bool) -> Work:
     )  # fmt: skip
 
 
+def is_compact(problem: Problem) -> bool:
+    """Whether a convolution for each residue stays in proportion."""
+    return math.prod(problem.geometry.stride) <= _MOST_PHASES
+
+
+_MOST_PHASES = 64
+"""More convolutions than this take longer to compile than they save."""
+
+
+def not_on_cpu(which: Map, problem: Problem) -> str | None:
+    """XLA:CPU has fast convolutions for few kinds of layers, and no fast transposes."""
+    if which != Map.OUTPUT or not has_fast_convolutions(which, problem):
+        return "XLA:CPU has these convolutions as plain loops"
+    if not is_compact(problem):
+        return "its many convolutions take long to compile"
+    return None
+
+
 LOWERING = Lowering(
     name="phases",
     summary="one stride-1 convolution for each output residue",
-    lower=without_variants(lower),
+    lower=lower,
     unsupported=unsupported,
     work=work,
+    not_on_cpu=not_on_cpu,
 )

@@ -7,7 +7,7 @@ from jax import lax
 from jconvt._call.geometry import Geometry
 from jconvt._call.layout import Layout
 from jconvt._call.numerics import Numerics
-from jconvt._lowerings.axes import merge_axes
+from jconvt._lowerings.axes import merge_axes, permute
 
 
 def tap_products(
@@ -18,8 +18,8 @@ def tap_products(
     One `lax.dot_general` whose contraction is C_in/groups and whose batch is the group.
     """
     rank, groups = geometry.rank, geometry.groups
-    x = layout.input_channels_last(x)
-    w = jnp.moveaxis(layout.weight_channels_first(w), 1, -1)
+    x = permute(x, layout.input_channels_last)
+    w = jnp.moveaxis(permute(w, layout.weight_channels_first), 1, -1)
     if groups == 1:
         y = _dot(x, w, ((rank + 1,), (0,)), ((), ()), numerics)
         return jnp.expand_dims(y, 1 + rank)
@@ -48,4 +48,4 @@ def _dot(
 def merge_groups(y: jax.Array, layout: Layout) -> jax.Array:
     """(N, groups, *space, O) -> the layout's output."""
     y = jnp.moveaxis(y, 1, -2)
-    return layout.output_from_channels_last(merge_axes(y, y.ndim - 2))
+    return permute(merge_axes(y, y.ndim - 2), layout.output_from_channels_last)

@@ -17,25 +17,28 @@ import jax
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from jconvt._call.call import Call
 from jconvt._call.geometry import Geometry
 from jconvt._call.layout import Layout
 from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant, Work
-from jconvt._lowerings.axes import merge_axes
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.axes import merge_axes, permute
 from jconvt._lowerings.row import (
     Lowering,
     drop_last,
     is_taken_for_groups,
     pad,
     serves_all,
-    without_variants,
 )
+from jconvt._lowerings.work import Variant, Work
 
 
 def lower(
-    x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
     """One `lax.conv_general_dilated` of the weight with the input as kernel."""
+    del variant, which
+    geometry, layout, numerics = call.geometry, call.layout, call.numerics
     if geometry.groups > 1:
         return _grouped(x, w, geometry, layout, numerics)
     in_channels, out_channels, *taps = layout.weight
@@ -59,13 +62,13 @@ def _grouped(
 ) -> jax.Array:
     """Groups: the kernel's output features are (groups, N), its inputs C_in/groups."""
     rank, groups = geometry.rank, geometry.groups
-    x = layout.input_channels_last(x)
+    x = permute(x, layout.input_channels_last)
     batch, *space, channels = x.shape
     x = x.reshape(batch, *space, groups, channels // groups)
     x = merge_axes(lax.transpose(x, (rank + 1, *range(rank + 1), rank + 2)), 0)
     y = _convolve(
         x,
-        layout.weight_channels_first(w),
+        permute(w, layout.weight_channels_first),
         geometry,
         numerics,
         lax.ConvDimensionNumbers(
@@ -77,7 +80,7 @@ def _grouped(
     # y is (groups*N, *out, O).
     y = y.reshape(groups, batch, *y.shape[1:])
     y = lax.transpose(y, (*range(1, rank + 2), 0, rank + 2))
-    return layout.output_from_channels_last(merge_axes(y, rank + 1))
+    return permute(merge_axes(y, rank + 1), layout.output_from_channels_last)
 
 
 def _convolve(
@@ -150,11 +153,11 @@ def _out_sharding(
     return PartitionSpec(*out)
 
 
-def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """The zeros of both dilations are multiplied, but not in the weight gradient."""
     del variant
     positions = problem.inputs // problem.in_channels
-    if slot != Slot.WEIGHT_GRADIENT:
+    if which != Map.WEIGHT:
         positions = problem.outputs // problem.out_channels
     return Work(
         convolved=positions * problem.weights,
@@ -165,11 +168,18 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
     )
 
 
+def not_on_cpu(which: Map, problem: Problem) -> str:
+    """A CPU's choice never takes it."""
+    del which, problem
+    return "XLA:CPU runs it in plain loops"
+
+
 LOWERING = Lowering(
     name="role_swapped",
     summary="the weight convolved with the input as kernel",
-    lower=without_variants(lower),
+    lower=lower,
     unsupported=serves_all,
     work=work,
+    not_on_cpu=not_on_cpu,
     static_space=True,  # its padding is the input's extent, and lax wants ints there
 )

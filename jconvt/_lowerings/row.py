@@ -7,42 +7,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconvt._call.call import Call
 from jconvt._call.geometry import Geometry, Size
-from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
-from jconvt._call.problem import PLAIN, Problem, Slot, Variant, Work
+from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.axes import merge_axes
+from jconvt._lowerings.work import PLAIN, Variant, Work
 
-Lower = Callable[
-    [jax.Array, jax.Array, Geometry, Layout, Numerics, Variant, Slot], jax.Array
-]
-"""(input, weight, geometry, layout, numerics, variant, slot) -> output.
+Lower = Callable[[jax.Array, jax.Array, Call, Variant, Map], jax.Array]
+"""(input, weight, call, variant, which) -> output.
 
-Bilinear in input and weight, both of one dtype; the output has ``numerics.result``.
-No size is zero, and the output size is positive: the front door has seen to that.
-`slot` says what is wanted: the result, or a transpose in the input or in the weight.
+Bilinear in input and weight, which have one dtype; the output has the dtype
+``call.numerics.result``. No size is zero, and the output size is positive. `which` says
+what is wanted: the output itself, or the transpose of this function in the input or in
+the weight, which a lowering may prepare for.
 """
-
-
-PlainLower = Callable[[jax.Array, jax.Array, Geometry, Layout, Numerics], jax.Array]
-
-
-def without_variants(lower: PlainLower) -> Lower:
-    """`Lower` of a lowering that leaves no freedom."""
-
-    def call(
-        x: jax.Array,
-        w: jax.Array,
-        geometry: Geometry,
-        layout: Layout,
-        numerics: Numerics,
-        variant: Variant,
-        slot: Slot,
-    ) -> jax.Array:
-        del variant, slot
-        return lower(x, w, geometry, layout, numerics)
-
-    return call
 
 
 def _only_one(problem: Problem) -> tuple[Variant, ...]:
@@ -59,8 +37,11 @@ class Lowering:
     lower: Lower
     unsupported: Callable[[Geometry], str | None]
     """Why it cannot serve a geometry, or None where it can."""
-    work: Callable[[Problem, Variant, Slot], Work]
+    work: Callable[[Problem, Variant, Map], Work]
     """What one of the three maps takes."""
+    not_on_cpu: Callable[[Map, Problem], str | None]
+    """Why a CPU's automatic choice leaves it out for a map; None where estimates
+    decide."""
     variants: Callable[[Problem], tuple[Variant, ...]] = _only_one
     """The freedom it leaves."""
     own_layout: bool = False
@@ -82,6 +63,11 @@ MOST_PARTS = 4096
 def serves_all(geometry: Geometry) -> None:
     """`Lowering.unsupported` of a lowering that serves every geometry."""
     del geometry
+
+
+def takes_all(which: Map, problem: Problem) -> None:
+    """`Lowering.not_on_cpu` of a lowering that a CPU may always take."""
+    del which, problem
 
 
 def grouped_weight(w: jax.Array, groups: int) -> jax.Array:

@@ -17,13 +17,14 @@ from typing import NamedTuple
 import jax
 from jax import lax
 
+from jconvt._call.call import Call
 from jconvt._call.geometry import Geometry, Size
 from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant, Work
+from jconvt._call.problem import Map, Problem
 from jconvt._lowerings import lhs_dilation
-from jconvt._lowerings.axes import merge_axes, move_axis, pad_axis, split_axis
+from jconvt._lowerings.axes import merge_axes, move_axis, pad_axis, permute, split_axis
 from jconvt._lowerings.row import Lowering, serves_all
+from jconvt._lowerings.work import Variant, Work
 
 SUBLANES = 8
 """Images that a TPU's convolution works on at once."""
@@ -66,41 +67,31 @@ def shares_of(geometry: Geometry, size: Sequence[int], batch: Size) -> Shares | 
 
 
 def lower(
-    x: jax.Array,
-    w: jax.Array,
-    geometry: Geometry,
-    layout: Layout,
-    numerics: Numerics,
-    variant: Variant,
-    slot: Slot,
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
     """Shares of the input, one `lhs_dilation`, shares of the output in a row."""
-    del variant
+    layout, rank = call.layout, call.geometry.rank
     several = x.shape[layout.input[0]] != 1
-    if several and geometry.groups == 1 and geometry.rank > 1:
+    if several and call.geometry.groups == 1 and rank > 1:
         # The shares of several images stand beside these as they are if nothing stands
         # between batch and space. One image has its shares in front in any layout; of
         # signals and in groups XLA moves more for it (by its own estimates).
-        last = replace(Layout.channels_last(geometry.rank), weight=layout.weight)
-        x = layout.input_channels_last(x)
-        y = _lower(x, w, geometry, last, numerics, slot)
-        return layout.output_from_channels_last(y)
-    return _lower(x, w, geometry, layout, numerics, slot)
+        last = replace(Layout.channels_last(rank), weight=layout.weight)
+        x = permute(x, layout.input_channels_last)
+        y = _lower(x, w, replace(call, layout=last), variant, which)
+        return permute(y, layout.output_from_channels_last)
+    return _lower(x, w, call, variant, which)
 
 
 def _lower(
-    x: jax.Array,
-    w: jax.Array,
-    geometry: Geometry,
-    layout: Layout,
-    numerics: Numerics,
-    slot: Slot,
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
+    geometry, layout, numerics = call.geometry, call.layout, call.numerics
     size = layout.spatial(x.shape, batched=True)
     shares = shares_of(geometry, size, x.shape[layout.input[0]])
     if shares is None:
-        return lhs_dilation.lower(x, w, geometry, layout, numerics)
-    if slot == Slot.INPUT_GRADIENT:
+        return lhs_dilation.lower(x, w, call, variant, which)
+    if which == Map.INPUT:
         # Neighbouring shares read the same elements, whose gradients the transpose adds
         # up: not in 16 bits.
         x = x.astype(numerics.accumulation)
@@ -111,9 +102,11 @@ def _lower(
     y = lhs_dilation.lower(
         _apart(x, shares, layout).astype(w.dtype),
         w,
-        replace(geometry, crop=((low, high), *geometry.crop[1:])),
-        layout,
-        numerics,
+        replace(
+            call, geometry=replace(geometry, crop=((low, high), *geometry.crop[1:]))
+        ),
+        variant,
+        which,
     )
     return _in_a_row(y, shares, axis.output_size(size[0]), layout)
 
@@ -121,7 +114,7 @@ def _lower(
 def _apart(x: jax.Array, shares: Shares, layout: Layout) -> jax.Array:
     """(N, n, ...) -> (N*shares, window, ...).
 
-    Cut into blocks first, so that a share is a block and what it reads of the next
+    Blocks into blocks first, so that a share is a block and what it reads of the next
     ones.
     """
     batch, space = layout.input[0], layout.input[2]
@@ -152,12 +145,18 @@ def _in_a_row(y: jax.Array, shares: Shares, size: int, layout: Layout) -> jax.Ar
     return pad_axis(y, space, 0, size - y.shape[space])
 
 
-def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """That of `lhs_dilation`, with the shares moved."""
-    found = lhs_dilation.work(problem, variant, slot)
+    found = lhs_dilation.work(problem, variant, which)
     if shares_of(problem.geometry, problem.size, problem.batch) is None:
         return found
     return replace(found, gathered=problem.inputs, joined=problem.outputs)
+
+
+def not_on_cpu(which: Map, problem: Problem) -> str:
+    """A CPU's choice never takes it."""
+    del which, problem
+    return "it fills a TPU's registers, which a CPU does not have"
 
 
 LOWERING = Lowering(
@@ -166,5 +165,6 @@ LOWERING = Lowering(
     lower=lower,
     unsupported=serves_all,
     work=work,
+    not_on_cpu=not_on_cpu,
     static_space=True,
 )

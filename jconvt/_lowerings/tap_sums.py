@@ -31,52 +31,53 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jconvt._call.call import Call
 from jconvt._call.geometry import Geometry
 from jconvt._call.layout import Layout
 from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant, Work, filled
-from jconvt._lowerings.axes import merge_axes, split_axis
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.axes import merge_axes, permute, split_axis
 from jconvt._lowerings.fence import fenced
-from jconvt._lowerings.patches.blocks import Blocks, too_many_slices
-from jconvt._lowerings.patches.cuts import cut_axes
+from jconvt._lowerings.patches.blocks import (
+    Blocks,
+    cut_axes,
+    keep_taps,
+    too_many_slices,
+)
 from jconvt._lowerings.patches.joins import concatenate
-from jconvt._lowerings.patches.kept_taps import keep_taps
 from jconvt._lowerings.patches.sheet import Sheet
 from jconvt._lowerings.row import Lowering, crop_space, pad
 from jconvt._lowerings.taps.planes import planes_in_blocks, shifted_planes
 from jconvt._lowerings.taps.rows import shifted_taps, taps_by_rows
+from jconvt._lowerings.work import Variant, Work, copied, filled, moves
 
 
 def lower(
-    x: jax.Array,
-    w: jax.Array,
-    geometry: Geometry,
-    layout: Layout,
-    numerics: Numerics,
-    variant: Variant,
-    slot: Slot,
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
-    """Products of elements and taps, in the way that suits the slot."""
+    """Products of elements and taps, in the way that suits the which."""
+    geometry, layout, numerics = call.geometry, call.layout, call.numerics
     rank, groups = geometry.rank, geometry.groups
-    first = _is_first(variant, slot)
+    first = _is_first(variant, which)
     sheet = Sheet(first, rank, groups)
     if first:
-        return _lower_first(x, w, geometry, layout, numerics, sheet, slot)
+        return _lower_first(x, w, geometry, layout, numerics, sheet, which)
     w = fenced(
-        partial(_taps, rank=rank, groups=groups), layout.weight_channels_first(w)
+        partial(_taps, rank=rank, groups=groups),
+        permute(w, layout.weight_channels_first),
     )
     x = sheet.array(x, layout)
     x = lax.reshape(x, (*x.shape[:-1], groups, x.shape[-1] // groups, 1))
     # Sums of products are rounded once, at the end.
     x, w = x.astype(numerics.accumulation), w.astype(numerics.accumulation)
-    y = _FORMS[slot](x, w, geometry)
+    y = _FORMS[which](x, w, geometry)
     y = lax.reshape(y, (*y.shape[: 1 + rank], y.shape[-2] * y.shape[-1]))
     return sheet.result(y.astype(numerics.result), layout)
 
 
-def _is_first(variant: Variant, slot: Slot) -> bool:
+def _is_first(variant: Variant, which: Map) -> bool:
     """Weight gradients are sums over positions, for which these must not be last."""
-    return variant.first and slot != Slot.WEIGHT_GRADIENT
+    return variant.first and which != Map.WEIGHT
 
 
 def _lower_first(
@@ -86,14 +87,14 @@ def _lower_first(
     layout: Layout,
     numerics: Numerics,
     sheet: Sheet,
-    slot: Slot,
+    which: Map,
 ) -> jax.Array:
-    x, w = sheet.array(x, layout), layout.weight_channels_first(w)
+    x, w = sheet.array(x, layout), permute(w, layout.weight_channels_first)
     groups = geometry.groups
     each = x.shape[0] // groups
     x = split_axis(x.astype(numerics.accumulation), 0, (groups, each, 1))
     w = split_axis(w.astype(numerics.accumulation), 0, (groups, each))
-    form = planes_in_blocks if slot == Slot.FORWARD else shifted_planes
+    form = planes_in_blocks if which == Map.OUTPUT else shifted_planes
     y = form(x, w, geometry, sheet)
     return sheet.result(y.astype(numerics.result), layout)
 
@@ -110,7 +111,7 @@ def _in_blocks(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     rank = geometry.rank
     size = x.shape[1 : 1 + rank]
     plain = (False,) * rank
-    cuts = [cut.blocks for cut in cut_axes(geometry, size, plain, early=True)]
+    cuts = cut_axes(geometry, size, plain, early=True)
     pads = [(0, 0, 0), *((*cut.pad, 0) for cut in cuts), *[(0, 0, 0)] * 3]
     if any(cut.pad != (0, 0) for cut in cuts):
         x = fenced(partial(pad, pads=pads), x)
@@ -164,9 +165,9 @@ def _residues(
 
 
 _FORMS = {
-    Slot.FORWARD: _in_blocks,
-    Slot.INPUT_GRADIENT: shifted_taps,
-    Slot.WEIGHT_GRADIENT: taps_by_rows,
+    Map.OUTPUT: _in_blocks,
+    Map.INPUT: shifted_taps,
+    Map.WEIGHT: taps_by_rows,
 }
 
 
@@ -176,19 +177,19 @@ def variants(problem: Problem) -> tuple[Variant, ...]:
     return Variant(), Variant(first=True)
 
 
-def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """What each of the three maps takes."""
     geometry = problem.geometry
-    first = _is_first(variant, slot)
+    first = _is_first(variant, which)
     products = problem.batch * problem.in_channels * problem.out_channels
     products //= geometry.groups
-    if slot == Slot.FORWARD:
+    if which == Map.OUTPUT:
         cuts = cut_axes(geometry, problem.size, (False,) * geometry.rank, early=True)
         for cut in cuts:
-            taps = sum(len(c.residues) * c.taps for c in cut.blocks.classes)
-            products *= cut.blocks.count * taps
-        parts = math.prod(len(cut.blocks.runs) for cut in cuts)
-        row = cuts[-1].blocks.count if cuts else 1
+            taps = sum(len(c.residues) * c.taps for c in cut.classes)
+            products *= cut.count * taps
+        parts = math.prod(len(cut.runs) for cut in cuts)
+        row = cuts[-1].count if cuts else 1
     else:
         kept, _ = keep_taps(geometry.axes, problem.size)
         taps = math.prod(stop - start for start, stop in kept)
@@ -197,8 +198,8 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         row = problem.size[-1] if problem.size else 1
     vector = row if first else problem.out_channels
     strided = first and any(stride > 1 for stride in geometry.stride)
-    joined = problem.outputs if parts > 1 or strided or slot != Slot.FORWARD else 0
-    padded = problem.inputs if slot == Slot.FORWARD else problem.outputs
+    joined = problem.outputs if parts > 1 or strided or which != Map.OUTPUT else 0
+    padded = problem.inputs if which == Map.OUTPUT else problem.outputs
     return Work(
         multiply_adds=products,
         summed=products // vector * filled(vector),
@@ -206,9 +207,17 @@ def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
         strided=joined if strided else 0,
         prepared=problem.weights,
         calls=parts,
-        temporary=problem.copied(first) + padded + joined + problem.weights,
-        **problem.moves(first),
+        temporary=copied(problem, first) + padded + joined + problem.weights,
+        **moves(problem, first),
     )
+
+
+def not_on_cpu(which: Map, problem: Problem) -> str | None:
+    """Without a matrix product it is for groups that have nothing to contract."""
+    del which
+    if problem.in_channels == problem.geometry.groups:
+        return None
+    return "a matrix product over a group's input channels is faster"
 
 
 LOWERING = Lowering(
@@ -218,6 +227,7 @@ LOWERING = Lowering(
     unsupported=too_many_slices,
     variants=variants,
     work=work,
+    not_on_cpu=not_on_cpu,
     own_layout=True,
     static_space=True,
 )

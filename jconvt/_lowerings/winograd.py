@@ -9,15 +9,15 @@ products, and a kernel for every product.
 import jax
 import jax.numpy as jnp
 
+from jconvt._call.call import Call
 from jconvt._call.geometry import Axis, Geometry, Phase
-from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant, Work
+from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.patches.blocks import too_many_slices
 from jconvt._lowerings.patches.filters import PAIRS
 from jconvt._lowerings.patches.lower import lower_patches
 from jconvt._lowerings.patches.work import variants_of_patches, work_of_patches
 from jconvt._lowerings.row import Lowering
+from jconvt._lowerings.work import Variant, Work
 
 
 def unsupported(geometry: Geometry) -> str | None:
@@ -42,27 +42,29 @@ def _is_short(phase: Phase) -> bool:
 
 
 def lower(
-    x: jax.Array,
-    w: jax.Array,
-    geometry: Geometry,
-    layout: Layout,
-    numerics: Numerics,
-    variant: Variant,
-    slot: Slot,
+    x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
     """Patches, in pairs wherever an axis gains by it.
 
     Integers are not paired: a filter of 3 taps has halves.
     """
     exact = not jnp.issubdtype(x.dtype, jnp.inexact)
-    paired = tuple(not exact and is_paired(axis) for axis in geometry.axes)
-    return lower_patches(x, w, geometry, layout, numerics, variant, slot, paired)
+    paired = tuple(not exact and is_paired(axis) for axis in call.geometry.axes)
+    return lower_patches(x, w, call, variant, which, paired)
 
 
-def work(problem: Problem, variant: Variant, slot: Slot) -> Work:
+def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """What each of the three maps takes."""
     paired = tuple(map(is_paired, problem.geometry.axes))
-    return work_of_patches(problem, variant, paired, slot)
+    return work_of_patches(problem, variant, paired, which)
+
+
+def not_on_cpu(which: Map, problem: Problem) -> str | None:
+    """A filter's sums lose bits that 16-bit floats and integers do not have."""
+    del which
+    if problem.dtype.name in ("float32", "float64"):
+        return None
+    return "its sums would lose accuracy in this dtype"
 
 
 LOWERING = Lowering(
@@ -72,6 +74,7 @@ LOWERING = Lowering(
     unsupported=unsupported,
     variants=variants_of_patches,
     work=work,
+    not_on_cpu=not_on_cpu,
     own_layout=True,
     static_space=True,
 )

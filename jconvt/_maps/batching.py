@@ -6,39 +6,31 @@ which are summed over as it is; in weight and output more output channels; in al
 (a kernel for each example) more groups.
 """
 
-from enum import StrEnum
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jconvt._call.call import Shape
+from jconvt._call.call import Sizes
 from jconvt._call.layout import Layout
+from jconvt._call.problem import Map
 from jconvt._lowerings.axes import merge_axes
-
-
-class Role(StrEnum):
-    """One of the three arrays of a transposed convolution."""
-
-    INPUT = "input"
-    WEIGHT = "weight"
-    OUTPUT = "output"
 
 
 def fold(
     a: jax.Array,
-    mapped: int,
-    role: Role,
-    roles: frozenset[Role],
+    axis: int,
+    which: Map,
+    mapped: frozenset[Map],
     layout: Layout,
     groups: int,
 ) -> jax.Array:
-    """`a` with its axis `mapped` inside another one.
+    """Array `which`, with its mapped axis `axis` merged into one of its other axes.
 
-    `role` is which array it is, and `roles` are those that have such an axis.
+    `mapped` are the arrays that have such an axis.
     """
-    axis, outer = _place(role, roles, layout, groups)
-    a = jnp.moveaxis(a, mapped, axis)
+    to, outer = _place(which, mapped, layout, groups)
+    a = jnp.moveaxis(a, axis, to)
+    axis = to
     if outer > 1:
         count, channels = a.shape[axis : axis + 2]
         shape = (count, outer, channels // outer)
@@ -50,9 +42,9 @@ def fold(
 def unfold(
     a: jax.Array,
     count: int,
-    size: Shape,
-    role: Role,
-    roles: frozenset[Role],
+    size: Sizes,
+    which: Map,
+    mapped: frozenset[Map],
     layout: Layout,
     groups: int,
 ) -> tuple[jax.Array, int]:
@@ -60,7 +52,7 @@ def unfold(
 
     `size` is the shape without that axis, whose length `count` may be 0.
     """
-    axis, outer = _place(role, roles, layout, groups)
+    axis, outer = _place(which, mapped, layout, groups)
     shape = (outer, count, size[axis] // outer)
     if outer == 1:
         shape = shape[1:]
@@ -70,39 +62,39 @@ def unfold(
     return a, axis
 
 
-def groups_of(roles: frozenset[Role], groups: int, count: int) -> int:
+def groups_of(mapped: frozenset[Map], groups: int, count: int) -> int:
     """The groups of the convolution that holds `count` convolutions."""
-    return groups * count if len(roles) == len(Role) else groups
+    return groups * count if len(mapped) == len(Map) else groups
 
 
 def _place(
-    role: Role, roles: frozenset[Role], layout: Layout, groups: int
+    which: Map, mapped: frozenset[Map], layout: Layout, groups: int
 ) -> tuple[int, int]:
     """The axis that takes the mapped one, and how many parts of it stand outside."""
-    axes = {Role.INPUT: layout.input, Role.WEIGHT: layout.weight}
-    letter, grouped = _PLACES[roles][role]
-    return axes.get(role, layout.output)[letter], groups if grouped else 1
+    axes = {Map.INPUT: layout.input, Map.WEIGHT: layout.weight}
+    letter, grouped = _PLACES[mapped][which]
+    return axes.get(which, layout.output)[letter], groups if grouped else 1
 
 
 # Arrays with the mapped axis -> array -> which of its axes takes it, counted as
 # (N, C) and (I, O), and whether the mapped axis stands inside the groups there. (A
 # weight's O is that of one group, and new groups stand outside of the old ones.)
-_PLACES: dict[frozenset[Role], dict[Role, tuple[int, bool]]] = {
-    frozenset({Role.INPUT, Role.OUTPUT}): {
-        Role.INPUT: (0, False),
-        Role.OUTPUT: (0, False),
+_PLACES: dict[frozenset[Map], dict[Map, tuple[int, bool]]] = {
+    frozenset({Map.INPUT, Map.OUTPUT}): {
+        Map.INPUT: (0, False),
+        Map.OUTPUT: (0, False),
     },
-    frozenset({Role.INPUT, Role.WEIGHT}): {
-        Role.INPUT: (1, True),
-        Role.WEIGHT: (0, True),
+    frozenset({Map.INPUT, Map.WEIGHT}): {
+        Map.INPUT: (1, True),
+        Map.WEIGHT: (0, True),
     },
-    frozenset({Role.WEIGHT, Role.OUTPUT}): {
-        Role.WEIGHT: (1, False),
-        Role.OUTPUT: (1, True),
+    frozenset({Map.WEIGHT, Map.OUTPUT}): {
+        Map.WEIGHT: (1, False),
+        Map.OUTPUT: (1, True),
     },
-    frozenset(Role): {
-        Role.INPUT: (1, False),
-        Role.WEIGHT: (0, False),
-        Role.OUTPUT: (1, False),
+    frozenset(Map): {
+        Map.INPUT: (1, False),
+        Map.WEIGHT: (0, False),
+        Map.OUTPUT: (1, False),
     },
 }

@@ -1,35 +1,33 @@
-"""The bilinear map behind every front door."""
+"""The bilinear map that every public function and layer computes."""
 
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 
-from jconvt._call.call import Plan
-from jconvt._maps.batching import Role
-from jconvt._maps.primitive import apply, is_plain
+from jconvt._call.call import Call
+from jconvt._call.problem import Map
+from jconvt._maps.primitive import apply
+from jconvt._maps.varying import alike
 
 
-def bilinear(x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
+def bilinear(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     """The transposed convolution of batched `x` with `w`, of one dtype, without bias.
 
-    As a rule it is a primitive of JAX with two others for its gradients.
+    One of three primitives of JAX; the other two are its gradients.
     """
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         # JAX makes a complex convolution of real ones, whose operands are sums of real
         # and imaginary parts: in the operands' dtype, whatever the result's.
-        plan = replace(plan, operand=plan.numerics.result)
-        x, w = x.astype(plan.operand), w.astype(plan.operand)
+        call = replace(call, operand=call.numerics.result)
+        x, w = x.astype(call.operand), w.astype(call.operand)
+    x, w = alike(x, w)
 
     def run(x: jax.Array, w: jax.Array) -> jax.Array:
-        return apply(Role.OUTPUT, x, w, plan, plan.output_shape(x.shape, w.shape))
+        return apply(Map.OUTPUT, x, w, call, call.output_shape(x.shape, w.shape))
 
-    if is_plain(x, w):
+    if all(along is None for a in (x, w) for along in jax.typeof(a).sharding.spec):
         return run(x, w)
-    # Loaded when a program needs them.
-    from jconvt._maps import explicit_axes, shard_map
+    from jconvt._maps.explicit_axes import with_automatic_axes  # rarely needed
 
-    mesh = explicit_axes.explicit_mesh(x, w)
-    if mesh is not None:
-        return explicit_axes.with_automatic_axes(run, x, w, plan, mesh)
-    return shard_map.bilinear(x, w, plan)
+    return with_automatic_axes(run, x, w, call)

@@ -1,20 +1,18 @@
-"""From checked options and arrays to the result: the one path of every front door."""
+"""From checked options and arrays to the result: what every public function ends in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import Shape
-from jconvt._call.call import Plan
-from jconvt._call.numerics import Numerics, Precision, check_array, settle
+from jconvt._call.call import Call, RunOptions, make_call
+from jconvt._call.numerics import Numerics, check_array
 from jconvt._call.options import Options
-from jconvt._call.recipe import Recipe, make_recipe
 from jconvt._choice.pinned import check_lowering
 from jconvt._maps.bilinear import bilinear
 
@@ -25,11 +23,8 @@ def execute(
     weight: ArrayLike,
     bias: ArrayLike | None,
     *,
-    output_size: object = None,
-    precision: Precision = None,
-    preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
     dtype: DTypeLike | None = None,
+    **run_options: Unpack[RunOptions],
 ) -> jax.Array:
     """Check the arrays against the options, then run one compiled program.
 
@@ -40,10 +35,7 @@ def execute(
         options,
         (x.shape, w.shape, None if b is None else b.shape),
         [dtype] if dtype is not None else [a for a in (x, w, b) if a is not None],
-        output_size=output_size,
-        precision=precision,
-        preferred_element_type=preferred_element_type,
-        lowering=lowering,
+        **run_options,
     )
     return run(x, w, b, call)
 
@@ -59,75 +51,40 @@ def check_arrays(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """All that is static about a call, checked.
-
-    Attributes:
-      recipe: what to do, without sizes.
-      promoted: dtype to which the operands are cast.
-      numerics: how to compute; its `result` is the dtype of the output.
-      lowering: ``"auto"``, or a formulation's name.
-    """
-
-    recipe: Recipe
-    promoted: np.dtype[Any]
-    numerics: Numerics
-    lowering: str
-
-
 def settle_call(
     options: Options,
     shapes: tuple[Shape, Shape, Shape | None],
     operands: Sequence[ArrayLike | DTypeLike],
-    *,
-    output_size: object,
-    precision: Precision,
-    preferred_element_type: DTypeLike | None,
-    lowering: str,
+    **run: Unpack[RunOptions],
 ) -> Call:
     """The call for input, weight and bias of these shapes, or the error.
 
     `operands` are the arrays or dtypes that are promoted together.
     """
-    function = options.function
-    recipe = make_recipe(options, *shapes, output_size)
-    promoted, numerics = settle(function, operands, precision, preferred_element_type)
-    static = recipe.layout.is_static(tuple(shapes[0]), recipe.batched)
-    return Call(
-        recipe=recipe,
-        promoted=promoted,
-        numerics=numerics,
-        lowering=check_lowering(function, lowering, recipe.geometry, static),
-    )
+    call = make_call(options, shapes, operands, **run)
+    static = call.is_static(tuple(shapes[0]))
+    check_lowering(options.function, call.lowering, call.geometry, static)
+    return call
 
 
 @partial(jax.jit, static_argnums=(3,), inline=True)
 @jax.named_scope("jconvt.conv_transpose")
 def run(x: jax.Array, w: jax.Array, b: jax.Array | None, call: Call) -> jax.Array:
     """A settled call's output."""
-    recipe, promoted = call.recipe, call.promoted
-    layout = recipe.layout
-    x, w = x.astype(promoted), w.astype(promoted)
-    if not recipe.batched:
+    layout, dtype = call.layout, call.operand
+    x, w = x.astype(dtype), w.astype(dtype)
+    if call.batched:
+        y = bilinear(x, w, call)
+    else:
         x = jnp.expand_dims(x, layout.input[0])
-    plan = Plan(
-        geometry=recipe.geometry,
-        wrap=recipe.wrap,
-        layout=layout,
-        operand=promoted,
-        numerics=call.numerics,
-        lowering=call.lowering,
-    )
-    y = bilinear(x, w, plan)
-    if not recipe.batched:
+        y = bilinear(x, w, replace(call, batched=True))
         y = jnp.squeeze(y, layout.output[0])
     if b is None:
         return y
     channel = layout.output[1]
-    if not recipe.batched:
+    if not call.batched:
         channel -= channel > layout.output[0]
-    return add_bias(y, b.astype(promoted), channel, call.numerics)
+    return add_bias(y, b.astype(dtype), channel, call.numerics)
 
 
 def add_bias(y: jax.Array, b: jax.Array, channel: int, numerics: Numerics) -> jax.Array:

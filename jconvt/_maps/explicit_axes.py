@@ -25,7 +25,7 @@ from typing import cast
 import jax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
-from jconvt._call.call import Plan, Shape
+from jconvt._call.call import Call, Sizes
 
 Run = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -33,40 +33,27 @@ Along = str | tuple[str, ...] | None
 """The entry of a `PartitionSpec` for one axis."""
 
 
-def explicit_mesh(*arrays: jax.Array) -> AbstractMesh | None:
-    """The mesh by which arrays are sharded explicitly, and in no part manually."""
-    meshes = [jax.typeof(a).sharding.mesh for a in arrays]
-    if any(AxisType.Manual in mesh.axis_types for mesh in meshes):
-        return None
-    explicit = (mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types)
-    return next(explicit, None)
-
-
-def with_automatic_axes(
-    run: Run,
-    x: jax.Array,
-    w: jax.Array,
-    plan: Plan,
-    mesh: AbstractMesh,
-) -> jax.Array:
+def with_automatic_axes(run: Run, x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     """`run`, which makes the output, where no type says how an array is sharded."""
+    meshes = (jax.typeof(a).sharding.mesh for a in (x, w))
+    mesh = next(mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types)
     kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
     axes = tuple(name for name, kind in kinds if kind == AxisType.Explicit)
-    sharding = NamedSharding(mesh, _output_spec(x, w, plan, mesh))
+    sharding = NamedSharding(mesh, _output_spec(x, w, call, mesh))
     # Without a function it is a decorator, so its type says nothing of this call.
     automatic = cast(Run, jax.sharding.auto_axes(run, axes=axes, out_sharding=sharding))
     return automatic(x, w)
 
 
 def _output_spec(
-    x: jax.Array, w: jax.Array, plan: Plan, mesh: AbstractMesh
+    x: jax.Array, w: jax.Array, call: Call, mesh: AbstractMesh
 ) -> PartitionSpec:
-    layout = plan.layout
+    layout = call.layout
     inputs: tuple[Along, ...] = tuple(jax.typeof(x).sharding.spec)
     weights: tuple[Along, ...] = tuple(jax.typeof(w).sharding.spec)
-    shape: Shape = plan.output_shape(x.shape, w.shape)
+    shape: Sizes = call.output_shape(x.shape, w.shape)
     channels = weights[layout.weight[1]]
-    if plan.geometry.groups > 1:
+    if call.geometry.groups > 1:
         channels = inputs[layout.input[1]] or weights[layout.weight[0]]
     wanted = (
         inputs[layout.input[0]],

@@ -1,66 +1,66 @@
-"""What surrounds a lowering: a periodic input goes on, what is cropped is trimmed."""
+"""Preparation and clean-up around a lowering.
 
-from dataclasses import dataclass, replace
+A periodic input is extended, and input elements that only cropped outputs would use are
+removed. After that no lowering and no transpose of one pads a convolution by a negative
+amount, where XLA:CPU before jaxlib 0.12 reads out of bounds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import jax
 
-from jconvt._call.call import Plan, Shape
+from jconvt._call.call import Call, Sizes
+from jconvt._call.problem import Map
 from jconvt._lowerings.axes import pad_axis, wrap_axis
-from jconvt._maps.batching import Role
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Continue and trim the input, run a lowering, append to the output.
+    """What turns the arrays of a call into those of ``call.inner``, and back."""
 
-    After trimming, no lowering and no transpose of one pads a convolution by less than
-    nothing, where XLA:CPU before jaxlib 0.12 reads out of bounds.
-    """
+    call: Call
 
-    plan: Plan
-
-    @property
-    def inner(self) -> Plan:
-        """What a lowering is given."""
-        geometry, _ = self.plan.geometry.trim()
-        nothing = ((0, 0),) * geometry.rank
-        return replace(self.plan, geometry=geometry, wrap=nothing)
+    def inner_shapes(self, shapes: Mapping[Map, Sizes]) -> dict[Map, Sizes]:
+        """The shapes of the inner call's arrays."""
+        call, x_shape = self.call, list(shapes[Map.INPUT])
+        size = call.inner_size(shapes[Map.INPUT])
+        for axis, n in zip(call.layout.input[2:], size, strict=True):
+            x_shape[axis] = n
+        x, w = tuple(x_shape), shapes[Map.WEIGHT]
+        y = call.inner.output_shape(x, w)
+        return {Map.INPUT: x, Map.WEIGHT: w, Map.OUTPUT: y}
 
     def enter(self, x: jax.Array) -> jax.Array:
-        """The input of the inner plan."""
-        axes, (_, trims) = self.plan.layout.input[2:], self.plan.geometry.trim()
-        for axis, (before, after) in zip(axes, self.plan.wrap, strict=True):
+        """The input of the inner call."""
+        axes, (_, trims) = self.call.layout.input[2:], self.call.geometry.trim()
+        for axis, (before, after) in zip(axes, self.call.wrap, strict=True):
             x = wrap_axis(x, axis, before, after)
         for axis, trim in zip(axes, trims, strict=True):
             x = pad_axis(x, axis, -trim.drop[0], -trim.drop[1])
         return x
 
     def leave(self, y: jax.Array) -> jax.Array:
-        """The output, out of that of the inner plan."""
-        _, trims = self.plan.geometry.trim()
-        for axis, trim in zip(self.plan.layout.output[2:], trims, strict=True):
+        """The output, out of that of the inner call."""
+        _, trims = self.call.geometry.trim()
+        for axis, trim in zip(self.call.layout.output[2:], trims, strict=True):
             y = pad_axis(y, axis, *trim.pad)
         return y
 
-    def entered(self, shape: Shape) -> Shape:
-        """The shape that `enter` gives."""
-        x = jax.ShapeDtypeStruct(shape, self.plan.operand)
-        return jax.eval_shape(self.enter, x).shape
-
-    def take(self, role: Role, a: jax.Array, inside: dict[Role, Shape]) -> jax.Array:
-        """An operand of the inner plan."""
-        if role == Role.INPUT:
+    def take(self, which: Map, a: jax.Array, inside: Sizes) -> jax.Array:
+        """An operand of the inner call, of shape `inside`."""
+        if which == Map.INPUT:
             return self.enter(a)
-        if role == Role.OUTPUT and a.shape != inside[role]:
-            y = jax.ShapeDtypeStruct(inside[role], a.dtype)
+        if which == Map.OUTPUT and a.shape != inside:
+            y = jax.ShapeDtypeStruct(inside, a.dtype)
             return jax.linear_transpose(self.leave, y)(a)[0]
         return a
 
-    def give(self, role: Role, a: jax.Array, shape: Shape) -> jax.Array:
-        """The result, out of the inner plan's."""
-        if role == Role.OUTPUT:
+    def give(self, which: Map, a: jax.Array, shape: Sizes) -> jax.Array:
+        """The result, of `shape`, out of the inner call's."""
+        if which == Map.OUTPUT:
             return self.leave(a)
-        if role == Role.INPUT and a.shape != shape:
+        if which == Map.INPUT and a.shape != shape:
             x = jax.ShapeDtypeStruct(shape, a.dtype)
             return jax.linear_transpose(self.enter, x)(a)[0]
         return a

@@ -1,142 +1,137 @@
 """A map computed piece by piece, in a loop. See `jconvt._choice.pieces`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from jconvt._call.call import Shape
+from jconvt._call.call import Call, Sizes
 from jconvt._call.geometry import Geometry
-from jconvt._call.layout import Layout
+from jconvt._call.problem import Map
 from jconvt._choice.pieces import Rows, Segment
 from jconvt._lowerings.axes import merge_axes, pad_axis
-from jconvt._maps.batching import Role
 
-Arrays = Mapping[Role, jax.Array]
+Arrays = Mapping[Map, jax.Array]
 """The two operands of a map."""
 
 
-Run = Callable[[Arrays, Shape, Geometry], jax.Array]
-"""The map of a piece: operands, shape of the result, geometry -> result."""
+def in_batches(
+    made: Map,
+    operands: Arrays,
+    call: Call,
+    shape: Sizes,
+    count: int,
+    run: Callable[[Arrays, Sizes], jax.Array],
+) -> jax.Array:
+    """The array `made`, of `shape`, from `count` pieces of the batch.
 
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """What is computed piece by piece.
-
-    Attributes:
-      made: the array that the map makes.
-      shape: of that array.
-      dtype: of that array.
-      accumulation: of a piece's weight gradient, and of their sum.
+    A piece is every count-th image: an array that is sharded along its batch stays so,
+    each device with its own images. `run` makes a piece of the result, of the shape
+    that it is given, out of pieces of the operands.
     """
+    axes = {Map.INPUT: call.layout.input[0], Map.OUTPUT: call.layout.output[0]}
 
-    made: Role
-    shape: Shape
-    dtype: np.dtype[Any]
-    accumulation: np.dtype[Any]
-    geometry: Geometry
-    layout: Layout
-
-
-def in_batches(whole: Whole, operands: Arrays, count: int, run: Run) -> jax.Array:
-    """`run` for each of `count` pieces of the batch: every count-th image.
-
-    An array that is sharded along its batch stays so, each device with its own images.
-    """
-    made, layout = whole.made, whole.layout
-    axes = {Role.INPUT: layout.input[0], Role.OUTPUT: layout.output[0]}
-
-    def cut(role: Role, shape: Shape) -> Shape:
-        at = axes[role]
+    def cut(which: Map, shape: Sizes) -> Sizes:
+        at = axes[which]
         return (*shape[:at], shape[at] // count, count, *shape[at + 1 :])
 
     arrays = {
-        role: a if role == Role.WEIGHT else lax.reshape(a, cut(role, a.shape))
-        for role, a in operands.items()
+        which: a if which == Map.WEIGHT else lax.reshape(a, cut(which, a.shape))
+        for which, a in operands.items()
     }
 
-    def piece(i: jax.Array, shape: Shape) -> jax.Array:
+    def piece(i: jax.Array, shape: Sizes) -> jax.Array:
         taken = {
-            role: a
-            if role == Role.WEIGHT
-            else lax.dynamic_index_in_dim(a, i, axes[role] + 1, keepdims=False)
-            for role, a in arrays.items()
+            which: a
+            if which == Map.WEIGHT
+            else lax.dynamic_index_in_dim(a, i, axes[which] + 1, keepdims=False)
+            for which, a in arrays.items()
         }
-        return run(taken, shape, whole.geometry)
+        return run(taken, shape)
 
-    if made == Role.WEIGHT:
-        return _sum(whole, lambda i: piece(i, whole.shape), count).astype(whole.dtype)
+    if made == Map.WEIGHT:
+        total = _sum(call, shape, lambda i: piece(i, shape), count)
+        return total.astype(call.numerics.result)
     at = axes[made]
-    apart = cut(made, whole.shape)
-    shape = (*apart[: at + 1], *apart[at + 2 :])
+    apart = cut(made, shape)
+    piece_shape = (*apart[: at + 1], *apart[at + 2 :])
 
     def body(i: jax.Array, total: jax.Array) -> jax.Array:
-        return lax.dynamic_update_index_in_dim(total, piece(i, shape), i, at + 1)
+        made_here = piece(i, piece_shape)
+        return lax.dynamic_update_index_in_dim(total, made_here, i, at + 1)
 
-    total = lax.fori_loop(0, count, body, jnp.zeros(apart, whole.dtype))
-    return merge_axes(total, at)
+    zeros = jnp.zeros(apart, call.numerics.result)
+    return merge_axes(lax.fori_loop(0, count, body, zeros), at)
 
 
-def in_rows(whole: Whole, operands: Arrays, rows: Rows, run: Run) -> jax.Array:
-    """`run` for each piece of the first spatial axis."""
-    made, layout = whole.made, whole.layout
-    at = {Role.INPUT: layout.input[2], Role.OUTPUT: layout.output[2]}
-    pads = {Role.INPUT: rows.pad_in, Role.OUTPUT: rows.pad_out}
+def in_rows(
+    made: Map,
+    operands: Arrays,
+    call: Call,
+    shape: Sizes,
+    rows: Rows,
+    run: Callable[[Arrays, Sizes, Geometry], jax.Array],
+) -> jax.Array:
+    """The array `made`, of `shape`, from pieces of the first spatial axis.
+
+    `run` makes a piece of the result, of the shape that it is given, out of pieces of
+    the operands, with the geometry of the piece.
+    """
+    at = {Map.INPUT: call.layout.input[2], Map.OUTPUT: call.layout.output[2]}
+    pads = {Map.INPUT: rows.pad_in, Map.OUTPUT: rows.pad_out}
     arrays = {
-        role: a if role == Role.WEIGHT else pad_axis(a, at[role], *pads[role])
-        for role, a in operands.items()
+        which: a if which == Map.WEIGHT else pad_axis(a, at[which], *pads[which])
+        for which, a in operands.items()
     }
     steps = {
-        Role.INPUT: rows.blocks,
-        Role.OUTPUT: rows.blocks * whole.geometry.stride[0],
+        Map.INPUT: rows.blocks,
+        Map.OUTPUT: rows.blocks * call.geometry.stride[0],
     }
 
-    def begin(role: Role, of: Segment, i: jax.Array | int) -> jax.Array | int:
-        first = of.first_in if role == Role.INPUT else of.first_out
-        return pads[role][0] + first + i * steps[role]
+    def begin(which: Map, of: Segment, i: jax.Array | int) -> jax.Array | int:
+        first = of.first_in if which == Map.INPUT else of.first_out
+        return pads[which][0] + first + i * steps[which]
 
-    def length(role: Role, of: Segment) -> int:
-        return of.inputs if role == Role.INPUT else of.outputs
+    def length(which: Map, of: Segment) -> int:
+        return of.inputs if which == Map.INPUT else of.outputs
 
     def piece(of: Segment, i: jax.Array | int) -> jax.Array:
         taken = {
-            role: a
-            if role == Role.WEIGHT
+            which: a
+            if which == Map.WEIGHT
             else lax.dynamic_slice_in_dim(
-                a, begin(role, of, i), length(role, of), axis=at[role]
+                a, begin(which, of, i), length(which, of), axis=at[which]
             )
-            for role, a in arrays.items()
+            for which, a in arrays.items()
         }
-        shape = whole.shape
-        if made != Role.WEIGHT:
-            shape = (*shape[: at[made]], length(made, of), *shape[at[made] + 1 :])
-        return run(taken, shape, of.geometry)
+        wanted = shape
+        if made != Map.WEIGHT:
+            wanted = (*shape[: at[made]], length(made, of), *shape[at[made] + 1 :])
+        return run(taken, wanted, of.geometry)
 
-    if made == Role.WEIGHT:
-        total = _sum(whole, lambda i: piece(rows.piece, i), rows.count)
+    if made == Map.WEIGHT:
+        total = _sum(call, shape, lambda i: piece(rows.piece, i), rows.count)
         if rows.rest is not None:
             total += piece(rows.rest, 0)
-        return total.astype(whole.dtype)
+        return total.astype(call.numerics.result)
 
     def put(total: jax.Array, of: Segment, i: jax.Array | int) -> jax.Array:
         start = begin(made, of, i)
         return lax.dynamic_update_slice_in_dim(total, piece(of, i), start, at[made])
 
-    total = jnp.zeros(whole.shape, whole.dtype)
-    total = lax.fori_loop(0, rows.count, lambda i, t: put(t, rows.piece, i), total)
+    zeros = jnp.zeros(shape, call.numerics.result)
+    total = lax.fori_loop(0, rows.count, lambda i, t: put(t, rows.piece, i), zeros)
     return total if rows.rest is None else put(total, rows.rest, 0)
 
 
 def _sum(
-    whole: Whole, piece: Callable[[jax.Array], jax.Array], count: int
+    call: Call, shape: Sizes, piece: Callable[[jax.Array], jax.Array], count: int
 ) -> jax.Array:
+    """The sum of the pieces of a weight gradient, not yet rounded."""
+
     def body(i: jax.Array, total: jax.Array) -> jax.Array:
         return total + piece(i)
 
-    zero = jnp.zeros(whole.shape, whole.accumulation)
+    zero = jnp.zeros(shape, call.numerics.accumulation)
     return lax.fori_loop(0, count, body, zero)

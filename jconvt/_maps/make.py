@@ -1,284 +1,199 @@
-"""A map of a plan as ordinary JAX code: choice, lowering, and what surrounds them."""
+"""A map as ordinary JAX code: what the choice decides is carried out here.
 
+`make` asks the choice, `perform` carries a formulation out. A gradient is made by
+transposing a lowering in its input or in its weight.
+"""
+
+import itertools
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import AxisType
 
-from jconvt._call.call import Plan, Shape
+from jconvt._call.call import Call, Sizes
 from jconvt._call.geometry import Geometry
 from jconvt._call.layout import Layout
-from jconvt._call.problem import Problem, Slot
-from jconvt._call.problem_of import problem_of
-from jconvt._choice.choose import PLATFORMS, Formulation, best_variant, choose
+from jconvt._call.problem import Map
+from jconvt._choice.choose import best_variant, choose
+from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import WHOLE, cut_rows
 from jconvt._choice.pinned import AUTO
-from jconvt._choice.turned import is_turned, turned_plan, turned_weight
+from jconvt._choice.turned import turned_geometry
+from jconvt._lowerings.axes import merge_axes, permute
 from jconvt._lowerings.table import LOWERINGS
-from jconvt._maps.batching import Role
 from jconvt._maps.frame import Frame
-from jconvt._maps.loops import Arrays, Whole, in_batches, in_rows
+from jconvt._maps.loops import in_batches, in_rows
 
-SLOTS = {
-    Role.OUTPUT: Slot.FORWARD,
-    Role.INPUT: Slot.INPUT_GRADIENT,
-    Role.WEIGHT: Slot.WEIGHT_GRADIENT,
-}
-"""The map that makes an array."""
-
-
-def formulate(slot: Slot, x: jax.Array, w: jax.Array, plan: Plan) -> jax.Array:
-    """The output, in the formulation of a slot, on any platform.
-
-    ``y = f(x, w)`` for each slot; its transpose in x or w is what a slot is chosen for.
-    """
-    result = plan.numerics.result
-    shape = plan.output_shape(x.shape, w.shape)
-    if _has_zero((*x.shape, *w.shape, *shape)):
-        return jnp.zeros(shape, result)
-    if slot == Slot.INPUT_GRADIENT:
-        plan = plan.for_input_gradient
-        x, w = x.astype(plan.numerics.result), w.astype(plan.numerics.result)
-    frame = Frame(plan)
-    x = frame.enter(x)
-    if _has_zero(x.shape):
-        return jnp.zeros(shape, result)
-    problem = _problem(x.shape, w.shape, frame.inner)
-    static = plan.layout.is_static(x.shape, batched=True)
-    y = frame.leave(_anywhere(slot, x, w, frame.inner, problem, static))
-    return y.astype(result)
+Arrays = Mapping[Map, jax.Array]
+"""The two operands of a map."""
 
 
 def make(
-    made: Role,
-    operands: Arrays,
-    plan: Plan,
-    shape: Shape,
-    platform: str | None = None,
-    formulation: Formulation | None = None,
-    devices: int = 1,
+    made: Map, operands: Arrays, call: Call, shape: Sizes, platform: str, devices: int
 ) -> jax.Array:
     """One of the three arrays, of `shape`, out of the other two.
 
-    `platform` None: for all of them. `formulation` None: the choice's. `devices`: among
-    how many JAX may divide the program.
+    `devices`: among how many devices JAX may divide the program.
     """
-    if made == Role.INPUT:
-        plan = plan.for_input_gradient
-    forward, wide = made == Role.OUTPUT, plan.numerics.result
-    dtype = wide if forward else plan.operand
-    shapes = {role: a.shape for role, a in operands.items()} | {made: shape}
-    if any(map(_has_zero, shapes.values())):
-        return jnp.zeros(shape, dtype)
-    if not forward:
-        # A wider `preferred_element_type` is the cotangent's dtype too, and the
-        # transpose of a convolution wants one dtype (before jax 0.10 it refuses
-        # others).
-        operands = {role: a.astype(wide) for role, a in operands.items()}
-    frame = Frame(plan)
-    inside = {
-        Role.INPUT: frame.entered(shapes[Role.INPUT]),
-        Role.WEIGHT: shapes[Role.WEIGHT],
-    }
-    if _has_zero(inside[Role.INPUT]):
-        return jnp.zeros(shape, dtype)
-    inside[Role.OUTPUT] = frame.inner.output_shape(
-        inside[Role.INPUT], inside[Role.WEIGHT]
-    )
-    entered = {role: frame.take(role, a, inside) for role, a in operands.items()}
-    if platform == "cpu" and _is_turned(made, inside, frame.inner, devices):
-        swapped = {
-            Role.INPUT: entered[Role.OUTPUT],
-            Role.WEIGHT: turned_weight(entered[Role.WEIGHT], frame.inner),
-        }
-        turned, to = turned_plan(frame.inner), inside[made]
-        result = make(Role.OUTPUT, swapped, turned, to, platform, formulation, devices)
-        return frame.give(made, result, shape).astype(dtype)
-    if formulation is None and platform is not None and plan.lowering == AUTO:
-        formulation = _chosen(made, inside, frame.inner, platform, devices)
-    result = _inside(made, entered, frame.inner, inside, platform, formulation)
-    return frame.give(made, result, shape).astype(dtype)
+    shapes = {which: a.shape for which, a in operands.items()} | {made: shape}
+    problem = call.problem(shapes[Map.INPUT], shapes[Map.WEIGHT])
+    if _has_zero((*problem.size, *itertools.chain(*shapes.values()))):
+        return jnp.zeros(shape, _dtype(made, call))
+    if call.lowering != AUTO:
+        formulation = best_variant(made, call.lowering, problem)
+    else:
+        # How arrays are sharded is not known when a program is lowered. What can be
+        # known is that a batch divided evenly among the devices, or some of them, stays
+        # in its place if the pieces that it is cut into divide each device's share: the
+        # loop over them then takes as many images from every device.
+        share = math.gcd(problem.batch, devices) if problem.static_batch else 1
+        problem = replace(problem, batch=problem.batch // share)
+        formulation = choose(made, platform, problem, local=devices == 1)
+    return perform(made, operands, call, shape, formulation, platform)
 
 
-def _is_turned(made: Role, shapes: dict[Role, Shape], plan: Plan, devices: int) -> bool:
-    """Whether `choose` has chosen for `as_output`."""
-    static = plan.layout.is_static(shapes[Role.INPUT], batched=True)
-    problem = _share(shapes, plan, devices)
-    return static and plan.lowering == AUTO and is_turned(SLOTS[made], problem)
-
-
-def _chosen(
-    made: Role, shapes: dict[Role, Shape], plan: Plan, platform: str, devices: int
-) -> Formulation:
-    """What one of the devices would use by itself for its share of the batch."""
-    x_shape, layout = shapes[Role.INPUT], plan.layout
-    return choose(
-        SLOTS[made],
-        platform,
-        _share(shapes, plan, devices),
-        plan.operand,
-        static=layout.is_static(x_shape, batched=True),
-        whole=not isinstance(x_shape[layout.input[0]], int),
-        local=devices == 1,
-    )
-
-
-def _share(shapes: dict[Role, Shape], plan: Plan, devices: int) -> Problem:
-    """What one of the devices has to do.
-
-    How arrays are sharded is not known when a program is lowered. What can be known is
-    that a batch divided evenly among the devices, or some of them, stays in its place
-    if the pieces that it is cut into divide each device's share: the loop over them
-    then takes as many images from every device.
-    """
-    x_shape = shapes[Role.INPUT]
-    problem = _problem(x_shape, shapes[Role.WEIGHT], plan)
-    symbolic = not isinstance(x_shape[plan.layout.input[0]], int)
-    share = 1 if symbolic else math.gcd(problem.batch, devices)
-    return replace(problem, batch=problem.batch // share)
-
-
-def _inside(
-    made: Role,
+def perform(
+    made: Map,
     operands: Arrays,
-    plan: Plan,
-    shapes: dict[Role, Shape],
-    platform: str | None,
-    formulation: Formulation | None,
-) -> jax.Array:
-    slot, layout = SLOTS[made], plan.layout
-    problem = _problem(shapes[Role.INPUT], shapes[Role.WEIGHT], plan)
-    static = layout.is_static(shapes[Role.INPUT], batched=True)
-    if formulation is not None and platform is not None and formulation.pieces != WHOLE:
-        return _in_pieces(made, operands, plan, shapes[made], formulation, platform)
-
-    def output(x: jax.Array, w: jax.Array) -> jax.Array:
-        if formulation is None or platform is None:
-            return _anywhere(slot, x, w, plan, problem, static)
-        return _branch(formulation, slot, plan, platform)(x, w)
-
-    if made == Role.OUTPUT:
-        return output(operands[Role.INPUT], operands[Role.WEIGHT])
-    unknown = jax.ShapeDtypeStruct(shapes[made], plan.numerics.result)
-    cotangent = operands[Role.OUTPUT]
-    if made == Role.INPUT:
-        w = operands[Role.WEIGHT]
-        return jax.linear_transpose(lambda x: output(x, w), unknown)(cotangent)[0]
-    x = operands[Role.INPUT]
-    return jax.linear_transpose(lambda w: output(x, w), unknown)(cotangent)[0]
-
-
-def _in_pieces(
-    made: Role,
-    operands: Arrays,
-    plan: Plan,
-    shape: Shape,
+    call: Call,
+    shape: Sizes,
     formulation: Formulation,
     platform: str,
 ) -> jax.Array:
-    pieces, layout = formulation.pieces, plan.layout
-    uncut = formulation._replace(pieces=WHOLE)
-
-    def whole(shape: Shape, geometry: Geometry) -> Whole:
-        numerics = plan.numerics
-        return Whole(
-            made, shape, numerics.result, numerics.accumulation, geometry, layout
-        )
-
-    def piece(operands: Arrays, shape: Shape, geometry: Geometry) -> jax.Array:
-        # Weight gradients of pieces are summed before they are rounded.
-        numerics = plan.numerics.summed() if made == Role.WEIGHT else plan.numerics
-        inner = replace(
-            plan, geometry=geometry, operand=numerics.result, numerics=numerics
-        )
-        return make(made, operands, inner, shape, platform, uncut)
-
-    def image(operands: Arrays, shape: Shape, geometry: Geometry) -> jax.Array:
-        if not pieces.blocks:
-            return piece(operands, shape, geometry)
-        inputs = shape if made == Role.INPUT else operands[Role.INPUT].shape
-        n = inputs[layout.input[2]]
-        rows = cut_rows(geometry, n, pieces.blocks, SLOTS[made])
-        return in_rows(whole(shape, geometry), operands, rows, piece)
-
-    if pieces.batch == 1:
-        return image(operands, shape, plan.geometry)
-    return in_batches(whole(shape, plan.geometry), operands, pieces.batch, image)
+    """As `make`, in a given formulation."""
+    dtype = _dtype(made, call)
+    if made == Map.INPUT:
+        call = call.for_input_gradient
+    if made != Map.OUTPUT:
+        # A wider `preferred_element_type` is the cotangent's dtype too, and the
+        # transpose of a convolution wants one dtype (before jax 0.10 it refuses
+        # others).
+        wide = call.numerics.result
+        operands = {which: a.astype(wide) for which, a in operands.items()}
+    shapes = {which: a.shape for which, a in operands.items()} | {made: shape}
+    frame = Frame(call)
+    inside = frame.inner_shapes(shapes)
+    if any(map(_has_zero, (shape, inside[Map.INPUT]))):
+        return jnp.zeros(shape, dtype)
+    entered = {
+        which: frame.take(which, a, inside[which]) for which, a in operands.items()
+    }
+    result = _inside(made, entered, call.inner, inside[made], formulation, platform)
+    return frame.give(made, result, shape).astype(dtype)
 
 
-def _problem(x_shape: Shape, w_shape: Shape, plan: Plan) -> Problem:
-    layout = plan.layout
-    size = layout.spatial(x_shape, batched=True)
-    batch = x_shape[layout.input[0]]
-    return problem_of(batch, size, w_shape, plan.geometry, layout, plan.operand)
+def _dtype(made: Map, call: Call) -> "jnp.dtype[jnp.generic]":
+    return call.numerics.result if made == Map.OUTPUT else call.operand
 
 
-def _has_zero(sizes: Shape) -> bool:
+def _has_zero(sizes: Sizes) -> bool:
     return any(isinstance(n, int) and n == 0 for n in sizes)
 
 
-@dataclass(frozen=True)  # without slots: JAX caches traces by weak reference
-class _Branch:
-    """A formulation ready to run; equal ones are one branch of the program."""
-
-    formulation: Formulation
-    slot: Slot
-    plan: Plan
-    layout: Layout
-    """The layout it runs in: the caller's, or channels-last on a CPU."""
-
-    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        name, variant, _ = self.formulation
-        given, geometry = self.plan.layout, self.plan.geometry
-        if self.layout != given:
-            x, w = given.input_channels_last(x), given.weight_channels_first(w)
-        y = LOWERINGS[name].lower(
-            x, w, geometry, self.layout, self.plan.numerics, variant, self.slot
-        )
-        return y if self.layout == given else given.output_from_channels_last(y)
-
-
-def _anywhere(
-    slot: Slot, x: jax.Array, w: jax.Array, plan: Plan, problem: Problem, static: bool
+def _inside(
+    made: Map,
+    operands: Arrays,
+    call: Call,
+    shape: Sizes,
+    formulation: Formulation,
+    platform: str,
 ) -> jax.Array:
-    """On whatever platform the program is lowered for."""
-    if plan.lowering != AUTO:
-        formulation = best_variant(slot, plan.lowering, problem)
-        return _Branch(formulation, slot, plan, plan.layout)(x, w)
-    # Inside shard_map arrays are one device's own.
-    meshes = [jax.typeof(a).sharding.mesh for a in (x, w)]
-    local = any(set(mesh.axis_types) == {AxisType.Manual} for mesh in meshes)
-    branches = {
-        platform: _branch(
-            choose(
-                slot,
-                platform,
-                problem,
-                plan.operand,
-                static,
-                whole=True,
-                local=local,
-                turned=False,
-            ),
-            slot,
-            plan,
-            platform,
+    """As `perform`, of an inner call."""
+    if formulation.turned:
+        swapped = {
+            Map.INPUT: operands[Map.OUTPUT],
+            Map.WEIGHT: turned_weight(operands[Map.WEIGHT], call),
+        }
+        as_output = formulation._replace(turned=False)
+        return _inside(Map.OUTPUT, swapped, turned(call), shape, as_output, platform)
+    if formulation.pieces != WHOLE:
+        return _in_pieces(made, operands, call, shape, formulation, platform)
+
+    def output(x: jax.Array, w: jax.Array) -> jax.Array:
+        return _lower(x, w, call, formulation, made, platform)
+
+    if made == Map.OUTPUT:
+        return output(operands[Map.INPUT], operands[Map.WEIGHT])
+    unknown = jax.ShapeDtypeStruct(shape, call.numerics.result)
+    cotangent = operands[Map.OUTPUT]
+    if made == Map.INPUT:
+        w = operands[Map.WEIGHT]
+        return jax.linear_transpose(lambda x: output(x, w), unknown)(cotangent)[0]
+    x = operands[Map.INPUT]
+    return jax.linear_transpose(lambda w: output(x, w), unknown)(cotangent)[0]
+
+
+def _lower(
+    x: jax.Array,
+    w: jax.Array,
+    call: Call,
+    formulation: Formulation,
+    made: Map,
+    platform: str,
+) -> jax.Array:
+    """The output, by a lowering, in the layout that is good for it."""
+    row, given = LOWERINGS[formulation.lowering], call.layout
+    if platform != "cpu" or row.own_layout:
+        return row.lower(x, w, call, formulation.variant, made)
+    # Inside scan and while bodies XLA:CPU's convolutions are fast in channels-last
+    # alone.
+    last = replace(call, layout=Layout.channels_last(call.geometry.rank))
+    x, w = permute(x, given.input_channels_last), permute(w, given.weight)
+    y = row.lower(x, w, last, formulation.variant, made)
+    return permute(y, given.output_from_channels_last)
+
+
+def _in_pieces(
+    made: Map,
+    operands: Arrays,
+    call: Call,
+    shape: Sizes,
+    formulation: Formulation,
+    platform: str,
+) -> jax.Array:
+    pieces, layout = formulation.pieces, call.layout
+    uncut = formulation._replace(pieces=WHOLE)
+
+    def piece(operands: Arrays, shape: Sizes, geometry: Geometry) -> jax.Array:
+        # Weight gradients of pieces are summed before they are rounded.
+        numerics = call.numerics.summed() if made == Map.WEIGHT else call.numerics
+        inner = replace(
+            call, geometry=geometry, operand=numerics.result, numerics=numerics
         )
-        for platform in PLATFORMS
-    }
-    default = branches["cuda"]
-    others = {platform: b for platform, b in branches.items() if b != default}
-    if not others:
-        return default(x, w)
-    return lax.platform_dependent(x, w, default=default, **others)
+        return perform(made, operands, inner, shape, uncut, platform)
+
+    def image(operands: Arrays, shape: Sizes) -> jax.Array:
+        if not pieces.blocks:
+            return piece(operands, shape, call.geometry)
+        inputs = shape if made == Map.INPUT else operands[Map.INPUT].shape
+        n = inputs[layout.input[2]]
+        rows = cut_rows(call.geometry, n, pieces.blocks, made)
+        return in_rows(made, operands, call, shape, rows, piece)
+
+    if pieces.batch == 1:
+        return image(operands, shape)
+    return in_batches(made, operands, call, shape, pieces.batch, image)
 
 
-def _branch(formulation: Formulation, slot: Slot, plan: Plan, platform: str) -> _Branch:
-    # XLA:CPU's convolutions are fast in channels-last alone inside scan and while
-    # bodies.
-    last = platform == "cpu" and not LOWERINGS[formulation.lowering].own_layout
-    layout = Layout.channels_last(plan.geometry.rank) if last else plan.layout
-    return _Branch(formulation, slot, plan, layout)
+def turned(call: Call) -> Call:
+    """The call whose output is the input gradient of an inner call at stride 1."""
+    given = call.layout
+    weight = Layout.channels_first(call.geometry.rank).weight
+    return replace(
+        call,
+        geometry=turned_geometry(call.geometry),
+        layout=Layout(given.output, weight, given.input),
+    )
+
+
+def turned_weight(w: jax.Array, call: Call) -> jax.Array:
+    """The weight of ``turned(call)``: (C_out, C_in/groups, *space), reversed taps."""
+    groups = call.geometry.groups
+    w = permute(w, call.layout.weight_channels_first)
+    w = lax.rev(w, tuple(range(2, w.ndim)))
+    w = lax.reshape(w, (groups, w.shape[0] // groups, *w.shape[1:]))
+    w = lax.transpose(w, (0, 2, 1, *range(3, w.ndim)))
+    return merge_axes(w, 0)

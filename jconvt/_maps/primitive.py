@@ -9,18 +9,19 @@ The platform is known when a program is lowered, and only then is a formulation 
 and traced, for that platform alone and for one device's share of the batch.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
 from jax import lax
+from jax.core import ShapedArray
 from jax.interpreters import ad, batching, mlir
-from jax.sharding import AxisType
 
-from jconvt._call.call import Plan, Shape
-from jconvt._maps.batching import Role, fold, groups_of, unfold
+from jconvt._call.call import Call, Sizes
+from jconvt._call.problem import Map
+from jconvt._maps.batching import fold, groups_of, unfold
 
 if TYPE_CHECKING:
     from jax.extend.core import Primitive
@@ -30,125 +31,150 @@ else:
 
 
 def apply(
-    made: Role, one: jax.Array, other: jax.Array, plan: Plan, shape: Shape
+    made: Map, one: jax.Array, other: jax.Array, call: Call, shape: Sizes
 ) -> jax.Array:
     """The map that makes one of the arrays, of `shape`, out of the other two."""
-    return PRIMITIVES[made].bind(one, other, plan=plan, shape=shape)
+    return PRIMITIVES[made].bind(one, other, call=call, shape=shape)
 
 
-def is_plain(*arrays: jax.Array) -> bool:
-    """Whether no array's type says how it is sharded, explicitly or by shard_map.
-
-    These primitives have no rules for such types.
-    """
-    for array in arrays:
-        sharding = jax.typeof(array).sharding
-        if any(along is not None for along in sharding.spec):
-            return False
-        if AxisType.Manual in sharding.mesh.axis_types:
-            return False
-    return True
-
-
-def _operands(made: Role) -> tuple[Role, Role]:
-    one, other = (role for role in Role if role != made)
+def _operands(made: Map) -> tuple[Map, Map]:
+    """The arrays out of which a map makes its own, in the order of its equation."""
+    one, other = (m for m in (Map.INPUT, Map.WEIGHT, Map.OUTPUT) if m != made)
     return one, other
 
 
-def _run(
-    made: Role,
-    one: jax.Array,
-    other: jax.Array,
-    *,
-    plan: Plan,
-    shape: Shape,
-    platform: str | None = None,
-    devices: int = 1,
-) -> jax.Array:
-    from jconvt._maps.make import make  # loaded when a program is first lowered
-
-    operands = dict(zip(_operands(made), (one, other), strict=True))
-    return make(made, operands, plan, shape, platform, devices=devices)
-
-
-def _type(made: Role, one: Any, other: Any, *, plan: Plan, shape: Shape) -> Any:
+def _type(made: Map, one: Any, other: Any, *, call: Call, shape: Sizes) -> Any:
+    """The type of the result; inside `jax.shard_map` it varies as the operands do."""
     del other
-    dtype = plan.numerics.result if made == Role.OUTPUT else plan.operand
+    dtype = call.numerics.result if made == Map.OUTPUT else call.operand
     return one.update(shape=shape, dtype=dtype, weak_type=False)
 
 
 def _transpose(
-    made: Role, to: Role, cotangent: jax.Array, one: Any, other: Any, *, plan: Plan,
-    shape: Shape,
+    made: Map, to: Map, cotangent: jax.Array, one: Any, other: Any, *, call: Call,
+    shape: Sizes,
 ) -> jax.Array:  # fmt: skip
     """The cotangent of operand `to`."""
     del shape
     arrays = dict(zip(_operands(made), (one, other), strict=True)) | {made: cotangent}
-    one, other = (arrays[role] for role in _operands(to))
-    return apply(to, one, other, plan, arrays[to].aval.shape)
+    one, other = (arrays[which] for which in _operands(to))
+    return apply(to, one, other, call, arrays[to].aval.shape)
 
 
 def _batch(
-    made: Role,
+    made: Map,
     operands: tuple[jax.Array, jax.Array],
-    mapped: tuple[int | None, int | None],
+    axes: tuple[int | None, int | None],
     *,
-    plan: Plan,
-    shape: Shape,
+    call: Call,
+    shape: Sizes,
 ) -> tuple[jax.Array, int]:
-    axes = dict(zip(_operands(made), mapped, strict=True))
-    roles = frozenset({made, *(r for r, axis in axes.items() if axis is not None)})
-    layout, groups = plan.layout, plan.geometry.groups
+    at = dict(zip(_operands(made), axes, strict=True))
+    mapped = frozenset(
+        {made, *(which for which, axis in at.items() if axis is not None)}
+    )
+    layout, groups = call.layout, call.geometry.groups
     count = next(
         a.shape[axis]
-        for a, axis in zip(operands, mapped, strict=True)
+        for a, axis in zip(operands, axes, strict=True)
         if axis is not None
     )
-    # Channels and groups are ints: a symbolic axis can be more batch alone.
-    foldable = isinstance(count, int) or Role.WEIGHT not in roles
-    if not (foldable and is_plain(*operands)):
-        run = partial(_run, made, plan=plan, shape=shape)
-        return jax.vmap(run, in_axes=mapped)(*operands), 0
+    if not isinstance(count, int) and Map.WEIGHT in mapped:
+        # Channels and groups are ints: a symbolic axis can be more batch alone.
+        return _one_by_one(made, operands, axes, call, shape), 0
     one, other = (
-        a if axis is None else fold(a, axis, role, roles, layout, groups)
-        for (role, axis), a in zip(axes.items(), operands, strict=True)
+        a if axis is None else fold(a, axis, which, mapped, layout, groups)
+        for (which, axis), a in zip(at.items(), operands, strict=True)
     )
-    geometry = replace(plan.geometry, groups=groups_of(roles, groups, count))
+    geometry = replace(call.geometry, groups=groups_of(mapped, groups, count))
     # The shape of what is made, as that of an array with the mapped axis in front.
     whole = jax.eval_shape(
-        lambda a: fold(a, 0, made, roles, layout, groups),
-        jax.ShapeDtypeStruct((count, *shape), plan.operand),
+        lambda a: fold(a, 0, made, mapped, layout, groups),
+        jax.ShapeDtypeStruct((count, *shape), call.operand),
     ).shape
-    result = apply(made, one, other, replace(plan, geometry=geometry), whole)
-    return unfold(result, count, shape, made, roles, layout, groups)
+    result = apply(made, one, other, replace(call, geometry=geometry), whole)
+    return unfold(result, count, shape, made, mapped, layout, groups)
 
 
-def _primitive(made: Role) -> Primitive:
-    of = "" if made == Role.OUTPUT else f"_{made}_gradient"
+def _one_by_one(
+    made: Map,
+    operands: tuple[jax.Array, jax.Array],
+    axes: tuple[int | None, int | None],
+    call: Call,
+    shape: Sizes,
+) -> jax.Array:
+    """A loop over the mapped axis, which is then in front."""
+    mapped = [
+        a if axis is None else jax.numpy.moveaxis(a, axis, 0)
+        for a, axis in zip(operands, axes, strict=True)
+    ]
+
+    def body(one_of: tuple[jax.Array, ...]) -> jax.Array:
+        taken = iter(one_of)
+        one, other = (
+            a if axis is None else next(taken)
+            for a, axis in zip(operands, axes, strict=True)
+        )
+        return apply(made, one, other, call, shape)
+
+    return lax.map(
+        body, tuple(a for a, axis in zip(mapped, axes, strict=True) if axis is not None)
+    )
+
+
+def _primitive(made: Map) -> Primitive:
+    of = "" if made == Map.OUTPUT else f"_{made}".replace(" ", "_")
     primitive = Primitive(f"conv_transpose{of}")
-    run = partial(_run, made)
-    primitive.def_impl(jax.jit(run, static_argnames=("plan", "shape")))
+    program = jax.jit(primitive.bind, static_argnames=("call", "shape"))
+
+    def alone(*operands: jax.Array, **parameters: Any) -> jax.Array:
+        """Called outside of a program it is one, under `jax.disable_jit` too."""
+        with jax.disable_jit(False):
+            return program(*operands, **parameters)
+
+    primitive.def_impl(alone)
     primitive.def_abstract_eval(partial(_type, made))
-    transposes = [partial(_transpose, made, role) for role in _operands(made)]
+    transposes = [partial(_transpose, made, which) for which in _operands(made)]
     ad.defbilinear(primitive, *transposes)
     batching.primitive_batchers[primitive] = partial(_batch, made)
+    # Any other platform is given what an NVIDIA GPU is: of an AMD GPU, and of what may
+    # come, nothing is known that would speak for another table.
     for platform, registered in (("cpu", "cpu"), ("tpu", "tpu"), ("cuda", None)):
-        rule = partial(_lower, partial(run, platform=platform))
+        rule = partial(_lower, made, platform)
         mlir.register_lowering(primitive, rule, platform=registered)
     return primitive
 
 
 def _lower(
-    run: Callable[..., jax.Array],
+    made: Map,
+    platform: str,
     context: mlir.LoweringRuleContext,
     *operands: Any,
     **parameters: Any,
 ) -> Any:
-    # Of a program that JAX partitions this is the number of its devices.
-    devices: int = getattr(context.module_context.axis_context, "num_devices", 1)
-    run = partial(run, devices=devices)
+    def run(one: jax.Array, other: jax.Array, *, call: Call, shape: Sizes) -> jax.Array:
+        from jconvt._maps.make import make  # loaded when a program is first lowered
+
+        named = dict(zip(_operands(made), (one, other), strict=True))
+        return make(made, named, call, shape, platform, _devices(context))
+
     rule = mlir.lower_fun(run, multiple_results=False)
-    return rule(context, *operands, **parameters)
+    # Inside `jax.shard_map` types say over which devices an array varies. Within a
+    # formulation, which is computed by each device for itself, this has no meaning; but
+    # transposing would sum over devices where an operand varies and its cotangent is
+    # not said to.
+    arrays: list[Any] = list(context.avals_in)
+    types = [ShapedArray(a.shape, a.dtype, sharding=a.sharding) for a in arrays]
+    return rule(context.replace(avals_in=types), *operands, **parameters)
 
 
-PRIMITIVES: dict[Role, Primitive] = {role: _primitive(role) for role in Role}
+def _devices(context: mlir.LoweringRuleContext) -> int:
+    """Among how many devices JAX may divide what is lowered."""
+    axes: Any = context.module_context.axis_context
+    if hasattr(axes, "manual_axes"):  # inside `jax.shard_map`: over its other axes
+        sizes = axes.mesh.shape.items()
+        return math.prod(n for name, n in sizes if name not in axes.manual_axes)
+    return getattr(axes, "num_devices", 1)
+
+
+PRIMITIVES: dict[Map, Primitive] = {which: _primitive(which) for which in Map}

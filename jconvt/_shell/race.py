@@ -7,7 +7,7 @@ difference is rounding of the result.
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -16,14 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import jconvt
+from jconvt._call.call import Call
 from jconvt._call.numerics import Numerics, as_dtype
 from jconvt._call.options import dimension_numbers_of
-from jconvt._call.problem import PLAIN, Slot
-from jconvt._call.recipe import Recipe
+from jconvt._call.problem import Map
 from jconvt._choice.pinned import AUTO, check_lowering
 from jconvt._lowerings.table import LOWERINGS
+from jconvt._lowerings.work import PLAIN
 from jconvt._maps.execute import add_bias
-from jconvt._shapes import recipe_of_shapes
+from jconvt._shapes import call_of_shapes
 from jconvt._shell.timing import ROUNDS, race
 
 NATIVE = "native"
@@ -60,7 +61,7 @@ class Layer:
 
     Attributes:
       options: for `jconvt.conv_transpose`.
-      recipe: the same, settled.
+      call: the same, checked.
     """
 
     input_shape: Shape
@@ -68,7 +69,7 @@ class Layer:
     output_shape: Shape
     dtype: np.dtype[Any]
     options: dict[str, Any]
-    recipe: Recipe
+    call: Call
 
     @classmethod
     def of(
@@ -79,8 +80,8 @@ class Layer:
         dtype: str,
     ) -> Self:
         """The layer of shapes and options, or their error."""
-        recipe, shape, weight = recipe_of_shapes(
-            "bench", input_shape, weight_shape, **keywords, lowering=AUTO
+        call, shape, weight = call_of_shapes(
+            "bench", input_shape, weight_shape, **keywords
         )
         found = as_dtype("bench", dtype)
         if jax.dtypes.canonicalize_dtype(found) != found:
@@ -91,21 +92,21 @@ class Layer:
         data_format = options.pop("data_format")
         if data_format is not None:
             options["dimension_numbers"] = dimension_numbers_of(
-                "bench", data_format, recipe.geometry.rank
+                "bench", data_format, call.geometry.rank
             )
         return cls(
             input_shape=shape,
             weight_shape=weight,
-            output_shape=recipe.output_shape(shape, weight),
+            output_shape=call.output_shape(shape, weight),
             dtype=found,
             options=options,
-            recipe=recipe,
+            call=call,
         )
 
     def arrays(self) -> tuple[jax.Array, ...]:
         """Input, weight, bias and cotangent."""
-        channels = self.weight_shape[self.recipe.layout.weight[1]]
-        bias_shape = (channels * self.recipe.geometry.groups,)
+        channels = self.weight_shape[self.call.layout.weight[1]]
+        bias_shape = (channels * self.call.geometry.groups,)
         random = np.random.default_rng(0)
         lowest = 0 if jnp.issubdtype(self.dtype, jnp.unsignedinteger) else -2
         return tuple(
@@ -117,21 +118,22 @@ class Layer:
 
     def why_not_native(self) -> str | None:
         """Why JAX's one convolution cannot say it, or None where it can."""
-        if any(map(any, self.recipe.wrap)):
+        if any(map(any, self.call.wrap)):
             return "it has no periodic borders"
-        if any(min(pads) < 0 for pads in self.recipe.geometry.dilated_pads):
+        if any(min(pads) < 0 for pads in self.call.geometry.dilated_pads):
             return "it would pad by less than nothing"
         return None
 
     def native(self, x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
         """One `lax.conv_general_dilated` with ``lhs_dilation``; JAX differentiates."""
-        layout, numerics = self.recipe.layout, Numerics(None, self.dtype)
-        if not self.recipe.batched:
+        layout, numerics = self.call.layout, Numerics(None, self.dtype)
+        call = replace(self.call, operand=self.dtype, numerics=numerics)
+        if not self.call.batched:
             x = jnp.expand_dims(x, layout.input[0])
         lower = LOWERINGS["lhs_dilation"].lower
-        y = lower(x, w, self.recipe.geometry, layout, numerics, PLAIN, Slot.FORWARD)
+        y = lower(x, w, call, PLAIN, Map.OUTPUT)
         y = add_bias(y, b, layout.output[1], numerics)
-        return y if self.recipe.batched else jnp.squeeze(y, layout.output[0])
+        return y if self.call.batched else jnp.squeeze(y, layout.output[0])
 
 
 def race_layer(layer: Layer, names: Sequence[str] | None, seconds: float) -> Found:
@@ -184,7 +186,7 @@ def _contenders(
                 f"bench: `contenders` must be of {', '.join(known)}; got {name!r}."
             )
         if name in LOWERINGS:
-            check_lowering("bench", name, layer.recipe.geometry, static=True)
+            check_lowering("bench", name, layer.call.geometry, static=True)
     contenders: dict[str, Forward] = {}
     notes = []
     for name in known if names is None else names:
@@ -192,7 +194,7 @@ def _contenders(
         if name == NATIVE:
             reason = layer.why_not_native()
         elif name != AUTO:
-            reason = LOWERINGS[name].refuses(layer.recipe.geometry, static=True)
+            reason = LOWERINGS[name].refuses(layer.call.geometry, static=True)
         if reason is not None:
             notes.append(f"{name} is not in the race: {reason}.")
         elif name == NATIVE:

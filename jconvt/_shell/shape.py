@@ -3,9 +3,9 @@
 import argparse
 from typing import Any
 
+from jconvt._call.call import Call
 from jconvt._call.geometry import Axis
-from jconvt._call.recipe import Recipe
-from jconvt._shapes import recipe_of_shapes
+from jconvt._shapes import call_of_shapes
 from jconvt._shell.command import Command
 from jconvt._shell.operation import (
     add_operation,
@@ -61,11 +61,9 @@ def run(options: argparse.Namespace) -> int:
     if options.want is not None:
         return _answer_wish(options)
     shapes, keywords = shapes_of(options), keywords_of(options)
-    recipe, given, weight = recipe_of_shapes(
-        "output_shape", *shapes, **keywords, lowering="auto"
-    )
-    output = recipe.output_shape(given, weight)
-    axes = _axes(axis_names(options), recipe, given)
+    call, given, weight = call_of_shapes("output_shape", *shapes, **keywords)
+    output = call.output_shape(given, weight)
+    axes = _axes(axis_names(options), call, given)
     if options.json:
         show_json({"output_shape": output, "axes": axes})
         return 0
@@ -75,9 +73,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _axes(
-    names: tuple[str, ...], recipe: Recipe, input_shape: tuple[int, ...]
+    names: tuple[str, ...], call: Call, input_shape: tuple[int, ...]
 ) -> list[dict[str, Any]]:
-    sizes = recipe.layout.spatial(input_shape, recipe.batched)
+    sizes = call.layout.spatial(input_shape, call.batched)
     return [
         {
             "axis": name,
@@ -94,7 +92,7 @@ def _axes(
             "taps": _taps(axis),
         }
         for name, n, axis, wrap in zip(
-            names, sizes, recipe.geometry.axes, recipe.wrap, strict=True
+            names, sizes, call.geometry.axes, call.wrap, strict=True
         )
     ]
 

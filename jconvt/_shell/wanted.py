@@ -11,7 +11,7 @@ from typing import Any
 import jconvt
 from jconvt._call.arguments import check_ints
 from jconvt._call.padding import DIALECTS
-from jconvt._shapes import recipe_of_shapes
+from jconvt._shapes import call_of_shapes
 
 Shape = tuple[int, ...]
 
@@ -50,12 +50,12 @@ def ways_to(
                 f"got {keywords[name]!r}."
             )
     function = "output_shape"
-    recipe, shape, weight = recipe_of_shapes(
-        function, input_shape, weight_shape, **keywords, lowering="auto"
+    call, shape, weight = call_of_shapes(
+        function, input_shape, weight_shape, **keywords
     )
-    axes = recipe.geometry.axes
+    axes = call.geometry.axes
     sizes = check_ints("shape", "want", wanted, len(axes), 0)
-    spatial = recipe.layout.spatial(shape, recipe.batched)
+    spatial = call.layout.spatial(shape, call.batched)
     totals = [
         a.output_size(n) - m for a, n, m in zip(axes, spatial, sizes, strict=True)
     ]
@@ -63,9 +63,9 @@ def ways_to(
     def gives(way: Way) -> bool:
         options = keywords | way.options
         found = jconvt.output_shape(input_shape, weight_shape, **options)
-        return found == recipe.layout.output_shape(
-            shape[recipe.layout.input[0]] if recipe.batched else None,
-            weight[recipe.layout.weight[1]] * recipe.geometry.groups,
+        return found == call.layout.output_shape(
+            shape[call.layout.input[0]] if call.batched else None,
+            weight[call.layout.weight[1]] * call.geometry.groups,
             sizes,
         )
 

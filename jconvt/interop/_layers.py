@@ -4,8 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jconvt._call.fit import geometry_of
 from jconvt._call.padding import PERIODIC
-from jconvt._call.recipe import geometry_of
 from jconvt.interop._ported import PortedLayer
 from jconvt.interop._static import dimension_numbers
 from jconvt.interop._targets import symmetric

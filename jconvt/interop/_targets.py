@@ -1,8 +1,8 @@
 """What the ways out share: PyTorch's padding, and refusals that name options."""
 
+from jconvt._call.fit import geometry_of
 from jconvt._call.options import Pairs
 from jconvt._call.padding import PERIODIC
-from jconvt._call.recipe import geometry_of
 from jconvt.interop._ported import PortedLayer
 
 

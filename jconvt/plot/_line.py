@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from jconvt._call.arguments import IntOrInts, Padding, check_ints
+from jconvt._call.fit import fit, geometry_of
 from jconvt._call.geometry import Axis
 from jconvt._call.options import normalize_options
-from jconvt._call.recipe import geometry_of, make_recipe
 
 Ints = np.ndarray[Any, np.dtype[np.intp]]
 
@@ -76,7 +76,7 @@ def lines_of(
         output_padding=output_padding,
         dilation=dilation,
     )
-    recipe = make_recipe(options, (1, 1, *size), (1, 1, *taps), None, output_size)
+    fitted = fit(options, (1, 1, *size), (1, 1, *taps), None, output_size)
     unsized = geometry_of(options, taps)
     return tuple(
         Line(
@@ -85,11 +85,11 @@ def lines_of(
             extra=a + before_size.high - axis.high,
         )
         for axis, before_size, a, n, (before, after) in zip(
-            recipe.geometry.axes,
+            fitted.geometry.axes,
             unsized.axes,
             options.output_padding,
             size,
-            recipe.wrap,
+            fitted.wrap,
             strict=True,
         )
     )

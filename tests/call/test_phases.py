@@ -5,7 +5,8 @@ import pytest
 
 from cases import Case
 from formulations import one_map
-from jconvt._call.problem import PLAIN, Slot
+from jconvt._call.problem import Map
+from jconvt._lowerings.work import PLAIN
 from programs import equations
 
 CASES = [
@@ -17,7 +18,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_nothing_is_written_with_zeros_between(case, slot):
     """Neither the input, nor the cotangent, nor the weight gradient's taps."""

@@ -11,12 +11,14 @@ import pytest
 
 import jconvt
 from jconvt._call.geometry import Geometry
-from jconvt._call.problem import Problem, Slot, Variant, useful_pairs
+from jconvt._call.problem import Map, Problem, useful_pairs
 from jconvt._choice import tables
-from jconvt._choice.choose import PLATFORMS, Formulation, candidates, choose, work_of
+from jconvt._choice.choose import PLATFORMS, candidates, choose, work_of
 from jconvt._choice.cost import fits
+from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import WHOLE
 from jconvt._lowerings.table import LOWERINGS
+from jconvt._lowerings.work import Variant
 
 
 def geometry(k, s, d=1, groups=1, rank=1):
@@ -37,20 +39,29 @@ def enlarging(k, s, groups=1, rank=2):
     return replace(plain, crop=((low, k - s - low),) * rank)
 
 
-def problem(geometry, n=8, batch=2, channels=(16, 16), first=True):
+def problem(
+    geometry,
+    n=8,
+    batch=2,
+    channels=(16, 16),
+    first=True,
+    dtype=np.float32,
+    static=True,
+):
     return Problem(
         geometry=geometry.trim()[0],
         batch=batch,
         in_channels=channels[0],
         out_channels=channels[1],
         size=(n,) * geometry.rank,
-        itemsize=4,
+        dtype=np.dtype(dtype),
         features_first=first,
+        static=static,
     )
 
 
 EVERYWHERE = list(
-    itertools.product(Slot, PLATFORMS, (True, False), (np.float32, np.float64))
+    itertools.product(Map, PLATFORMS, (True, False), (np.float32, np.float64))
 )
 
 
@@ -67,28 +78,26 @@ EVERYWHERE = list(
 )
 def test_auto_takes_what_serves_and_stays_in_proportion(g, never):
     for slot, platform, static, dtype in EVERYWHERE:
-        name, variant, _ = choose(slot, platform, problem(g), np.dtype(dtype), static)
+        layer = problem(g, dtype=dtype, static=static)
+        name, variant, *_ = choose(slot, platform, layer)
         assert name != never
         assert LOWERINGS[name].refuses(g, static) is None
-        assert variant in LOWERINGS[name].variants(problem(g))
+        assert variant in LOWERINGS[name].variants(layer)
 
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm"])
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 def test_groups_are_not_inflated(platform, slot):
     """But on a TPU, whose convolutions multiply few of the zeros."""
-    layer = problem(geometry(3, 2, groups=4))
     for static in (True, False):
-        found = choose(slot, platform, layer, np.dtype(np.float32), static)
+        layer = problem(geometry(3, 2, groups=4), static=static)
+        found = choose(slot, platform, layer)
         assert found.lowering != "lhs_dilation"
 
 
 def chosen(platform, layer, **more):
     """The lowering of each of the three maps."""
-    dtype = np.dtype(np.float32)
-    return [
-        choose(slot, platform, layer, dtype, True, **more).lowering for slot in Slot
-    ]
+    return [choose(slot, platform, layer, **more).lowering for slot in Map]
 
 
 CANONICAL, SHARES = "lhs_dilation", "space_to_batch"
@@ -191,10 +200,9 @@ def test_a_tpu_divides_no_signal_of_a_small_stride(stride):
     assert chosen("tpu", layer)[:2] == [CANONICAL] * 2
 
 
-def volume(n, channels, itemsize=2, batch=8):
+def volume(n, channels, dtype=np.float16, batch=8):
     """Blocks, which do not overlap, of 16 bits."""
-    layer = problem(geometry(2, 2, rank=3), n, batch, channels)
-    return replace(layer, itemsize=itemsize)
+    return problem(geometry(2, 2, rank=3), n, batch, channels, dtype=dtype)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +254,7 @@ def test_what_fills_a_tpus_registers(layer, expected):
 def test_one_channel_is_first_and_last_at_once(rank, first):
     """But in the blocks of a signal, which stand in a row with channels last."""
     layer = problem(geometry(4, 2, rank=rank), n=128, channels=(64, 1), first=first)
-    found = choose(Slot.FORWARD, "tpu", layer, np.dtype(np.float32), True)
+    found = choose(Map.OUTPUT, "tpu", layer)
     assert found.lowering == "overlap_add"
     assert found.variant == Variant(first=first or rank > 1)
 
@@ -284,9 +292,8 @@ def test_preferences_for_a_gpu(platform, k, d, groups, expected):
     ],
 )
 def test_preferences_for_a_cpu_where_sizes_are_symbolic(k, expected):
-    layer, dtype = problem(geometry(k, 2, rank=2)), np.dtype(np.float32)
-    found = [choose(slot, "cpu", layer, dtype, False).lowering for slot in Slot]
-    assert found == expected
+    layer = problem(geometry(k, 2, rank=2), static=False)
+    assert chosen("cpu", layer) == expected
 
 
 def at(k, s, groups=1, rank=2, n=64, batch=8, channels=(16, 16)):
@@ -300,7 +307,7 @@ def few(k, s, groups=1, rank=2, n=64, batch=1, channels=(16, 16)):
 
 
 BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
-    tables._is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
+    tables.is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
     tables._has_one_channel: (
         [
             at(4, 2, channels=(8, 1)),
@@ -327,10 +334,13 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             volume(16, (32, 32)),
             volume(20, (64, 48)),  # both take 48
             volume(64, (16, 129)),  # two registers of channels, or one of 128 in a row
-            volume(16, (64, 33), itemsize=4),
-            volume(16, (64, 33), itemsize=1),
-            replace(at(2, 2), itemsize=2),
-            replace(at(2, 2, groups=2, rank=3, n=16, channels=(64, 64)), itemsize=2),
+            volume(16, (64, 33), dtype=np.float32),
+            volume(16, (64, 33), dtype=np.int8),
+            replace(at(2, 2), dtype=np.dtype(np.float16)),
+            replace(
+                at(2, 2, groups=2, rank=3, n=16, channels=(64, 64)),
+                dtype=np.dtype(np.float16),
+            ),
         ],
     ),
     tables._has_few_images: (
@@ -406,19 +416,19 @@ def test_preferences_at_their_bounds(holds):
 
 def test_sixteen_bits_and_integers_take_no_filter():
     layer = problem(geometry(3, 1, rank=2), n=64, channels=(128, 128))
-    for slot in Slot:
-        offered = candidates(slot, layer, np.dtype(np.float32))
+    for slot in Map:
+        offered = candidates(slot, layer)
         assert "winograd" in {f.lowering for f in offered}
         for dtype in (jnp.bfloat16, np.float16, np.int8, np.int32, np.complex64):
-            offered = candidates(slot, layer, np.dtype(dtype))
+            offered = candidates(slot, replace(layer, dtype=np.dtype(dtype)))
             assert "winograd" not in {f.lowering for f in offered}
 
 
 def test_nothing_is_chosen_that_outgrows_the_memory_budget():
     """Every tap's products at once would be 27 times the input."""
     layer = problem(geometry(3, 2, rank=3), n=64, batch=1, channels=(64, 64))
-    for slot in Slot:
-        found = choose(slot, "cpu", layer, np.dtype(np.float32), True)
+    for slot in Map:
+        found = choose(slot, "cpu", layer)
         native = work_of(slot, layer, Formulation("lhs_dilation"))
         assert fits(layer, work_of(slot, layer, found), native)
         whole = found._replace(lowering="overlap_add", pieces=WHOLE)
@@ -435,23 +445,23 @@ def test_one_image_is_not_copied_for_its_native_weight_gradient():
         in_channels=64,
         out_channels=32,
         size=(4096, 2048),
-        itemsize=4,
+        dtype=np.dtype(np.float32),
         features_first=True,
     )
     whole = Formulation("winograd", Variant(first=True, early=True))
-    for slot in Slot:
-        found = candidates(slot, layer, np.dtype(np.float32))
-        assert (whole in found) == (slot != Slot.WEIGHT_GRADIENT)
+    for slot in Map:
+        found = candidates(slot, layer)
+        assert (whole in found) == (slot != Map.WEIGHT)
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 @pytest.mark.parametrize(("k", "s", "d"), [(4, 2, 1), (3, 2, 1), (3, 1, 1), (2, 2, 1)])
 def test_no_candidate_executes_less_than_its_algorithm_needs(k, s, d, slot):
     """On each axis a filter leaves 3/4 (2 taps) or 2/3 (3 taps) of the products."""
     layer = problem(geometry(k, s, d, rank=2), n=16)
     pairs = useful_pairs(layer.geometry.axes[0], 16)
     assert layer.useful == 2 * 16 * 16 * pairs**2
-    works = candidates(slot, layer, np.dtype(np.float32))
+    works = candidates(slot, layer)
     for formulation, work in works.items():
         filtered = formulation.lowering == "winograd"
         least = layer.useful * (4 / 9 if filtered else 1)

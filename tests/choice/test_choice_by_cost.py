@@ -13,16 +13,9 @@ import numpy as np
 import pytest
 
 from jconvt._call.geometry import Geometry
-from jconvt._call.problem import Problem, Slot, Work
+from jconvt._call.problem import Map, Problem
 from jconvt._choice import choose as choice
-from jconvt._choice.choose import (
-    Formulation,
-    best_variant,
-    candidates,
-    choose,
-    has_fast_convolutions,
-    work_of,
-)
+from jconvt._choice.choose import best_variant, candidates, choose, work_of
 from jconvt._choice.cost import (
     RATES,
     features,
@@ -31,9 +24,11 @@ from jconvt._choice.cost import (
     seconds_of_pressure,
     shared_seconds,
 )
+from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import WHOLE
 from jconvt._choice.turned import as_output
 from jconvt._lowerings.table import LOWERINGS
+from jconvt._lowerings.work import Work, has_fast_convolutions
 
 # Convolutions of this type run in plain loops, whose rate keeps them out of the way.
 DTYPE = np.dtype(np.float64)
@@ -49,6 +44,7 @@ def problem(
     groups=1,
     kernel=4,
     stride=2,
+    dtype=DTYPE,
 ):
     """A crop of 1 on every axis."""
     geometry = Geometry(
@@ -64,7 +60,7 @@ def problem(
         in_channels=channels[0],
         out_channels=channels[1],
         size=(n,) * rank,
-        itemsize=DTYPE.itemsize,
+        dtype=np.dtype(dtype),
         features_first=first,
     )
 
@@ -75,7 +71,7 @@ def rates(monkeypatch):
 
     def set_to(forward, input_gradient, weight_gradient):
         given = (forward, input_gradient, weight_gradient)
-        for slot, found in zip(Slot, given, strict=True):
+        for slot, found in zip(Map, given, strict=True):
             assert set(found) <= set(RATES[slot])
             values = {name: found.get(name, 0) for name in RATES[slot]}
             monkeypatch.setitem(RATES, slot, values)
@@ -86,11 +82,11 @@ def rates(monkeypatch):
 
 
 def chosen(layer):
-    return [choose(slot, "cpu", layer, DTYPE, static=True) for slot in Slot]
+    return [choose(slot, "cpu", layer) for slot in Map]
 
 
 def count(name, layer, work):
-    return features(layer, work, False)[name]
+    return features(Map.OUTPUT, layer, work)[name]
 
 
 def test_each_map_has_the_least_of_its_own_cost(rates):
@@ -99,8 +95,8 @@ def test_each_map_has_the_least_of_its_own_cost(rates):
     layer = problem()
     found = chosen(layer)
     assert len(set(found)) == 3
-    for slot, name, formulation in zip(Slot, names, found, strict=True):
-        works = candidates(slot, layer, DTYPE)
+    for slot, name, formulation in zip(Map, names, found, strict=True):
+        works = candidates(slot, layer)
         counts = {
             f: count(name, layer, work)
             for f, work in works.items()
@@ -157,7 +153,7 @@ def test_temporaries_of_the_output_press_on_gradients_that_do_not_share_them(rat
     )
     layer = problem(n=64, batch=4)
     forward, input_, _ = chosen(layer)
-    work = candidates(Slot.FORWARD, layer, DTYPE)[forward]
+    work = candidates(Map.OUTPUT, layer)[forward]
     assert count("pressure", layer, work) > 0
     assert work.calls > 1
     assert input_ == forward
@@ -167,10 +163,10 @@ def test_temporaries_of_the_output_press_on_gradients_that_do_not_share_them(rat
 
 # What two maps of one formulation have in common, and whose rates it is paid by.
 SHARED = {
-    (Slot.FORWARD, Slot.WEIGHT_GRADIENT): (Slot.WEIGHT_GRADIENT, ["gathered"]),
-    (Slot.FORWARD, Slot.INPUT_GRADIENT): (Slot.INPUT_GRADIENT, ["prepared"]),
-    (Slot.INPUT_GRADIENT, Slot.WEIGHT_GRADIENT): (
-        Slot.WEIGHT_GRADIENT,
+    (Map.OUTPUT, Map.WEIGHT): (Map.WEIGHT, ["gathered"]),
+    (Map.OUTPUT, Map.INPUT): (Map.INPUT, ["prepared"]),
+    (Map.INPUT, Map.WEIGHT): (
+        Map.WEIGHT,
         ["joined", "added", "reordered", "strided"],
     ),
 }
@@ -191,14 +187,14 @@ def drawn(seed):
     rng = np.random.default_rng(seed)
     return [
         {name: rate * np.exp(rng.normal() * 1.5) for name, rate in RATES[slot].items()}
-        for slot in Slot
+        for slot in Map
     ]
 
 
-class Map(NamedTuple):
+class Made(NamedTuple):
     """A formulation of one of the three maps: as what it is made, and its terms."""
 
-    slot: Slot
+    slot: Map
     work: Work
     costs: dict[str, float]
 
@@ -206,15 +202,13 @@ class Map(NamedTuple):
 class Training:
     """What the three maps of a layer cost together, as `choice._cheapest` tells it."""
 
-    def __init__(self, layer, dtype, turned, whole):
+    def __init__(self, layer):
         self.layer, self.maps = layer, {}
-        for slot in Slot:
-            made, problem = as_output(slot, layer) if turned else (slot, layer)
-            fast = has_fast_convolutions(made, problem.geometry, dtype)
+        for slot in Map:
+            made, problem = as_output(slot, layer)
             self.maps[slot] = {
-                f: Map(made, work, self.costs(made, features(problem, work, fast)))
-                for f, work in candidates(made, problem, dtype).items()
-                if f.pieces == WHOLE or not whole
+                f: Made(made, work, self.costs(made, features(made, problem, work)))
+                for f, work in candidates(slot, layer).items()
             }
 
     @staticmethod
@@ -228,14 +222,14 @@ class Training:
         made = {slot: self.maps[slot][f] for slot, f in picks.items()}
         total = sum(
             sum(made[slot].costs.values()) - made[slot].costs["pressure"]
-            for slot in (Slot.INPUT_GRADIENT, Slot.WEIGHT_GRADIENT)
+            for slot in (Map.INPUT, Map.WEIGHT)
         )
         kept = {}
         for slot, f in picks.items():
             kept[f] = max(kept.get(f, 0), made[slot].work.temporary)
         alive = sum(kept.values())
         if alive * self.layer.itemsize > 24 * 2**20:
-            total += RATES[Slot.WEIGHT_GRADIENT]["pressure"] * alive
+            total += RATES[Map.WEIGHT]["pressure"] * alive
         for pair, (by, names) in SHARED.items():
             as_itself = all(made[slot].slot == slot for slot in pair)
             one, other = (picks[slot] for slot in pair)
@@ -246,60 +240,49 @@ class Training:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    ("dtype", "whole", "turned"),
+    ("dtype", "static_batch"),
     [
-        pytest.param(np.float32, False, True, id="float32"),
-        pytest.param(np.float64, False, True, id="float64"),
-        pytest.param(np.float32, True, False, id="whole_and_not_turned"),
+        pytest.param(np.float32, True, id="float32"),
+        pytest.param(np.float64, True, id="float64"),
+        pytest.param(np.float32, False, id="whole"),
     ],
 )
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
-def test_nothing_that_is_offered_costs_less(layer, dtype, whole, turned, seed, rates):
+def test_nothing_that_is_offered_costs_less(layer, dtype, static_batch, seed, rates):
     """The output by itself, and the gradients as the cheapest of all pairs."""
     rates(*drawn(seed))
-    layer, dtype = replace(layer, itemsize=np.dtype(dtype).itemsize), np.dtype(dtype)
-    training = Training(layer, dtype, turned, whole)
-    found = {
-        slot: choose(slot, "cpu", layer, dtype, True, whole=whole, turned=turned)
-        for slot in Slot
-    }
+    layer = replace(layer, dtype=np.dtype(dtype), static_batch=static_batch)
+    training = Training(layer)
+    found = dict(zip(Map, chosen(layer), strict=True))
+    assert static_batch or all(f.pieces == WHOLE for f in found.values())
     outputs, *gradients = training.maps.values()
-    best = min(training.alone(Slot.FORWARD, f) for f in outputs)
-    assert training.alone(Slot.FORWARD, found[Slot.FORWARD]) == pytest.approx(best)
+    best = min(training.alone(Map.OUTPUT, f) for f in outputs)
+    assert training.alone(Map.OUTPUT, found[Map.OUTPUT]) == pytest.approx(best)
     best = min(
-        training.together(dict(zip(Slot, (found[Slot.FORWARD], *pair), strict=True)))
+        training.together(dict(zip(Map, (found[Map.OUTPUT], *pair), strict=True)))
         for pair in itertools.product(*gradients)
     )
     assert training.together(found) == pytest.approx(best, rel=1e-9)
 
 
 def test_what_is_not_said_of_a_choice(rates):
-    """It may cut into pieces, and turn a kernel."""
+    """It may cut into pieces, where the batch is a number, and turn a kernel."""
     rates(*drawn(0))
-    differ = set()
-    for layer in LAYERS.values():
-        plain = chosen(layer)
-        for name in ("whole", "turned"):
-            given = {
-                value: [
-                    choose(slot, "cpu", layer, DTYPE, True, **{name: value})
-                    for slot in Slot
-                ]
-                for value in (True, False)
-            }
-            assert plain == given[name == "turned"]
-            if given[True] != given[False]:
-                differ.add(name)
-    assert differ == {"whole", "turned"}
+    found = [f for layer in LAYERS.values() for f in chosen(layer)]
+    assert any(f.pieces != WHOLE for f in found)
+    assert any(f.turned for f in found)
+    assert {f.turned for layer in LAYERS.values() for f in chosen(layer)[::2]} == {
+        False
+    }
 
 
 # What is offered ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 def test_nothing_is_offered_that_outgrows_the_memory_budget(slot):
     layer = problem(n=32, batch=1, rank=3, channels=(64, 64))
-    offered = candidates(slot, layer, DTYPE)
+    offered = candidates(slot, layer)
     native = work_of(slot, layer, Formulation("lhs_dilation"))
     assert all(fits(layer, work, native) for work in offered.values())
     row = LOWERINGS["overlap_add"]
@@ -311,27 +294,25 @@ def test_nothing_is_offered_that_outgrows_the_memory_budget(slot):
 @pytest.mark.parametrize(
     ("slot", "groups", "rank", "dtype", "fast"),
     [
-        (Slot.FORWARD, 1, 2, np.float32, True),
-        (Slot.FORWARD, 1, 1, jnp.bfloat16, True),
-        (Slot.INPUT_GRADIENT, 1, 2, np.float16, True),
-        (Slot.WEIGHT_GRADIENT, 1, 2, np.float32, False),
-        (Slot.FORWARD, 2, 2, np.float32, False),
-        (Slot.FORWARD, 1, 3, np.float32, False),
-        (Slot.FORWARD, 1, 2, np.float64, False),
-        (Slot.FORWARD, 1, 2, np.complex64, False),
-        (Slot.FORWARD, 1, 2, np.int32, False),
+        (Map.OUTPUT, 1, 2, np.float32, True),
+        (Map.OUTPUT, 1, 1, jnp.bfloat16, True),
+        (Map.INPUT, 1, 2, np.float16, True),
+        (Map.WEIGHT, 1, 2, np.float32, False),
+        (Map.OUTPUT, 2, 2, np.float32, False),
+        (Map.OUTPUT, 1, 3, np.float32, False),
+        (Map.OUTPUT, 1, 2, np.float64, False),
+        (Map.OUTPUT, 1, 2, np.complex64, False),
+        (Map.OUTPUT, 1, 2, np.int32, False),
     ],
 )
 def test_where_convolutions_are_fast(slot, groups, rank, dtype, fast):
-    layer = problem(rank=rank, groups=groups)
-    assert has_fast_convolutions(slot, layer.geometry, np.dtype(dtype)) == fast
+    layer = problem(rank=rank, groups=groups, dtype=dtype)
+    assert has_fast_convolutions(slot, layer) == fast
 
 
 def test_sums_are_for_groups_of_one_input_channel(rates):
     """However little they cost."""
-    rates(
-        *({name: 1 for name in RATES[Slot.FORWARD] if name != "summed"} for _ in Slot)
-    )
+    rates(*({name: 1 for name in RATES[Map.OUTPUT] if name != "summed"} for _ in Map))
     depthwise = problem(channels=(32, 64), groups=32)
     assert {f.lowering for f in chosen(depthwise)} == {"tap_sums"}
     for layer in (problem(channels=(32, 64), groups=16), problem(channels=(32, 64))):
@@ -345,9 +326,9 @@ def test_no_variant_of_a_named_lowering_costs_less(layer, lowering, seed, rates)
     """For any number of them, and each map by its own work and rates."""
     rates(*drawn(seed))
     row = LOWERINGS[lowering]
-    for slot in Slot:
+    for slot in Map:
         costs = {
-            variant: seconds(slot, layer, row.work(layer, variant, slot), False)
+            variant: seconds(slot, layer, row.work(layer, variant, slot))
             for variant in row.variants(layer)
         }
         found = best_variant(slot, lowering, layer)
@@ -358,7 +339,7 @@ def test_no_variant_of_a_named_lowering_costs_less(layer, lowering, seed, rates)
 @pytest.mark.parametrize("lowering", ["gather", "winograd", "overlap_add"])
 def test_a_named_lowering_has_its_cheapest_variant(rates, lowering, first):
     rates(*[{"transposed": 1}] * 3)
-    for slot in Slot:
+    for slot in Map:
         found = best_variant(slot, lowering, problem(first=first))
         assert found.lowering == lowering
         assert found.variant.first == first
@@ -370,7 +351,7 @@ def test_a_named_lowering_has_its_cheapest_variant(rates, lowering, first):
 def test_each_term_is_its_rate_times_its_count(rates):
     rates({"multiply_adds": 2, "calls": 3}, {"transposed": 5}, {"fixed": 7})
     work = Work(multiply_adds=10, lanes=16, calls=2, transposed=4)
-    nanoseconds = [1e9 * seconds(slot, problem(), work, False) for slot in Slot]
+    nanoseconds = [1e9 * seconds(slot, problem(), work) for slot in Map]
     np.testing.assert_allclose(nanoseconds, [2 * 16 + 3 * 2, 5 * 4, 7])
 
 
@@ -381,7 +362,7 @@ CONVOLVED = {"convolved": 10, "lanes": 16}
     ("counts", "fast", "groups", "expected"),
     [
         pytest.param({"lanes": 16}, False, 2, {"multiply_adds": 16}, id="gemm"),
-        pytest.param({"lanes": 16}, True, 2, {"multiply_adds": 16}, id="fast_gemm"),
+        pytest.param({"lanes": 16}, True, 1, {"multiply_adds": 16}, id="fast_gemm"),
         pytest.param(CONVOLVED, False, 2, {"looped": 16 * 2}, id="loops"),
         pytest.param(CONVOLVED, True, 1, {"convolved": 16}, id="convolution"),
         pytest.param(
@@ -401,7 +382,8 @@ CONVOLVED = {"convolved": 10, "lanes": 16}
 )
 def test_products_are_counted_by_their_path(counts, fast, groups, expected):
     """In GEMMs, in convolutions of each kind, or in loops."""
-    found = features(problem(groups=groups), Work(**counts), fast)
+    layer = problem(groups=groups, dtype=np.float32 if fast else np.float64)
+    found = features(Map.OUTPUT, layer, Work(**counts))
     fixed = {} if "convolved" in counts else {"fixed": 1}
     assert {name: n for name, n in found.items() if n} == expected | fixed
 
@@ -409,29 +391,29 @@ def test_products_are_counted_by_their_path(counts, fast, groups, expected):
 @pytest.mark.parametrize(("groups", "batches"), [(1, 0), (4, 8)])
 def test_gemms_of_single_groups_are_counted(rates, groups, batches):
     rates(*[{"batches": 1}] * 3)
-    found = 1e9 * seconds(Slot.FORWARD, problem(groups=groups), Work(calls=2), False)
+    found = 1e9 * seconds(Map.OUTPUT, problem(groups=groups), Work(calls=2))
     np.testing.assert_allclose(found, batches)
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 def test_only_large_temporaries_press(rates, slot):
     """Small ones are kept from run to run."""
     rates(*[{"pressure": 1}] * 3)
     for temporary, pressing in ((2**10, 0), (2**30, 2**30)):
         work = Work(temporary=temporary)
-        found = 1e9 * seconds(slot, problem(), work, False)
+        found = 1e9 * seconds(slot, problem(), work)
         np.testing.assert_allclose(found, pressing)
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 def test_pressure_by_itself_is_what_an_estimate_has_of_it(rates, slot):
     rates(*[{"pressure": 3}] * 3)
     work = Work(temporary=2**30)
     alone = seconds_of_pressure(slot, problem(), work.temporary)
-    assert alone == seconds(slot, problem(), work, False) == pytest.approx(3.221225472)
+    assert alone == seconds(slot, problem(), work) == pytest.approx(3.221225472)
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 def test_what_is_shared_is_the_named_terms(rates, slot):
     rates(*[{"gathered": 2, "joined": 3, "added": 5}] * 3)
     work = Work(gathered=10, joined=100, added=1000)
@@ -439,9 +421,9 @@ def test_what_is_shared_is_the_named_terms(rates, slot):
     np.testing.assert_allclose(shared, 1e-9 * (2 * 10 + 5 * 1000))
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 def test_each_feature_has_a_rate(slot):
-    counts = features(problem(), Work(), False)
+    counts = features(slot, problem(), Work())
     assert list(counts) == list(RATES[slot])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import candidates, fit
-from jconvt._call.problem import Slot
+from jconvt._call.problem import Map
 from jconvt._choice.choose import Formulation
 from jconvt._choice.choose import candidates as formulations
 from jconvt._choice.cost import RATES, features
@@ -51,7 +51,7 @@ def assert_near(found, rates, rtol):
     np.testing.assert_allclose(list(found.values()), list(rates.values()), rtol)
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 def test_each_feature_has_a_start(slot):
     assert list(fit._START) == list(RATES[slot])
 
@@ -103,11 +103,10 @@ def test_regret_is_the_time_of_the_pick_over_the_best():
 
 def test_rows_are_read_back_as_they_were_collected(monkeypatch):
     """Through JSON: the layer, the map, the formulation, and so its counts."""
-    dtype = np.dtype(np.float32)
     asked = []
 
     def measure(problem, slot, seconds, within):
-        works = formulations(slot, problem, dtype)
+        works = formulations(slot, problem)
         asked.extend((slot, problem, formulation) for formulation in works)
         return dict.fromkeys(works, 0.5)
 
@@ -119,8 +118,7 @@ def test_rows_are_read_back_as_they_were_collected(monkeypatch):
     for row, (slot, problem, formulation) in zip(rows, asked, strict=True):
         assert isinstance(formulation, Formulation)
         assert as_output(slot, problem) == (slot, problem)
-        fast = candidates.has_fast_convolutions(slot, problem.geometry, dtype)
-        work = formulations(slot, problem, dtype)[formulation]
-        assert candidates.features_of(row) == features(problem, work, fast)
+        work = formulations(slot, problem)[formulation]
+        assert candidates.features_of(row) == features(slot, problem, work)
     assert {row["layer"] for row in rows} == set(problems)
-    assert {slot for slot, _, _ in asked} == set(Slot)
+    assert {slot for slot, _, _ in asked} == set(Map)

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +12,22 @@ import pytest
 import jconvt
 import oracles
 from cases import Case
-from formulations import FIRST, LAYOUTS, expected, geometry_of, quick_jit, whole
-from jconvt._call.call import Plan
-from jconvt._call.layout import normalize_layout
-from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Problem, Slot, Variant
-from jconvt._choice.choose import Formulation, candidates, choose, work_of
+from formulations import (
+    FIRST,
+    LAYOUTS,
+    call_for,
+    expected,
+    geometry_of,
+    quick_jit,
+    whole,
+)
+from jconvt._call.problem import Map, Problem
+from jconvt._choice.choose import candidates, choose, work_of
 from jconvt._choice.cost import KEPT_BYTES, fits
+from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import WHOLE, Pieces, cut_rows, parts_of
-from jconvt._maps.batching import Role
-from jconvt._maps.make import make
+from jconvt._lowerings.work import Variant
+from jconvt._maps.make import perform
 
 CASES = [
     Case("overlap", (9,), (4,), stride=2, padding=1, batch=4),
@@ -45,27 +52,20 @@ PIECES = [
 
 def maps(case, kind, formulation):
     """The three maps of a formulation as functions of input, weight and cotangent."""
-    plan = Plan(
-        geometry=geometry_of(case),
-        wrap=((0, 0),) * case.rank,
-        layout=normalize_layout("test", LAYOUTS[kind][case.rank], case.rank),
-        operand=np.dtype(np.float64),
-        numerics=Numerics(None, np.dtype(np.float64)),
-        lowering="auto",
-    )
+    call = call_for(case, kind)
 
     def run(x, w, g):
-        arrays = {Role.INPUT: x, Role.WEIGHT: w, Role.OUTPUT: g}
+        arrays = {Map.INPUT: x, Map.WEIGHT: w, Map.OUTPUT: g}
         return [
-            make(
+            perform(
                 made,
-                {role: a for role, a in arrays.items() if role != made},
-                plan,
+                {which: a for which, a in arrays.items() if which != made},
+                call,
                 arrays[made].shape,
-                "cpu",
                 formulation,
+                "cpu",
             )
-            for made in (Role.OUTPUT, Role.INPUT, Role.WEIGHT)
+            for made in (Map.OUTPUT, Map.INPUT, Map.WEIGHT)
         ]
 
     return run
@@ -107,7 +107,7 @@ def test_pieces_are_for_every_lowering(lowering):
         np.testing.assert_array_equal(array, desired, strict=True)
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_rows_cover_the_axis_once(case, blocks, slot):
@@ -118,13 +118,13 @@ def test_rows_cover_the_axis_once(case, blocks, slot):
     stride = geometry.stride[0]
     spans = [
         (piece.first_in + i * blocks, piece.inputs)
-        if slot == Slot.INPUT_GRADIENT
+        if slot == Map.INPUT
         else (piece.first_out + i * blocks * stride, piece.outputs)
         for piece, count in zip(rows.runs, (rows.count, 1), strict=False)
         for i in range(count)
     ]
     written = [k for start, length in spans for k in range(start, start + length)]
-    assert written == list(range(n if slot == Slot.INPUT_GRADIENT else out))
+    assert written == list(range(n if slot == Map.INPUT else out))
     for piece in rows.runs:
         assert piece.geometry.axes[0].output_size(piece.inputs) == piece.outputs
 
@@ -136,7 +136,7 @@ def layer(**sizes):
         "in_channels": 64,
         "out_channels": 64,
         "size": (32, 32),
-        "itemsize": 4,
+        "dtype": np.dtype(np.float32),
         "features_first": True,
     }
     return Problem(**found | sizes)
@@ -144,10 +144,10 @@ def layer(**sizes):
 
 @functools.cache
 def offered(problem, slot):
-    return candidates(slot, problem, np.dtype(np.float32))
+    return candidates(slot, problem)
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 @pytest.mark.parametrize(
     "problem",
     [
@@ -169,17 +169,17 @@ def test_a_large_layer_can_be_cut_small(problem, slot):
 
 def test_a_small_layer_is_not_cut():
     problem = layer(batch=1, size=(8, 8))
-    for slot in Slot:
+    for slot in Map:
         assert {f.pieces for f in offered(problem, slot)} == {WHOLE}
 
 
 def test_pieces_execute_what_the_whole_does_and_their_halo():
     problem = layer(batch=1, size=(256, 64))
-    for formulation in offered(problem, Slot.FORWARD):
+    for formulation in offered(problem, Map.OUTPUT):
         if formulation.lowering == "gather" and formulation.pieces != WHOLE:
             uncut = formulation._replace(pieces=WHOLE)
-            most = 1.35 * work_of(Slot.FORWARD, problem, uncut).executed
-            assert work_of(Slot.FORWARD, problem, formulation).executed <= most
+            most = 1.35 * work_of(Map.OUTPUT, problem, uncut).executed
+            assert work_of(Map.OUTPUT, problem, formulation).executed <= most
 
 
 def test_a_symbolic_batch_is_not_cut():
@@ -189,18 +189,18 @@ def test_a_symbolic_batch_is_not_cut():
     run = functools.partial(jconvt.conv_transpose, **case.options)
     shapes = [(n, 64, 256, 64), case.weight_shape]
     arrays = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
-    picked = choose(Slot.FORWARD, "cpu", layer(batch=32), np.dtype(np.float32), True)
+    picked = choose(Map.OUTPUT, "cpu", layer(batch=32))
     assert picked.pieces != WHOLE
     text = jax.export.export(jax.jit(run), platforms=["cpu"])(*arrays).mlir_module()
     assert "stablehlo.while" not in text
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 def test_what_cannot_be_cut_fits_as_a_whole(slot):
-    """Under shard_map, for one."""
-    problem, dtype = layer(batch=32), np.dtype(np.float32)
-    assert choose(slot, "cpu", problem, dtype, True).pieces != WHOLE  # else no test
-    picked = choose(slot, "cpu", problem, dtype, True, whole=True)
+    """A batch of unknown size."""
+    problem = layer(batch=32)
+    assert choose(slot, "cpu", problem).pieces != WHOLE  # else no test
+    picked = choose(slot, "cpu", replace(problem, static_batch=False))
     assert picked.pieces == WHOLE
     native = work_of(slot, problem, Formulation("lhs_dilation"))
     assert fits(problem, work_of(slot, problem, picked), native)
@@ -223,17 +223,10 @@ def test_a_large_layer_runs_in_a_loop():
 
 def test_a_weight_gradient_in_pieces_is_rounded_once():
     """Each piece is 257, of which bfloat16 would keep 256; the sum of six is 1542."""
-    plan = Plan(
-        geometry=geometry_of(Case("k1", (1,), (1,))),
-        wrap=((0, 0),),
-        layout=normalize_layout("test", FIRST[1], 1),
-        operand=np.dtype(jnp.bfloat16),
-        numerics=Numerics(None, np.dtype(jnp.bfloat16)),
-        lowering="auto",
-    )
+    call = call_for(Case("k1", (1,), (1,)), dtype=jnp.bfloat16)
     x = jnp.asarray([1] * 6 + [256] * 6, jnp.bfloat16).reshape(12, 1, 1)
-    operands = {Role.INPUT: x, Role.OUTPUT: jnp.ones_like(x)}
+    operands = {Map.INPUT: x, Map.OUTPUT: jnp.ones_like(x)}
     formulation = Formulation("gather", pieces=Pieces(batch=6))
-    dw = make(Role.WEIGHT, operands, plan, (1, 1, 1), "cpu", formulation)
+    dw = perform(Map.WEIGHT, operands, call, (1, 1, 1), formulation, "cpu")
     assert dw.dtype == jnp.bfloat16
     assert float(dw[0, 0, 0]) == 1544  # the nearest bfloat16

@@ -11,15 +11,11 @@ from jax import export
 
 import oracles
 from cases import Case
-from formulations import LAYOUTS, expected, problem_for, whole
-from jconvt._call.call import Plan
-from jconvt._call.geometry import Geometry
-from jconvt._call.layout import normalize_layout
+from formulations import LAYOUTS, call_for, expected, problem_for, whole
 from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Slot
+from jconvt._call.problem import Map
 from jconvt._choice.choose import _cheapest, candidates, choose
 from jconvt._choice.turned import _PLACES, as_output, is_turned
-from jconvt._maps.batching import Role
 from jconvt._maps.make import _inside, make
 
 DTYPE = np.dtype(np.float64)
@@ -37,31 +33,14 @@ ROWS = (
 STRIDED = Case("strided", space=(6,), kernel=(3,), stride=2)
 
 
-def plan_for(case, kind):
-    geometry = Geometry(
-        kernel_size=case.kernel,
-        stride=case.each(case.stride),
-        dilation=case.each(case.dilation),
-        crop=case.crop,
-        groups=case.groups,
-    )
-    return Plan(
-        geometry=geometry,
-        wrap=((0, 0),) * case.rank,
-        layout=normalize_layout("test", LAYOUTS[kind][case.rank], case.rank),
-        operand=DTYPE,
-        numerics=Numerics(None, DTYPE),
-        lowering="auto",
-    )
-
-
 def input_gradient(case, kind, platform):
     """As a program, and its operands."""
     x, w, g = whole(case, kind)
 
     def run(w, g):
-        operands = {Role.WEIGHT: w, Role.OUTPUT: g}
-        return make(Role.INPUT, operands, plan_for(case, kind), x.shape, platform)
+        operands = {Map.WEIGHT: w, Map.OUTPUT: g}
+        call = call_for(case, kind)
+        return make(Map.INPUT, operands, call, x.shape, platform, devices=1)
 
     return run, (w, g)
 
@@ -107,83 +86,86 @@ def test_an_output_is_made_at_stride_1_on_a_cpu(case, platform, made):
         run, operands = input_gradient(case, "first", platform)
         jax.eval_shape(run, *operands)
     turned = platform == "cpu" and case != STRIDED
-    assert made == [Role.OUTPUT if turned else Role.INPUT]
+    assert made == [Map.INPUT, *([Map.OUTPUT] if turned else [])]
 
 
 @pytest.mark.parametrize(
-    ("n", "lowering", "role"),
+    ("n", "lowering", "maps"),
     [
-        ("6", "auto", Role.OUTPUT),
-        ("6", "gather", Role.INPUT),
-        ("n", "auto", Role.INPUT),
+        ("6", "auto", [Map.INPUT, Map.OUTPUT]),
+        ("6", "gather", [Map.INPUT]),
+        ("n", "auto", [Map.INPUT]),
     ],
 )
-def test_neither_symbolic_sizes_nor_a_named_lowering_is_turned(n, lowering, role, made):
+def test_neither_symbolic_sizes_nor_a_named_lowering_is_turned(n, lowering, maps, made):
     """They are not chosen for by their cost."""
     case = Case("plain", space=(6,), kernel=(3,))
     _, w, _ = whole(case)
-    plan = replace(plan_for(case, "first"), lowering=lowering)
+    call = call_for(case, lowering=lowering)
     x = export.symbolic_shape(f"2, 2, {n}")
     operands = {
-        Role.WEIGHT: jax.ShapeDtypeStruct(w.shape, DTYPE),
-        Role.OUTPUT: jax.ShapeDtypeStruct((2, 3, x[2] + 2), DTYPE),
+        Map.WEIGHT: jax.ShapeDtypeStruct(w.shape, DTYPE),
+        Map.OUTPUT: jax.ShapeDtypeStruct((2, 3, x[2] + 2), DTYPE),
     }
     with jax.enable_x64(True):
-        found = jax.eval_shape(lambda o: make(Role.INPUT, o, plan, x, "cpu"), operands)
+        found = jax.eval_shape(
+            lambda o: make(Map.INPUT, o, call, x, "cpu", 1), operands
+        )
     assert found.shape == x
-    assert made == [role]
+    assert made == maps
 
 
 def test_it_is_chosen_for_the_type_of_the_operands(monkeypatch):
     """As `explain` chooses, and as maps that are not turned are chosen for."""
     asked = []
 
-    def spy(slot, platform, problem, dtype, **rest):
-        asked.append((slot, problem.itemsize, dtype))
-        return choose(slot, platform, problem, dtype, **rest)
+    def spy(which, platform, problem, **rest):
+        found = choose(which, platform, problem, **rest)
+        asked.append((which, problem.dtype, found.turned))
+        return found
 
     monkeypatch.setattr("jconvt._maps.make.choose", spy)
     case = Case("plain", space=(6,), kernel=(3,))
     x, w, g = (jax.ShapeDtypeStruct(a.shape, np.float32) for a in whole(case))
-    plan = replace(
-        plan_for(case, "first"),
+    call = replace(
+        call_for(case),
         operand=np.dtype(jnp.bfloat16),
         numerics=Numerics(None, np.dtype(np.float32)),
     )
-    operands = {Role.WEIGHT: w, Role.OUTPUT: g}
+    operands = {Map.WEIGHT: w, Map.OUTPUT: g}
     found = jax.eval_shape(
-        lambda o: make(Role.INPUT, o, plan, x.shape, "cpu"), operands
+        lambda o: make(Map.INPUT, o, call, x.shape, "cpu", 1), operands
     )
     assert found.dtype == jnp.bfloat16
-    assert asked == [(Slot.FORWARD, 2, jnp.bfloat16)]
+    assert asked == [(Map.INPUT, jnp.bfloat16, True)]
 
 
 @pytest.mark.parametrize("case", [r for r in ROWS if r.name != "holes"], ids=str)
 def test_turned_twice_is_as_before(case):
     problem = problem_for(case)
-    slot, turned = as_output(Slot.INPUT_GRADIENT, problem)
-    assert slot == Slot.FORWARD
+    slot, turned = as_output(Map.INPUT, problem)
+    assert slot == Map.OUTPUT
     assert turned.geometry.output_size(turned.size) == problem.size
     assert (turned.useful, turned.weights) == (problem.useful, problem.weights)
-    assert as_output(Slot.INPUT_GRADIENT, turned) == (Slot.FORWARD, problem)
-    for other in (Slot.FORWARD, Slot.WEIGHT_GRADIENT):
+    assert as_output(Map.INPUT, turned) == (Map.OUTPUT, problem)
+    for other in (Map.OUTPUT, Map.WEIGHT):
         assert as_output(other, problem) == (other, problem)
 
 
 def test_a_stride_is_not_turned():
     problem = problem_for(STRIDED)
-    for slot in Slot:
+    for slot in Map:
         assert as_output(slot, problem) == (slot, problem)
 
 
 def test_the_choice_is_among_the_formulations_of_the_output():
     case = Case("image", space=(32, 32), kernel=(3, 3), padding=1, channels=(64, 16))
     problem = problem_for(case, dtype=np.float32)
-    dtype = np.dtype(np.float32)
-    found = _cheapest(problem, dtype, whole=False, turned=True)
-    made = as_output(Slot.INPUT_GRADIENT, problem)
-    assert found[Slot.INPUT_GRADIENT] == _cheapest(made[1], dtype, False, True)[made[0]]
-    assert found[Slot.INPUT_GRADIENT] in candidates(*made, dtype)
+    found = _cheapest(problem)
+    which, turned = as_output(Map.INPUT, problem)
+    of_output = {f._replace(turned=True) for f in candidates(which, turned)}
+    assert set(candidates(Map.INPUT, problem)) == of_output
+    assert found[Map.INPUT] in of_output
 
 
 def test_a_kernel_is_turned_where_each_weight_serves_many_places(monkeypatch):
@@ -191,7 +173,7 @@ def test_a_kernel_is_turned_where_each_weight_serves_many_places(monkeypatch):
     monkeypatch.setattr("jconvt._choice.turned._PLACES", _PLACES)
     for n, turned in ((1, False), (8, False), (64, True)):
         case = Case("map", space=(n, n), kernel=(4, 4), channels=(128, 64))
-        assert is_turned(Slot.INPUT_GRADIENT, problem_for(case)) == turned
+        assert is_turned(Map.INPUT, problem_for(case)) == turned
 
 
 @pytest.mark.parametrize(
@@ -213,4 +195,4 @@ def test_places_are_counted_to_the_last(case, monkeypatch):
     places = images * math.prod(map(min, case.space, outputs))
     for threshold, turned in ((places, True), (places + 1, False)):
         monkeypatch.setattr("jconvt._choice.turned._PLACES", threshold)
-        assert is_turned(Slot.INPUT_GRADIENT, problem_for(case)) == turned
+        assert is_turned(Map.INPUT, problem_for(case)) == turned

@@ -15,7 +15,7 @@ import pytest
 import jconvt
 import jconvt.nnx
 from interop import same, same_layers, same_trees, whole, with_gradients
-from jconvt._call.recipe import geometry_of
+from jconvt._call.fit import geometry_of
 from jconvt.interop import (
     from_equinox,
     from_flax,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interop import same, whole
-from jconvt._call.recipe import geometry_of
+from jconvt._call.fit import geometry_of
 from jconvt.interop import (
     from_equinox,
     from_flax,

@@ -9,7 +9,7 @@ import pytest
 
 from cases import Case
 from formulations import one_map, variants_of
-from jconvt._call.problem import Slot
+from jconvt._call.problem import Map
 from jconvt._lowerings.fence import fenced
 
 
@@ -95,8 +95,8 @@ def test_lowerings_are_fenced(lowering, variant, in_output, in_gradients):
     where it is not the result, and where features move, which takes two calls more.
     """
     chosen = variants_of(lowering, CASE)[variant]
-    for slot in Slot:
+    for slot in Map:
         function, operands = one_map(slot, lowering, CASE, chosen)
         with jax.enable_x64(True):
             found = calls(function, *operands)
-        assert found == (in_output if slot == Slot.FORWARD else in_gradients), slot
+        assert found == (in_output if slot == Map.OUTPUT else in_gradients), slot

@@ -8,7 +8,7 @@ import pytest
 import oracles
 from cases import Case
 from formulations import check, formulation, problem_for, variants_of, whole
-from jconvt._call.problem import Slot
+from jconvt._call.problem import Map
 from jconvt._lowerings.table import LOWERINGS, _patch_work
 from programs import dots
 
@@ -55,7 +55,7 @@ def test_parts_are_the_same_work_in_more_gemms(limit, lowering, case, elements):
             in_parts = dots(formulation(lowering, case, variant), x, w)
         assert len(in_parts) > len(at_once)
         assert max(d.inner for d in in_parts) == elements * x.shape[1] // case.groups
-        work = LOWERINGS[lowering].work(problem_for(case), variant, Slot.FORWARD)
+        work = LOWERINGS[lowering].work(problem_for(case), variant, Map.OUTPUT)
         assert work.calls == len(in_parts)
         assert work.operands == sum(d.left + d.right + d.result for d in in_parts)
         assert sum(d.multiply_adds for d in in_parts) == sum(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cases import Case
 from formulations import one_map, variants_of
-from jconvt._call.problem import Slot
+from jconvt._call.problem import Map
 from jconvt._lowerings.patches.places import Place, apart, place
 from jconvt._lowerings.patches.sheet import Sheet
 from programs import equations
@@ -66,7 +66,7 @@ def test_features_apart(first, groups):
         np.testing.assert_array_equal(y, other)
 
 
-@pytest.mark.parametrize("slot", [Slot.INPUT_GRADIENT, Slot.WEIGHT_GRADIENT])
+@pytest.mark.parametrize("slot", [Map.INPUT, Map.WEIGHT])
 @pytest.mark.parametrize("lowering", ["gather", "winograd", "overlap_add"])
 def test_a_cotangent_is_read_by_strides(lowering, slot):
     """Each residue or tap by one strided slice, where that is faster."""

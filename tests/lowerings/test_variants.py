@@ -17,7 +17,7 @@ from formulations import (
     serves,
     variants_of,
 )
-from jconvt._call.problem import Slot
+from jconvt._call.problem import Map
 from jconvt._lowerings.table import LOWERINGS
 from programs import equations
 
@@ -80,7 +80,7 @@ def test_variants_are_those_that_differ(lowering, name, variants):
     assert sorted(variants_of(lowering, BY_NAME[name])) == sorted(variants)
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 def test_one_wrong_bit_would_be_caught(monkeypatch, slot):
     """The canary: a lowering that is off by a rounding in one of the slots."""
     case, row = CASES[0], LOWERINGS["gather"]

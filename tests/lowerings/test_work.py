@@ -18,8 +18,9 @@ from formulations import (
     serves,
     variants_of,
 )
-from jconvt._call.problem import PLAIN, Slot, Variant
+from jconvt._call.problem import Map
 from jconvt._lowerings.table import LOWERINGS
+from jconvt._lowerings.work import PLAIN, Variant
 from programs import Dot, dots, equations
 
 CASES = [
@@ -70,8 +71,8 @@ def check_gemms(work, found, name):
 @pytest.mark.parametrize(("lowering", "case", "kind"), EVERY)
 def test_counts_of_the_output(lowering, case, kind):
     """Positions stand in the columns with features first, else in the rows."""
-    for name, variant, work in works(lowering, case, kind, Slot.FORWARD):
-        function, operands = one_map(Slot.FORWARD, lowering, case, variant, kind)
+    for name, variant, work in works(lowering, case, kind, Map.OUTPUT):
+        function, operands = one_map(Map.OUTPUT, lowering, case, variant, kind)
         with jax.enable_x64(True):
             found = dots(function, *operands)
         check_gemms(work, found, name)
@@ -93,7 +94,7 @@ def test_features_in_another_order_are_moved(lowering, kind):
     """Input and output pass through memory once more."""
     case = BY_NAME["2d_k4_s2_p1"]
     problem = problem_for(case, kind)
-    for name, variant, work in works(lowering, case, kind, Slot.FORWARD):
+    for name, variant, work in works(lowering, case, kind, Map.OUTPUT):
         moved = problem.inputs + problem.outputs
         same = variant.first == (kind == "first")
         assert work.transposed == (0 if same else moved), name
@@ -101,7 +102,7 @@ def test_features_in_another_order_are_moved(lowering, kind):
         assert work.swapped == (moved if batch_inside else 0), name
 
 
-@pytest.mark.parametrize("slot", [Slot.INPUT_GRADIENT, Slot.WEIGHT_GRADIENT])
+@pytest.mark.parametrize("slot", [Map.INPUT, Map.WEIGHT])
 @pytest.mark.parametrize(("lowering", "case", "kind"), EVERY)
 def test_counts_of_the_gradients(lowering, case, kind, slot):
     """A transpose of a GEMM is a GEMM of the same sizes in other roles."""
@@ -118,7 +119,7 @@ def test_counts_of_the_gradients(lowering, case, kind, slot):
 
 def vectors_of_gradient(dot, slot, variant):
     """Its rows are of the cotangent, which is the first operand."""
-    if slot == Slot.WEIGHT_GRADIENT:
+    if slot == Map.WEIGHT:
         return whole_vectors(dot.rows) * whole_vectors(dot.columns)
     if variant.first:
         return whole_vectors(dot.rows) * dot.columns
@@ -127,7 +128,7 @@ def vectors_of_gradient(dot, slot, variant):
 
 def test_one_image_with_features_first_is_as_it_is():
     problem = replace(problem_for(BY_NAME["2d_k4_s2_p1"]), batch=1)
-    work = LOWERINGS["gather"].work(problem, Variant(first=True), Slot.FORWARD)
+    work = LOWERINGS["gather"].work(problem, Variant(first=True), Map.OUTPUT)
     assert work.transposed == work.swapped == 0
 
 
@@ -139,7 +140,7 @@ DEPTHWISE = [
 ]
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 @pytest.mark.parametrize("kind", ["first", "last"])
 @pytest.mark.parametrize("case", DEPTHWISE, ids=str)
 def test_sums_count_every_product(case, kind, slot):
@@ -152,13 +153,13 @@ def test_sums_count_every_product(case, kind, slot):
     shapes = [equation.outvars[0].aval.shape for equation in found]
     products = sum(map(math.prod, shapes))
     assert work.multiply_adds == products
-    by_rows = kind == "first" and slot != Slot.WEIGHT_GRADIENT
+    by_rows = kind == "first" and slot != Map.WEIGHT
     vector = shapes[0][-1] if by_rows else case.channels[1]
     assert work.summed * vector == products * whole_vectors(vector)
     assert work.lanes == work.convolved == 0
 
 
-@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("slot", Map)
 @pytest.mark.parametrize("lowering", BY_GEMM)
 def test_temporaries_are_of_the_right_order(lowering, slot):
     """XLA's own count of them, which also depends on what it fuses and reuses."""
@@ -176,7 +177,7 @@ def test_every_product_is_counted_where_none_is_wasted():
     case = BY_NAME["2d_blocks"]
     problem = problem_for(case)
     for lowering in ("gather", "overlap_add"):
-        for _, _, work in works(lowering, case, "first", Slot.FORWARD):
+        for _, _, work in works(lowering, case, "first", Map.OUTPUT):
             assert work.executed == problem.useful
 
 
@@ -184,7 +185,7 @@ def test_taps_that_reach_no_output_are_left_out():
     """One element and 7 taps, 3 of them cropped at one end and 2 at the other."""
     case = BY_NAME["crop_taps"]
     inputs, outputs = case.channels
-    for name, _, work in works("overlap_add", case, "first", Slot.FORWARD):
+    for name, _, work in works("overlap_add", case, "first", Map.OUTPUT):
         assert work.executed == case.batch * inputs * outputs * 2, name
 
 
@@ -206,20 +207,20 @@ def test_native_products_are_scattered_in_the_output_alone():
     """Cropped ones too: XLA:CPU adds up all products of an input element and a tap."""
     elements, taps = STRIDED.batch * 5 * 3, 4 * 3
     products = elements * taps * STRIDED.channels[1]
-    found = {slot: native(slot, STRIDED) for slot in Slot}
-    assert [found[slot].scattered for slot in Slot] == [products, 0, 0]
+    found = {slot: native(slot, STRIDED) for slot in Map}
+    assert [found[slot].scattered for slot in Map] == [products, 0, 0]
     kernels = problem_for(STRIDED).weights
-    assert found[Slot.FORWARD].temporary == products + kernels
-    assert found[Slot.INPUT_GRADIENT].temporary == kernels
-    assert found[Slot.WEIGHT_GRADIENT].temporary == kernels
+    assert found[Map.OUTPUT].temporary == products + kernels
+    assert found[Map.INPUT].temporary == kernels
+    assert found[Map.WEIGHT].temporary == kernels
 
 
 @pytest.mark.parametrize("case", NOT_SCATTERED, ids=str)
 def test_only_dilated_inputs_of_plain_convolutions_are_scattered(case):
     """XLA:CPU knows no others for transposed ones: it multiplies the zeros."""
-    for slot in Slot:
+    for slot in Map:
         assert native(slot, case).scattered == 0
-    inflated = native(Slot.FORWARD, case).inflated
+    inflated = native(Map.OUTPUT, case).inflated
     assert (inflated > 0) == (case.name != "stride_1")
 
 

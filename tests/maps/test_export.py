@@ -3,6 +3,7 @@
 import collections
 import functools
 import re
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +12,14 @@ import pytest
 from jax import export
 
 import jconvt
-from jconvt._call.call import Plan
-from jconvt._call.numerics import Numerics
+from jconvt._call.call import make_call
+from jconvt._call.fit import geometry_of
 from jconvt._call.options import normalize_options
-from jconvt._call.problem import Slot
-from jconvt._call.problem_of import problem_of
-from jconvt._call.recipe import geometry_of, make_recipe
+from jconvt._call.problem import Map
 from jconvt._choice.choose import candidates, choose
 from jconvt._choice.pieces import WHOLE
 from jconvt._lowerings.table import LOWERINGS
-from jconvt._maps.batching import Role
-from jconvt._maps.frame import Frame
-from jconvt._maps.make import SLOTS, make
+from jconvt._maps.make import perform
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 LAYERS = {  # weight, options
@@ -256,61 +253,48 @@ def test_no_conditional_is_left_in_a_compiled_program(layer):
 # All that the choice can pick ---------------------------------------------------------
 
 
-def plan_of(layer):
+def call_of(layer):
     (_, _, *kernel), options = LAYERS[layer]
     checked = normalize_options("test", len(kernel), **options)
     x, w = operands(layer)
-    recipe = make_recipe(checked, x.shape, w.shape, None)
-    dtype = np.dtype(np.float32)
-    return Plan(
-        geometry=recipe.geometry,
-        wrap=recipe.wrap,
-        layout=recipe.layout,
-        operand=dtype,
-        numerics=Numerics(None, dtype),
-        lowering="auto",
-    )
+    return make_call(checked, (x.shape, w.shape, None), [np.float32])
 
 
 def pickable(layer, static):
-    """What `auto` may pick for each slot, whatever the rates, and where."""
-    frame = Frame(plan_of(layer))
+    """What `auto` may pick for each map, whatever the rates, and where."""
     x, w = operands(layer)
-    inside = frame.entered(x.shape)
-    space = inside[2:]
-    problem = problem_of(
-        32, space, w.shape, frame.inner.geometry, frame.inner.layout, x.dtype
-    )
-    found = {slot: set() for slot in Slot}
-    for slot in Slot:
+    problem = call_of(layer).problem((32, *x.shape[1:]), w.shape)
+    problem = replace(problem, static=static)
+    found = {which: set() for which in Map}
+    for which in Map:
         if static:
-            names = candidates(slot, problem, x.dtype)
-            found[slot] |= {("cpu", f._replace(pieces=WHOLE)) for f in names}
+            names = candidates(which, problem)
+            found[which] |= {("cpu", f._replace(pieces=WHOLE)) for f in names}
         for platform in PLATFORMS:
-            f = choose(slot, platform, problem, x.dtype, static)
-            found[slot].add((platform, f._replace(pieces=WHOLE)))
+            f = choose(which, platform, problem)
+            found[which].add((platform, f._replace(pieces=WHOLE)))
     return found
 
 
 def all_that_can_be_picked(layer, static):
     """One program of the three maps in every formulation."""
-    plan, picks = plan_of(layer), pickable(layer, static)
+    call, picks = call_of(layer), pickable(layer, static)
 
     def run(x, w, y):
-        arrays = {Role.INPUT: x, Role.WEIGHT: w, Role.OUTPUT: y}
+        arrays = {Map.INPUT: x, Map.WEIGHT: w, Map.OUTPUT: y}
         return {
             made: {
-                f"{platform} {formulation}": make(
+                f"{platform} {formulation}": perform(
                     made,
-                    {role: a for role, a in arrays.items() if role != made},
-                    plan,
+                    {which: a for which, a in arrays.items() if which != made},
+                    call,
                     arrays[made].shape,
-                    platform,
                     formulation,
+                    platform,
                 )
-                for platform, formulation in picks[SLOTS[made]]
+                for platform, formulation in picks[made]
             }
-            for made in Role
+            for made in Map
         }
 
     return run
@@ -327,7 +311,11 @@ def test_every_formulation_that_can_be_picked_takes_symbolic_sizes(layer, space)
         arrays = operands(layer, batch, size)
         desired, (dx, dw) = trained(layer, batch, size)
         results = call(*arrays, desired)
-        for made, expected in (("output", desired), ("input", dx), ("weight", dw)):
+        for made, expected in (
+            (Map.OUTPUT, desired),
+            (Map.INPUT, dx),
+            (Map.WEIGHT, dw),
+        ):
             for name, array in results[made].items():
                 np.testing.assert_allclose(array, expected, rtol=1e-5, err_msg=name)
 

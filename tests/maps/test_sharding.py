@@ -11,8 +11,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jconvt
+from jconvt._call.fit import geometry_of
 from jconvt._call.options import normalize_options
-from jconvt._call.recipe import geometry_of
 from jconvt._choice.choose import Formulation
 from jconvt._choice.pieces import Pieces
 from jconvt._lowerings.table import LOWERINGS

@@ -7,11 +7,14 @@ q and q, q + 1), and blocks that begin one output earlier give one class, and on
 more. No jax import: integers only.
 """
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from jconvt._call.geometry import Axis, Geometry, Size
+from jconvt._lowerings.patches.filters import PAIRS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class ResidueClass:
         ]
 
 
+Combination = tuple[ResidueClass, ...]
+"""A class of residues for each axis: what one GEMM makes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """One axis cut into blocks.
@@ -59,15 +66,26 @@ class Blocks:
       stride: outputs per block.
       count: blocks.
       classes: each residue is in one of them.
-      pad: zeros around the input, in input elements.
-      crop: outputs of the first and of the last block that are not kept.
+      paired: whether blocks are made two at a time, by a filter.
+      pad: zeros around the input, in input elements, which also fill the last pair.
+      crop: outputs of the first and of the last block, or pair, that are not kept.
     """
 
     stride: int
     count: Size
     classes: tuple[ResidueClass, ...]
-    pad: tuple[int, int]
+    paired: bool
+    pad: tuple[int, Size]
     crop: tuple[int, Size]
+
+    @property
+    def tiles(self) -> Size:
+        """Positions along this axis: blocks, or pairs of blocks."""
+        return -(-self.count // 2) if self.paired else self.count
+
+    def products(self, residues: ResidueClass) -> int:
+        """GEMMs along this axis for one class."""
+        return len(PAIRS[residues.taps].split) if self.paired else 1
 
     @property
     def runs(self) -> tuple[tuple[int, int, int], ...]:
@@ -98,7 +116,7 @@ class Blocks:
 
 
 @lru_cache(maxsize=1024)
-def blocks(axis: Axis, n: Size, shift: int) -> Blocks:
+def blocks(axis: Axis, n: Size, shift: int, paired: bool = False) -> Blocks:
     """The blocks of `axis` for `n` elements, beginning `shift` outputs early."""
     grid = replace(axis, low=axis.low - shift)
     phases = grid.phases()
@@ -119,8 +137,61 @@ def blocks(axis: Axis, n: Size, shift: int) -> Blocks:
         )
         for residues in kinds.values()
     )
-    tail = count * axis.stride - grid.output_size(n)
-    return Blocks(axis.stride, count, classes, (low, high), (shift, tail))
+    # A block that fills the last pair, and the elements that a pair reads beyond it.
+    fill = -count % 2 if paired else 0
+    tail = (count + fill) * axis.stride - grid.output_size(n)
+    pad = (low, high + fill + 2 if paired else high)
+    return Blocks(axis.stride, count, classes, paired, pad, (shift, tail))
+
+
+def cut_axes(
+    geometry: Geometry, size: Sequence[Size], paired: Sequence[bool], early: bool
+) -> tuple[Blocks, ...]:
+    """Every axis cut into blocks.
+
+    `early`: blocks begin where the uncropped output has a multiple of the stride.
+    """
+    return tuple(
+        blocks(axis, n, axis.low % axis.stride if early else 0, p)
+        for axis, n, p in zip(geometry.axes, size, paired, strict=True)
+    )
+
+
+def combinations_of(cuts: Sequence[Blocks]) -> tuple[Combination, ...]:
+    """The combinations of classes that read anything."""
+    return tuple(
+        combination
+        for combination in itertools.product(*(cut.classes for cut in cuts))
+        if all(residues.taps for residues in combination)
+    )
+
+
+def keep_taps(
+    axes: Sequence[Axis], size: Sequence[int]
+) -> tuple[list[tuple[int, int]], list[Axis]]:
+    """The taps, from and to, that reach an output, and the axes without the others."""
+    kept = [_kept(axis, n) for axis, n in zip(axes, size, strict=True)]
+    return kept, [
+        Axis(
+            stop - start,
+            axis.stride,
+            axis.dilation,
+            axis.low - start * axis.dilation,
+            axis.high - (axis.kernel_size - stop) * axis.dilation,
+        )
+        for axis, (start, stop) in zip(axes, kept, strict=True)
+    ]
+
+
+def _kept(axis: Axis, n: int) -> tuple[int, int]:
+    # Tap t reaches positions from t*d - low to (n - 1)*s + t*d - low.
+    out, s, d = axis.output_size(n), axis.stride, axis.dilation
+    taps = [
+        t
+        for t in range(axis.kernel_size)
+        if (n - 1) * s + t * d >= axis.low and t * d - axis.low < out
+    ]
+    return (taps[0], taps[-1] + 1) if taps else (0, 1)
 
 
 def too_many_slices(geometry: Geometry) -> str | None:

@@ -8,8 +8,7 @@ from jax import lax
 
 from jconvt._call.geometry import Size
 from jconvt._lowerings.axes import merge_axes
-from jconvt._lowerings.patches.blocks import ResidueClass
-from jconvt._lowerings.patches.cuts import Combination, Cut
+from jconvt._lowerings.patches.blocks import Blocks, Combination, ResidueClass
 from jconvt._lowerings.patches.filters import PAIRS, combine
 from jconvt._lowerings.patches.sheet import Sheet
 
@@ -17,7 +16,7 @@ from jconvt._lowerings.patches.sheet import Sheet
 def join_classes(
     parts: list[list[jax.Array]],
     combinations: Sequence[Combination],
-    cuts: Sequence[Cut],
+    cuts: Sequence[Blocks],
     sheet: Sheet,
     positions: tuple[Size, ...],
 ) -> jax.Array:
@@ -35,9 +34,9 @@ def join_classes(
             cut = cuts[axis]
             return concatenate(
                 [
-                    assemble((*chosen, (cut.blocks.classes[i], first, length, place)))
+                    assemble((*chosen, (cut.classes[i], first, length, place)))
                     for place in range(2 if cut.paired else 1)
-                    for i, first, length in cut.blocks.runs
+                    for i, first, length in cut.runs
                 ],
                 first_residue + axis,
             )
@@ -58,7 +57,7 @@ def join_classes(
 def sum_products(
     ms: list[jax.Array],
     combination: Combination,
-    cuts: Sequence[Cut],
+    cuts: Sequence[Blocks],
     places: Sequence[int],
 ) -> jax.Array:
     """The outputs at one place of each pair: sums over products, axis by axis."""
@@ -96,7 +95,7 @@ def concatenate(parts: list[jax.Array], axis: int) -> jax.Array:
     return parts[0] if len(parts) == 1 else lax.concatenate(parts, axis)
 
 
-def interleave(y: jax.Array, cuts: Sequence[Cut], sheet: Sheet) -> jax.Array:
+def interleave(y: jax.Array, cuts: Sequence[Blocks], sheet: Sheet) -> jax.Array:
     """Residues into space, and the crop: an array."""
     rank = sheet.rank
     if sheet.first:
@@ -113,9 +112,7 @@ def interleave(y: jax.Array, cuts: Sequence[Cut], sheet: Sheet) -> jax.Array:
     y = lax.transpose(y, order)
     for i, cut in enumerate(cuts):
         y = merge_axes(y, at + i)
-        low, high = cut.blocks.crop
-        if cut.paired:
-            high += (2 * cut.tiles - cut.blocks.count) * cut.blocks.stride
+        low, high = cut.crop
         if low or high:
             y = lax.slice_in_dim(y, low, y.shape[at + i] - high, axis=at + i)
     return y

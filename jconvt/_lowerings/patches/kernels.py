@@ -6,14 +6,13 @@ import jax
 from jax import lax
 
 from jconvt._lowerings.axes import merge_axes, move_axis
-from jconvt._lowerings.patches.blocks import ResidueClass
-from jconvt._lowerings.patches.cuts import Combination, Cut
+from jconvt._lowerings.patches.blocks import Blocks, Combination, ResidueClass
 from jconvt._lowerings.patches.filters import PAIRS, combine
 from jconvt._lowerings.patches.sheet import Sheet
 
 
 def kernels_of(
-    taps: jax.Array, combination: Combination, cuts: Sequence[Cut], groups: int
+    taps: jax.Array, combination: Combination, cuts: Sequence[Blocks], groups: int
 ) -> list[jax.Array]:
     """For each GEMM (G, I, O, elements, *residues), from (G, I, O, *taps)."""
     # An axis of taps becomes one of elements in place, or none, and one of residues at

@@ -16,34 +16,38 @@ from collections.abc import Sequence
 import jax
 from jax import lax
 
-from jconvt._call.geometry import Geometry
-from jconvt._call.layout import Layout
+from jconvt._call.call import Call
 from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Slot, Variant
-from jconvt._lowerings.axes import merge_axes, split_axis
+from jconvt._call.problem import Map
+from jconvt._lowerings.axes import merge_axes, permute, split_axis
 from jconvt._lowerings.fence import fenced
-from jconvt._lowerings.patches.blocks import ResidueClass
-from jconvt._lowerings.patches.cuts import Combination, Cut, combinations_of, cut_axes
+from jconvt._lowerings.patches.blocks import (
+    Blocks,
+    Combination,
+    ResidueClass,
+    combinations_of,
+    cut_axes,
+)
 from jconvt._lowerings.patches.filters import PAIRS, combine
 from jconvt._lowerings.patches.joins import interleave, join_classes
 from jconvt._lowerings.patches.kernels import kernel_matrix, kernels_of
 from jconvt._lowerings.patches.places import place, residues_apart
-from jconvt._lowerings.patches.sheet import Sheet, grouped_taps, is_features_first
+from jconvt._lowerings.patches.sheet import Sheet, grouped_taps
 from jconvt._lowerings.patches.work import elements_at_once
 from jconvt._lowerings.row import pad
+from jconvt._lowerings.work import Variant
 
 
 def lower_patches(
     x: jax.Array,
     w: jax.Array,
-    geometry: Geometry,
-    layout: Layout,
-    numerics: Numerics,
+    call: Call,
     variant: Variant,
-    slot: Slot,
+    which: Map,
     paired: tuple[bool, ...],
 ) -> jax.Array:
     """The output through patches; `paired` for each axis."""
+    geometry, layout, numerics = call.geometry, call.layout, call.numerics
     sheet = Sheet(variant.first, geometry.rank, geometry.groups)
     x = sheet.array(x, layout)
     size = x.shape[sheet.space : sheet.space + sheet.rank]
@@ -52,11 +56,11 @@ def lower_patches(
     batch = x.shape[1] if sheet.first else x.shape[0]
     # Sums are not rounded to 16 bits: of patches, which the transpose in x adds up
     # where they overlap, and those that a filter takes.
-    if slot == Slot.INPUT_GRADIENT or any(paired):
+    if which == Map.INPUT or any(paired):
         x = x.astype(numerics.accumulation)
     if any(paired):
         w = w.astype(numerics.accumulation)
-    taps = grouped_taps(layout.weight_channels_first(w), geometry.groups)
+    taps = grouped_taps(permute(w, layout.weight_channels_first), geometry.groups)
     parts = [
         _multiply(x, taps, c, cuts, sheet, numerics.summed()) for c in combinations
     ]
@@ -64,7 +68,7 @@ def lower_patches(
 
     # The transpose of a pad between elements, for one class of residues: of several
     # each would be put in its place alone, and of pairs, read along rows, are sums.
-    placed = slot != Slot.FORWARD and len(combinations) == 1
+    placed = which != Map.OUTPUT and len(combinations) == 1
     placed = placed and not (any(paired) and sheet.first)
 
     def join(parts: list[list[jax.Array]]) -> jax.Array:
@@ -77,7 +81,7 @@ def lower_patches(
             y = interleave(y, cuts, sheet)
         return y.astype(numerics.result)
 
-    direct = slot == Slot.FORWARD and sheet.first == is_features_first(layout)
+    direct = which == Map.OUTPUT and sheet.first == layout.is_features_first
     y = join(parts) if direct else fenced(join, parts)
     return sheet.result(y, layout)
 
@@ -86,7 +90,7 @@ def _multiply(
     x: jax.Array,
     taps: jax.Array,
     combination: Combination,
-    cuts: Sequence[Cut],
+    cuts: Sequence[Blocks],
     sheet: Sheet,
     numerics: Numerics,
 ) -> list[jax.Array]:
@@ -121,14 +125,14 @@ def _step(x: jax.Array, elements: int) -> int:
 def _patches(
     x: jax.Array,
     combination: Combination,
-    cuts: Sequence[Cut],
+    cuts: Sequence[Blocks],
     sheet: Sheet,
     chosen: slice,
 ) -> list[jax.Array]:
     """The matrices of a combination's GEMMs, with some of the elements read."""
     pads = [(0, 0, 0)] * x.ndim
     for i, cut in enumerate(cuts):
-        pads[sheet.space + i] = cut.pad
+        pads[sheet.space + i] = (*cut.pad, 0)
     x = x if all(p == (0, 0, 0) for p in pads) else pad(x, pads)
     views = [[x]]  # GEMMs x elements read
     for i, (cut, residues) in enumerate(zip(cuts, combination, strict=True)):
@@ -137,7 +141,7 @@ def _patches(
 
 
 def _view(
-    views: list[list[jax.Array]], cut: Cut, residues: ResidueClass, axis: int
+    views: list[list[jax.Array]], cut: Blocks, residues: ResidueClass, axis: int
 ) -> list[list[jax.Array]]:
     """Every view seen along one more axis."""
     if cut.paired:
@@ -159,7 +163,7 @@ def _view(
 
 
 def _pair_elements(
-    v: jax.Array, cut: Cut, residues: ResidueClass, axis: int
+    v: jax.Array, cut: Blocks, residues: ResidueClass, axis: int
 ) -> list[jax.Array]:
     """What each pair of blocks reads, element by element.
 

@@ -18,7 +18,7 @@ from jax import lax
 
 from jconvt._call.geometry import Size
 from jconvt._lowerings.axes import merge_axes, move_axis, split_axis
-from jconvt._lowerings.patches.cuts import Combination, Cut
+from jconvt._lowerings.patches.blocks import Blocks, Combination
 from jconvt._lowerings.patches.joins import sum_products
 from jconvt._lowerings.patches.sheet import Sheet
 
@@ -68,7 +68,7 @@ def place(
 def residues_apart(
     ms: list[jax.Array],
     combination: Combination,
-    cuts: Sequence[Cut],
+    cuts: Sequence[Blocks],
     sheet: Sheet,
     positions: Sequence[Size],
 ) -> Iterator[tuple[jax.Array, list[Place]]]:
@@ -87,9 +87,9 @@ def residues_apart(
             )
 
 
-def _place_of(cut: Cut, block: int, residue: int) -> Place:
-    stride = cut.blocks.stride
-    start = stride * block + residue - cut.blocks.crop[0]
+def _place_of(cut: Blocks, block: int, residue: int) -> Place:
+    stride = cut.stride
+    start = stride * block + residue - cut.crop[0]
     return Place(start, 2 * stride if cut.paired else stride)
 
 

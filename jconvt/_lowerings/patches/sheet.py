@@ -23,7 +23,7 @@ from jax import lax
 
 from jconvt._call.layout import Layout
 from jconvt._call.numerics import Numerics
-from jconvt._lowerings.axes import merge_axes, move_axis, split_axis
+from jconvt._lowerings.axes import merge_axes, move_axis, permute, split_axis
 from jconvt._lowerings.fence import fenced
 
 
@@ -55,11 +55,11 @@ class Sheet:
         """The input as an array."""
         batch, channel, *space = layout.input
         if self.first:
-            return _permute(x, (channel, batch, *space))
+            return permute(x, (channel, batch, *space))
         if channel < batch or any(channel < axis for axis in space):
             # Apart, or every reader would fetch its elements across the channels.
             return _apart(x, (batch, *space, channel))
-        return _permute(x, (batch, *space, channel))
+        return permute(x, (batch, *space, channel))
 
     def result(self, y: jax.Array, layout: Layout) -> jax.Array:
         """An array in the layout of the output."""
@@ -70,8 +70,8 @@ class Sheet:
         order = [0] * n
         for axis, place in zip(axes, layout.output, strict=True):
             order[place] = axis
-        if self.first == is_features_first(layout):
-            return _permute(y, tuple(order))
+        if self.first == layout.is_features_first:
+            return permute(y, tuple(order))
         return _apart(y, tuple(order))
 
     def matrix(self, v: jax.Array) -> jax.Array:
@@ -137,12 +137,6 @@ class Sheet:
         )
 
 
-def is_features_first(layout: Layout) -> bool:
-    """Whether channels stand before space in the output."""
-    _, channel, *space = layout.output
-    return channel < min(space, default=channel + 1)
-
-
 def grouped_taps(w: jax.Array, groups: int) -> jax.Array:
     """(I, O, *K) -> (G, I/G, O, *K) for more than one group."""
     if groups == 1:
@@ -164,9 +158,3 @@ def _apart(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
         return x
 
     return split_axis(fenced(move, x), 0, shape)
-
-
-def _permute(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    if axes == tuple(range(x.ndim)):
-        return x
-    return lax.transpose(x, axes)

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Sequence
 
-from jconvt._call.problem import (
-    Problem,
-    Slot,
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.patches.blocks import Blocks, combinations_of, cut_axes
+from jconvt._lowerings.work import (
     Variant,
     Work,
+    copied,
     lanes_of_product,
+    moves,
     regrouped,
 )
-from jconvt._lowerings.patches.cuts import Cut, combinations_of, cut_axes
 
 
 def elements_at_once(elements: int, nbytes: int) -> int:
@@ -34,7 +35,7 @@ def variants_of_patches(problem: Problem) -> tuple[Variant, ...]:
 
 
 def work_of_patches(
-    problem: Problem, variant: Variant, paired: tuple[bool, ...], slot: Slot
+    problem: Problem, variant: Variant, paired: tuple[bool, ...], which: Map
 ) -> Work:
     """What `lower_patches` does."""
     geometry = problem.geometry
@@ -50,7 +51,7 @@ def work_of_patches(
         k = elements * problem.in_channels // groups
         f = features * problem.out_channels // groups
         macs += gemms * groups * positions * k * f
-        each = lanes_of_product(positions, k, f, variant.first, slot)
+        each = lanes_of_product(positions, k, f, variant.first, which)
         lanes += gemms * groups * each
         patches = gemms * groups * positions * k
         nbytes = elements * problem.inputs * problem.itemsize
@@ -63,12 +64,12 @@ def work_of_patches(
         calls += gemms * parts
     if not any(paired) and gathered == problem.inputs and _is_whole(cuts):
         gathered = 0
-    copied = problem.copied(variant.first)
+    moved = copied(problem, variant.first)
     joined = made + problem.outputs
     strided = 0
     if variant.first and geometry.rank:
         strided += joined if geometry.stride[-1] > 1 else 0
-        if paired[-1] and slot == Slot.FORWARD:
+        if paired[-1] and which == Map.OUTPUT:
             # Pairs lie along the vectorised axis, and many readers pick them apart.
             strided += 6 * gathered + 2 * joined
     return Work(
@@ -83,11 +84,11 @@ def work_of_patches(
         else regrouped(problem, gathered) + regrouped(problem, made, of_output=True),
         prepared=kernels,
         calls=calls,
-        temporary=copied + gathered + made + kernels,
-        **problem.moves(variant.first),
+        temporary=moved + gathered + made + kernels,
+        **moves(problem, variant.first),
     )
 
 
-def _is_whole(cuts: Sequence[Cut]) -> bool:
+def _is_whole(cuts: Sequence[Blocks]) -> bool:
     """Whether the only patch is the input as it is."""
-    return all(cut.pad == (0, 0, 0) for cut in cuts)
+    return all(cut.pad == (0, 0) for cut in cuts)

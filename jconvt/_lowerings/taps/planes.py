@@ -16,9 +16,8 @@ from jax import lax
 from jconvt._call.geometry import Geometry
 from jconvt._lowerings.axes import merge_axes, split_axis
 from jconvt._lowerings.fence import fenced
-from jconvt._lowerings.patches.cuts import cut_axes
+from jconvt._lowerings.patches.blocks import cut_axes, keep_taps
 from jconvt._lowerings.patches.joins import interleave
-from jconvt._lowerings.patches.kept_taps import keep_taps
 from jconvt._lowerings.patches.places import Place, place
 from jconvt._lowerings.patches.sheet import Sheet
 from jconvt._lowerings.row import crop_space, pad
@@ -33,8 +32,8 @@ def planes_in_blocks(
     """(G*O, N, *out): every residue of every block, then interleaved."""
     size = x.shape[_SPACE:]
     cuts = cut_axes(geometry, size, (False,) * geometry.rank, early=True)
-    pads = [(0, 0, 0)] * _SPACE + [cut.pad for cut in cuts]
-    if any(cut.pad != (0, 0, 0) for cut in cuts):
+    pads = [(0, 0, 0)] * _SPACE + [(*cut.pad, 0) for cut in cuts]
+    if any(cut.pad != (0, 0) for cut in cuts):
         x = fenced(partial(pad, pads=pads), x)
     counts = [cut.tiles for cut in cuts]
 
@@ -52,8 +51,8 @@ def planes_in_blocks(
             return sum(products[1:], start=products[0])
         return jnp.zeros((w.shape[0] * w.shape[2], x.shape[3], *counts), x.dtype)
 
-    terms = [cut.blocks.terms for cut in cuts]
-    strides = [cut.blocks.stride for cut in cuts]
+    terms = [cut.terms for cut in cuts]
+    strides = [cut.stride for cut in cuts]
     y = lax.concatenate(
         [
             lax.expand_dims(outputs(residues), (0,))

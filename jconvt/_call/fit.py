@@ -1,58 +1,42 @@
-"""Options and shapes -> `Recipe`: all that is static about a call, or the error."""
+"""The geometry of a call, from checked options and the shapes of its arrays.
 
-from dataclasses import dataclass, replace
-from typing import Any
+Paddings that have a name become numbers here, `output_size` is checked against what the
+sizes allow, and shapes that do not fit each other are refused.
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from jconvt._call import arguments
 from jconvt._call.arguments import Shape
 from jconvt._call.geometry import Geometry, Size
-from jconvt._call.layout import Layout
 from jconvt._call.options import Options, Pairs
 from jconvt._call.padding import DIALECTS, PERIODIC, Crop, within_period
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What a call does, without its sizes.
+class Fitted(NamedTuple):
+    """What shapes and options determine together.
 
     Attributes:
-      geometry: of the scatter and the crop.
-      wrap: input elements continued periodically (before, after), per axis.
-      layout: where batch, channels and space stand.
+      geometry: kernel sizes, strides, dilations, crops and groups.
+      wrap: input elements by which a periodic input is extended (before, after), per
+        axis.
       batched: whether the input has a batch axis.
     """
 
     geometry: Geometry
     wrap: Pairs
-    layout: Layout
     batched: bool
 
-    def output_shape(
-        self, input_shape: tuple[Size, ...], weight_shape: tuple[Size, ...]
-    ) -> tuple[Size, ...]:
-        """The shape of the result, symbolic where the input's is."""
-        layout = self.layout
-        size = tuple(
-            n + before + after
-            for n, (before, after) in zip(
-                layout.spatial(input_shape, self.batched), self.wrap, strict=True
-            )
-        )
-        return layout.output_shape(
-            input_shape[layout.input[0]] if self.batched else None,
-            weight_shape[layout.weight[1]] * self.geometry.groups,
-            self.geometry.output_size(size),
-        )
 
-
-def make_recipe(
+def fit(
     options: Options,
     input_shape: Shape,
     weight_shape: Shape,
     bias_shape: Shape | None,
     output_size: object = None,
-) -> Recipe:
-    """The recipe for arrays of these shapes, or the error."""
+) -> Fitted:
+    """Check shapes against options and each other, and derive the geometry."""
     input_shape, weight_shape = tuple(input_shape), tuple(weight_shape)
     batched = _check_shapes(options, input_shape, weight_shape, bias_shape)
     size = options.layout.spatial(input_shape, batched)
@@ -71,12 +55,8 @@ def make_recipe(
             f"{options.function}: the output size must not be negative; got {out} for "
             f"an input of spatial size {size}. Use a smaller `padding`."
         )
-    return Recipe(
-        geometry=_geometry(options, kernel_size, crops),
-        wrap=tuple(crop.wrap for crop in crops),
-        layout=options.layout,
-        batched=batched,
-    )
+    wrap = tuple(crop.wrap for crop in crops)
+    return Fitted(_geometry(options, kernel_size, crops), wrap, batched)
 
 
 def _check_shapes(
