@@ -7,7 +7,6 @@ arrays whose space lies on several devices.
 
 import sys
 import typing
-from importlib.metadata import version
 
 from jconvt._functional import (
     conv_transpose,
@@ -21,7 +20,9 @@ if typing.TYPE_CHECKING:
     from jconvt._explain import explain
     from jconvt._explanation import Candidate, Estimate, Explanation
 
-__version__ = version("jconvt")
+# Here and nowhere else: the build reads this line. A checkout on PYTHONPATH may have no
+# metadata of an installation, or those of another version.
+__version__ = "0.1.0"
 
 __all__ = [
     "Candidate",
