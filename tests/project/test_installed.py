@@ -1,6 +1,8 @@
 """A checkout on the path, the wheel and the sdist: version, contents, imports."""
 
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 import tarfile
@@ -162,6 +164,59 @@ def test_all_but_the_layers_works_without_flax():
         "functions of jconvt itself work without it."
         for flavour in ("nnx", "linen")
     ]
+
+
+# Names that `jconvt` itself lacks -----------------------------------------------------
+
+
+def test_the_hints_know_all_that_the_modules_hold():
+    """Each module's own list, without what `jconvt` itself has under that name too."""
+    for module, names in jconvt._MODULES.items():
+        held = set(importlib.import_module(f"jconvt.{module}").__all__)
+        assert held - set(jconvt.__all__) == set(names), module
+        assert len(names) == len(set(names))
+    public = {m.name for m in pkgutil.iter_modules(jconvt.__path__)}
+    assert {name for name in public if name[0] != "_"} == set(jconvt._MODULES)
+
+
+LAYERS = "jconvt.nnx and jconvt.linen"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ConvTranspose2d", f"; it is in {LAYERS}: `import jconvt.nnx`"),
+        ("ConvTranspose", f"; it is in {LAYERS}: `import jconvt.nnx`"),
+        ("replace_conv_transpose", "; it is in jconvt.nnx: `import jconvt.nnx`"),
+        ("from_torch", "; it is in jconvt.interop: `import jconvt.interop`"),
+        ("conv2d_transpose", ". Did you mean: 'conv_transpose2d'?"),
+        ("conv_transpose_2d", ". Did you mean: 'conv_transpose2d'?"),
+        ("functional", ". Did you mean: 'conv_transpose'?"),
+        ("expalin", ". Did you mean: 'explain'?"),
+        ("nxn", ". Did you mean: 'nnx'?"),
+        ("Conv3DTranspose", f". Did you mean: 'ConvTranspose3d', in {LAYERS}?"),
+        ("form_torch", ". Did you mean: 'from_torch', in jconvt.interop?"),
+        ("abacus", ""),
+    ],
+)
+def test_a_name_that_is_elsewhere_or_misspelt(name, hint):
+    with pytest.raises(AttributeError) as caught:
+        getattr(jconvt, name)
+    assert str(caught.value) == f"module 'jconvt' has no attribute {name!r}{hint}"
+    assert caught.value.name == name
+    assert not hasattr(jconvt, name)
+
+
+def test_a_traceback_suggests_once():
+    """Python adds suggestions of its own to an AttributeError that has an object."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "import jconvt; jconvt.conv_transposed2d"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.stderr.count("Did you mean") == 1
 
 
 # The wheel and the sdist --------------------------------------------------------------
