@@ -1,4 +1,4 @@
-"""What a command is: a name, what it teaches, its arguments and what it does."""
+"""What a command is: its name, help, arguments and function; and the parser of all."""
 
 import argparse
 import re
