@@ -7,6 +7,7 @@ SEED ?=
 
 VENV := .venv
 LOWEST_VENV := .venv-lowest
+NEWEST_VENV := .venv-newest
 AOT_VENV := .venv-aot-
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
@@ -15,7 +16,7 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 LOWEST := $(shell sed -n '/^dependencies/,/^]/s/^ *"\(.*\)>=\(.*\)".*/\1==\2/p' pyproject.toml)
 
 # What depends on the versions of JAX and Flax; the rest is arithmetic and messages.
-LOWEST_TESTS := tests/layers tests/maps tests/call/test_tracebacks.py
+VERSION_TESTS := tests/layers tests/maps tests/call/test_tracebacks.py
 
 # JAX itself uses several threads, so more processes than this only crowd each other.
 PYTEST := -m pytest -n auto --maxprocesses=8
@@ -31,10 +32,14 @@ test-checks: export JAX_ENABLE_CHECKS = true
 test-leaks: export JAX_CHECK_TRACER_LEAKS = true
 
 # Pythons that are here, to be tested with the newest JAX and Flax.
-PYTHONS := $(foreach v,3.11 3.12 3.13,$(if $(shell command -v python$v 2>/dev/null),$v))
+PYTHONS := $(foreach v,3.11 3.12 3.13,$(if $(shell python$v --version 2>/dev/null),$v))
+
+# The newest JAX needs a newer Python than .venv may have: 3.13 from PATH or from pyenv,
+# whose own python3.13 on PATH only runs where it was chosen. Empty where there is none.
+NEWEST_PYTHON := $(firstword $(foreach p,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python),$(if $(shell $p --version 2>/dev/null),$p)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo doctor test test-parity test-lowest fuzz bench bench-quick
+.PHONY: help setup demo doctor test test-parity test-lowest test-newest fuzz bench bench-quick
 .PHONY: lint format surface notebooks store-notebooks docs clean
 .PHONY: test-matrix test-lowest-whole $(FLAGS) $(PYTHONS:%=test-python%)
 .PHONY: coverage mutants accuracy
@@ -58,7 +63,10 @@ test-parity: $(VENV)/.parity ## the same, with PyTorch, Keras, ONNX, ... to comp
 	$(VENV)/bin/python $(PYTEST) $(ARGS)
 
 test-lowest: $(LOWEST_VENV)/.setup ## run the fast tests on the oldest JAX and Flax we claim
-	$(LOWEST_VENV)/bin/python $(PYTEST) $(LOWEST_TESTS) -m "not slow" $(ARGS)
+	$(LOWEST_VENV)/bin/python $(PYTEST) $(VERSION_TESTS) -m "not slow" $(ARGS)
+
+test-newest: $(if $(NEWEST_PYTHON),$(NEWEST_VENV)/.setup) ## run them on the newest, under Python 3.13 if it is here
+	$(if $(NEWEST_PYTHON),$(NEWEST_VENV)/bin/python $(PYTEST) $(VERSION_TESTS) -m "not slow" $(ARGS),@echo "test-newest is skipped: there is no Python 3.13 on PATH or under pyenv")
 
 fuzz: $(VENV)/.parity ## try random calls for SECONDS (60), from SEED if it is given
 	cd tests && ../$(VENV)/bin/python -m fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -126,7 +134,7 @@ docs: $(VENV)/.docs ## build the documentation site in build/docs; a warning is 
 
 clean: ## remove everything that these targets made
 	rm -rf docs/notebooks docs/results
-	rm -rf $(VENV) $(LOWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu $(PYTHONS:%=.venv-python%)
+	rm -rf $(VENV) $(LOWEST_VENV) $(NEWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu $(PYTHONS:%=.venv-python%)
 	rm -rf build dist .hypothesis .coverage mutants
 	rm -rf .pytest_cache .ruff_cache tests/.ruff_cache
 	find jconvt tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
@@ -162,6 +170,11 @@ $(VENV)/.bench: $(VENV)/.parity
 $(LOWEST_VENV)/.setup: pyproject.toml
 	$(PYTHON) -m venv --clear $(LOWEST_VENV)
 	$(LOWEST_VENV)/bin/python $(PIP_INSTALL) $(LOWEST) --editable '.[test]'
+	@touch $@
+
+$(NEWEST_VENV)/.setup: pyproject.toml
+	$(NEWEST_PYTHON) -m venv --clear $(NEWEST_VENV)
+	$(NEWEST_VENV)/bin/python $(PIP_INSTALL) --upgrade jax jaxlib flax --editable '.[test]'
 	@touch $@
 
 .venv-python%/.setup: pyproject.toml

@@ -5,9 +5,7 @@ imported on their own, so that `import jconvt` imports no Flax. `jconvt.sharding
 arrays whose space lies on several devices.
 """
 
-import sys
 import typing
-from importlib.metadata import version
 
 from jconvt._functional import (
     conv_transpose,
@@ -21,7 +19,9 @@ if typing.TYPE_CHECKING:
     from jconvt._explain import explain
     from jconvt._explanation import Candidate, Estimate, Explanation
 
-__version__ = version("jconvt")
+# Here and nowhere else: the build reads this line. A checkout on PYTHONPATH may have no
+# metadata of an installation, or those of another version.
+__version__ = "0.1.0"
 
 __all__ = [
     "Candidate",
@@ -37,23 +37,64 @@ __all__ = [
 ]
 
 
-_IMPORTED_ALONE = ("initializers", "interop", "linen", "nnx", "plot", "sharding")
-"""Modules that `import jconvt` leaves alone, for what they import."""
+_LAYERS = (
+    *("ConvTranspose", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
+    *("SpectralNorm", "WeightNorm"),
+)
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    "initializers": ("bilinear", "icnr", "torch_uniform"),
+    "interop": (
+        "PortedLayer",
+        *("from_equinox", "from_flax", "from_haiku", "from_keras", "from_mindspore"),
+        *("from_onnx", "from_onnx_model", "from_torch"),
+        *("to_equinox", "to_flax", "to_onnx", "to_torch"),
+    ),
+    "nnx": (*_LAYERS, "replace_conv_transpose"),
+    "linen": _LAYERS,
+    "plot": ("lowerings", "overlap", "scatter"),
+    "sharding": (),
+}
+"""Modules that `import jconvt` leaves alone -> their names that jconvt itself lacks."""
+
+_FOREIGN = {
+    **{f"conv{n}d_transpose": f"conv_transpose{n}d" for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": f"ConvTranspose{n}d" for n in (1, 2, 3)},
+    "functional": "conv_transpose",
+}
+"""Names in other libraries -> ours."""
 
 
 def __getattr__(name: str) -> typing.Any:
-    """What `explain` needs, all lowerings, is loaded when it is asked for."""
-    if name not in ("Candidate", "Estimate", "Explanation", "explain"):
-        hint = f"; `import jconvt.{name}` first" if name in _IMPORTED_ALONE else ""
-        # With name and obj Python adds what may have been meant.
-        raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}{hint}",
-            name=name,
-            obj=sys.modules[__name__],
-        )
-    from jconvt import _explain
+    """Loads `explain` and its data when asked for, since they need all lowerings."""
+    if name in ("Candidate", "Estimate", "Explanation", "explain"):
+        from jconvt import _explain
 
-    return getattr(_explain, name)
+        return getattr(_explain, name)
+    # Without `obj`, or Python would add a suggestion of its own to the traceback.
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}{_hint(name)}", name=name
+    )
+
+
+def _hint(name: str) -> str:
+    """Where `name` is, or what was probably meant."""
+    if name in _MODULES:
+        return f"; `import jconvt.{name}` first"
+    if place := _place(name):
+        return f"; it is in {place}: `import {place.split()[0]}`"
+    from difflib import get_close_matches
+
+    known = {*__all__, *_MODULES}.union(*_MODULES.values())
+    for meant in get_close_matches(_FOREIGN.get(name, name), known, n=1):
+        place = _place(meant)
+        return f". Did you mean: {meant!r}{place and f', in {place}'}?"
+    return ""
+
+
+def _place(name: str) -> str:
+    """``"jconvt.nnx and jconvt.linen"`` for a layer, ``""`` for what is here."""
+    return " and ".join(f"jconvt.{m}" for m, names in _MODULES.items() if name in names)
 
 
 def __dir__() -> list[str]:

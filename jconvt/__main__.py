@@ -8,6 +8,7 @@ import jconvt
 from jconvt import _demo
 from jconvt._shell import bench, doctor, explain, shape
 from jconvt._shell.command import make_parser
+from jconvt._shell.hints import hint
 
 COMMANDS = (
     shape.COMMAND,
@@ -20,13 +21,17 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status, 2 for what a user can put right."""
-    options = make_parser(COMMANDS, jconvt.__version__).parse_args(arguments)
+    parser = make_parser(COMMANDS, jconvt.__version__)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        options.refuse(unknown)
     try:
         status: int = options.run(options)
         sys.stdout.flush()
     except (TypeError, ValueError, RuntimeError) as error:
         # RuntimeError is JAX's: no such device, no memory.
-        print(f"jconvt: {' '.join(str(error).split())}", file=sys.stderr)
+        message = " ".join(str(error).split())
+        print(f"jconvt: {message}{hint(message, options)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read has seen enough, as `head` has. Python flushes at its exit too.

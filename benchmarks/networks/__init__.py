@@ -4,6 +4,7 @@ Each network is one description, of which all builds are made, with the same wei
 They must agree in the output and in every gradient before they are timed.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
@@ -68,28 +69,51 @@ def check(network: Network, made: Mapping[str, Build]) -> None:
     """Refuse to time builds that compute different things."""
     reference, *others = made.values()
     output, gradients = reference.output(), reference.gradients()
+    scale = max(_largest(gradient) for gradient in gradients)
+    allowed = (
+        tolerance(network) * _largest(output),
+        gradient_tolerance(network) * scale,
+    )
     for name, build in zip(list(made)[1:], others, strict=True):
-        _agree(f"{network.name}, output of {name}", build.output(), output, network)
+        what = f"{network.name}, output of {name}"
+        _agree(what, build.output(), output, allowed[0])
         for n, found in enumerate(zip(build.gradients(), gradients, strict=True)):
-            _agree(f"{network.name}, gradient {n} of {name}", *found, network)
+            _agree(f"{network.name}, gradient {n} of {name}", *found, allowed[1])
 
 
-def _agree(
-    what: str, found: np.ndarray, reference: np.ndarray, network: Network
-) -> None:
-    allowed = tolerance(network) * float(np.abs(reference).max())
-    error = float(np.abs(found - reference).max())
+def _agree(what: str, found: np.ndarray, reference: np.ndarray, allowed: float) -> None:
+    error = _largest(found - reference)
     if not error <= allowed:
         raise AssertionError(f"{what}: off by {error:.2g}, allowed is {allowed:.2g}")
 
 
-def tolerance(network: Network) -> float:
-    """How far two right results may be apart, in units of the largest value.
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values).max())
 
-    Each sum's rounding error grows with its terms, at most, and errors add up on the
-    way through the layers.
+
+def tolerance(network: Network) -> float:
+    """How far two right outputs may be apart, in units of the largest value.
+
+    The rounding error of a sum of n terms is at most n*eps/2 times the sum of their
+    absolute values, so two right results differ by at most n*eps of it, and errors add
+    up on the way through the layers.
     """
     return network.terms * float(np.finfo(np.float32).eps)
+
+
+def gradient_tolerance(network: Network) -> float:
+    """How far two right gradients may be apart, in units of the largest of them all.
+
+    A gradient goes through the sums of the output, then through as many on the way
+    back, and is itself a sum over batch and space. That sum is long, and its rounding
+    errors have either sign, so they grow with the root of its terms. They are relative
+    to the terms, not to what is left of them: the gradient of a bias may be a
+    thousandth of its terms, and is no scale for its own error.
+    """
+    batch, _, *space = network.output_shape
+    positions = math.prod((batch, *space))
+    terms = 2 * network.terms + math.sqrt(positions)
+    return terms * float(np.finfo(np.float32).eps)
 
 
 def _result(times: Cells, train: bool) -> Result:

@@ -1,10 +1,13 @@
-"""What a command is: a name, what it teaches, its arguments and what it does."""
+"""What a command is: its name, help, arguments and function; and the parser of all."""
 
 import argparse
+import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
+
+from jconvt._shell.hints import meant
 
 PROGRAM = "python -m jconvt"
 
@@ -31,10 +34,24 @@ class Command:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line that may say what was meant."""
+
+    def refuse(self, words: Sequence[str]) -> NoReturn:
+        """Leaves with the error that no argument of this command takes `words`."""
+        message = f"unrecognized arguments: {' '.join(words)}"
+        if all(word.isdigit() for word in words):
+            self.error(f"{message} (a shape is one argument, such as 1,64,16,16)")
+        options = (word.partition("=")[0] for word in words if word[:2] == "--")
+        hints = [meant(option, self._option_string_actions) for option in options]
+        self.error(_sentences(message, *hints))
 
     def error(self, message: str) -> NoReturn:
         """Prints `message` and leaves with status 2."""
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
+        if choice:
+            message = _sentences(
+                message, meant(choice[1], re.findall(r"\w+", choice[2]))
+            )
         if message.endswith("expected one argument"):
             # argparse takes it for an option.
             message += " (what begins with a minus sign follows an =: --padding=-1:2)"
@@ -44,7 +61,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(commands: tuple[Command, ...], version: str) -> Parser:
-    """The parser of the whole command line; sets `run` in what it parses."""
+    """The parser of the whole command line.
+
+    What it parses has `run`, the command's own, and `refuse`, of the command's parser.
+    """
     parser = Parser(
         prog=PROGRAM,
         description="Transposed convolution for JAX, at a shell.",
@@ -62,8 +82,13 @@ def make_parser(commands: tuple[Command, ...], version: str) -> Parser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(place)
-        place.set_defaults(run=command.run)
+        place.set_defaults(run=command.run, refuse=place.refuse)
     return parser
+
+
+def _sentences(message: str, *hints: str) -> str:
+    """`message`, ended by a full stop where a hint follows."""
+    return message + "." * any(hints) + "".join(hints)
 
 
 def _examples_of(examples: dict[str, tuple[tuple[str, str], ...]]) -> str:

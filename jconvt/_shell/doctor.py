@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import jconvt
 from jconvt._shell.command import Command
 from jconvt._shell.operation import add_json
 from jconvt._shell.tables import Table, show, show_json
@@ -24,7 +25,7 @@ EXAMPLES = (
     ("for a program", "--json"),
 )
 
-REQUIRED = ("jconvt", "jax", "jaxlib", "flax", "numpy")
+REQUIRED = ("jax", "jaxlib", "flax", "numpy")
 
 OPTIONAL = {
     "rich": "tables of this shell, progress of the demo",
@@ -44,7 +45,8 @@ PREFIXES = ("JAX_", "XLA_", "TPU_", "CUDA_", "TF_GPU_")
 
 def run(options: argparse.Namespace) -> int:
     """Prints all; status 1 where a check fails or there is no device."""
-    versions = {package: _version(package) for package in REQUIRED}
+    versions = {"jconvt": jconvt.__version__}
+    versions |= {package: _version(package) for package in REQUIRED}
     machine = _machine()
     variables = {n: v for n, v in sorted(os.environ.items()) if n.startswith(PREFIXES)}
     optional = {package: _version(package) for package in OPTIONAL}

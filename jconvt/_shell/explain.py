@@ -15,10 +15,10 @@ gradient are three maps, and each has its own lowering. Nothing is computed or c
 
 A table for each map has the chosen lowering first (->) and then the others:
 
-  work    multiply-adds over the useful ones: 4 is three quarters zeros or waste
-  moved   MiB read and written, each time that an array passes
-  ms      on a CPU, what the model behind the choice estimates for two cores: a relative
-          measure; `bench` measures
+  work    multiply-adds, divided by the useful ones: at 4, three of four are wasted
+  moved   MiB read and written; an array counts each time that it is read or written
+  ms      on a CPU, the estimate behind the choice, for two cores: good to compare
+          lowerings; `bench` measures times
 """
 
 EXAMPLES = (

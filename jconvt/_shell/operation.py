@@ -1,6 +1,7 @@
 """A layer on the command line: its two shapes and its options, as the functions'."""
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -86,14 +87,20 @@ def axis_names(options: argparse.Namespace) -> tuple[str, ...]:
 
 # What is written -> the value.
 
+_BETWEEN = re.compile(r"\s*[,x]\s*|\s+", re.IGNORECASE)
+"""What may stand between two numbers: a comma, an x or a space."""
+
 
 def _reader(kind: str, example: str) -> Callable[[Callable[[str], Any]], Any]:
-    """A reader whose error says what it wants and what came."""
+    """A reader whose error says what it wants and what came.
+
+    It reads what is left without the brackets around it.
+    """
 
     def decorate(read: Callable[[str], Any]) -> Callable[[str], Any]:
         def reader(text: str) -> Any:
             try:
-                return read("".join(text.split()).strip("()[]"))
+                return read(text.strip().strip("()[]").strip())
             except ValueError:
                 raise argparse.ArgumentTypeError(
                     f"must be {kind}, such as {example}; got {text!r}"
@@ -104,16 +111,18 @@ def _reader(kind: str, example: str) -> Callable[[Callable[[str], Any]], Any]:
     return decorate
 
 
-@_reader("ints with commas between", "1,64,16,16")
-def _shape(text: str) -> Shape:
-    """``1,64,16`` -> (1, 64, 16), also where it is written ``(1, 64, 16)``."""
-    return tuple(int(number) for number in text.rstrip(",").split(","))
+def _numbers(text: str) -> Shape:
+    """``1,64,16``, ``1 64 16`` and ``1x64x16`` -> (1, 64, 16)."""
+    return tuple(map(int, _BETWEEN.split(text.rstrip(", "))))
+
+
+_shape = _reader("ints with commas between", "1,64,16,16")(_numbers)
 
 
 @_reader("an int, or ints with commas between", "2 or 2,1")
 def ints(text: str) -> int | Shape:
     """``2`` -> 2 and ``2,1`` -> (2, 1)."""
-    return tuple(map(int, text.split(","))) if "," in text else int(text)
+    return _numbers(text) if _BETWEEN.search(text) else int(text)
 
 
 @_reader("ints, (low, high) pairs or a name", "1 or 1:2,0:1 or SAME")
@@ -121,11 +130,11 @@ def _padding(text: str) -> Pads:
     """``SAME``, or ints of which each may be a pair: ``1:2,3`` -> ((1, 2), 3)."""
     if text.replace("_", "").isalpha():
         return text
-    items = [tuple(map(int, item.split(":"))) for item in text.split(",")]
+    items = [tuple(map(int, item.split(":"))) for item in _BETWEEN.split(text)]
     plain = tuple(item[0] if len(item) == 1 else item for item in items)
     return plain[0] if len(plain) == 1 and isinstance(plain[0], int) else plain
 
 
 def _names(text: str) -> tuple[str, ...]:
     """``NHWC,HWIO,NHWC`` -> ("NHWC", "HWIO", "NHWC")."""
-    return tuple(text.split(","))
+    return tuple(text.replace(",", " ").split())

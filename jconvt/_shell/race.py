@@ -1,7 +1,7 @@
 """The contenders of `bench`: made, compared with each other, timed in turn.
 
-The numbers are small and whole, so sums are exact in any order and what is left of a
-difference is rounding of the result.
+The numbers are small and whole, so that sums are exact in any order: two right results
+differ by the rounding of their elements at most.
 """
 
 import os
@@ -43,8 +43,8 @@ class Found:
       machine: the device and JAX's version.
       method: how times were taken.
       seconds: of each race, the median seconds of each contender.
-      notes: what auto is, and who was left out.
-      disagree: contenders whose results are not those of the first; not timed.
+      notes: which lowerings auto chose, and which contenders were left out, and why.
+      disagree: contenders whose results differ from those of the first; not timed.
     """
 
     layer: str
@@ -61,7 +61,7 @@ class Layer:
 
     Attributes:
       options: for `jconvt.conv_transpose`.
-      call: the same, checked.
+      call: what follows from them and the shapes.
     """
 
     input_shape: Shape
@@ -117,11 +117,11 @@ class Layer:
         )
 
     def why_not_native(self) -> str | None:
-        """Why JAX's one convolution cannot say it, or None where it can."""
+        """Why one convolution of JAX cannot express it, or None where it can."""
         if any(map(any, self.call.wrap)):
             return "it has no periodic borders"
         if any(min(pads) < 0 for pads in self.call.geometry.dilated_pads):
-            return "it would pad by less than nothing"
+            return "it would need a negative padding of the inflated input"
         return None
 
     def native(self, x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
@@ -178,7 +178,7 @@ def race_layer(layer: Layer, names: Sequence[str] | None, seconds: float) -> Fou
 def _contenders(
     layer: Layer, names: Sequence[str] | None
 ) -> tuple[dict[str, Forward], list[str]]:
-    """Name -> function, in the order of the race; and who is left out, and why."""
+    """Name -> function, in the order of the race; and why others are left out."""
     known = (AUTO, *LOWERINGS, NATIVE)
     for name in names or ():
         if name not in known:
@@ -264,6 +264,6 @@ def _first_line(error: Exception) -> str:
 
 
 def _say(message: str) -> None:
-    """To whoever watches; results alone go to stdout."""
+    """Progress, on a terminal's stderr; stdout is for results alone."""
     if sys.stderr.isatty():
         print(message, file=sys.stderr, flush=True)

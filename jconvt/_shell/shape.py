@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from jconvt._call.call import Call
-from jconvt._call.geometry import Axis
 from jconvt._shapes import call_of_shapes
 from jconvt._shell.command import Command
 from jconvt._shell.operation import (
@@ -46,7 +45,7 @@ EXAMPLES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares a layer, and the wish."""
+    """Declares a layer, and the wanted size."""
     add_operation(parser)
     parser.add_argument(
         "--want",
@@ -59,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Answers one of the two questions."""
     if options.want is not None:
-        return _answer_wish(options)
+        return _show_ways(options)
     shapes, keywords = shapes_of(options), keywords_of(options)
     call, given, weight = call_of_shapes("output_shape", *shapes, **keywords)
     output = call.output_shape(given, weight)
@@ -89,17 +88,12 @@ def _axes(
             "crop": (axis.low, axis.high),
             "output": axis.output_size(n + sum(wrap)),
             "lax_padding": (axis.extent - 1 - axis.low, axis.extent - 1 - axis.high),
-            "taps": _taps(axis),
+            "taps": [phase.taps for phase in axis.phases()],
         }
         for name, n, axis, wrap in zip(
             names, sizes, call.geometry.axes, call.wrap, strict=True
         )
     ]
-
-
-def _taps(axis: Axis) -> list[int]:
-    """For each residue of the output modulo the stride."""
-    return [phase.taps for phase in axis.phases()]
 
 
 _ROWS = (
@@ -152,7 +146,7 @@ def _notes(axes: list[dict[str, Any]]) -> list[str]:
     return notes
 
 
-def _answer_wish(options: argparse.Namespace) -> int:
+def _show_ways(options: argparse.Namespace) -> int:
     shapes, keywords = shapes_of(options), keywords_of(options)
     wanted, ways = ways_to(options.want, *shapes, keywords)
     if options.json:

@@ -2,7 +2,7 @@
 
 Rich is used where a person looks: it wraps cells to the width of the terminal and makes
 what was picked stand out. A pipe, a dumb terminal or a machine without Rich gets the
-same cells as aligned text, which needs nothing and which `grep` and `awk` can read.
+same cells as aligned text, which `grep` and `awk` can read.
 """
 
 import json

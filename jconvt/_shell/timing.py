@@ -1,4 +1,4 @@
-"""Contenders in turn, in one process, warm: medians, so that drift hits all alike."""
+"""Median times of contenders that run in turn, so that drift slows all alike."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,9 +20,9 @@ def race(
 ) -> dict[str, float]:
     """Median seconds of each contender.
 
-    Each has run once before (so it is compiled). A round gives every contender one
-    turn; a turn repeats short runs until it has lasted `TURN`. There are at least
-    `rounds` rounds, and more until `seconds` have been spent.
+    Each must have run once before, so that it is compiled. A round gives every
+    contender one turn; a turn repeats short runs until it has lasted `TURN`. There are
+    at least `rounds` rounds, and more until `seconds` have been spent.
     """
     plans = {name: _plan(run) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -36,10 +36,10 @@ def race(
 
 
 def _plan(run: Run) -> tuple[int, int]:
-    """How many runs of a turn are for nothing, and how many count.
+    """How many runs of a turn warm up, and how many are timed.
 
     For about 10 ms threads and caches are still those of the contender before, and a
-    short run takes up to twice its time; in a long run that is lost.
+    short run takes up to twice as long. A long run hardly changes by that.
     """
     once = _turn(run, 0, 1)
     if once > 10 * TURN:
@@ -49,8 +49,8 @@ def _plan(run: Run) -> tuple[int, int]:
     return 1 + counted // 2, counted
 
 
-def _turn(run: Run, for_nothing: int, counted: int) -> float:
-    for _ in range(for_nothing):
+def _turn(run: Run, warming: int, counted: int) -> float:
+    for _ in range(warming):
         run()
     start = time.perf_counter()
     for _ in range(counted):

@@ -1,8 +1,9 @@
-"""Which paddings give an output of a wished size: the geometry, solved for the crop.
+"""Which paddings give an output of a wanted size: the geometry, solved for the crop.
 
-Per axis ``out = full - low - high``, so the whole crop is ``full - wanted``. PyTorch's
-options write it as ``2*padding - output_padding`` with an output_padding smaller than
-stride or dilation; a pair of crops writes any; a dialect has one crop and is asked.
+Per axis ``out = full - low - high``, so the whole crop is ``full - wanted``. A pair of
+crops can express any. PyTorch's options express ``2*padding - output_padding`` with an
+output_padding smaller than stride or dilation. A named padding has one crop, so each
+name is tried.
 """
 
 from dataclasses import dataclass
@@ -18,11 +19,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Options that give the wished size, and where they can be written.
+    """Options that give the wanted size.
 
     Attributes:
       options: keyword arguments.
-      is_symmetric: whether they are PyTorch's.
+      is_symmetric: whether PyTorch has these options.
     """
 
     options: dict[str, Any]
@@ -42,7 +43,7 @@ def ways_to(
     weight_shape: Shape,
     keywords: dict[str, Any],
 ) -> tuple[Shape, list[Way]]:
-    """The wish, an int for each axis, and the ways to it, the plainest first."""
+    """The wanted size, an int for each axis, and options for it, the simplest first."""
     for name in ("padding", "output_padding", "output_size"):
         if keywords[name] not in (0, None):
             raise ValueError(
@@ -86,7 +87,7 @@ def ways_to(
 
 
 def _symmetric(total: int, most: int) -> tuple[int, int] | None:
-    """The smallest (padding, output_padding) that crop `total`, or None."""
+    """The smallest (padding, output_padding) whose crop is `total`, or None."""
     appended = total % 2 if total >= 0 else -total
     return ((total + appended) // 2, appended) if appended <= most else None
 

@@ -9,10 +9,13 @@ try:
     from jconvt.linen._norms import SpectralNorm, WeightNorm
     from jconvt.linen._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 except ModuleNotFoundError as error:
+    if error.name != "flax":  # Flax is there, and something that it imports is missing.
+        raise
     raise ImportError(
         "jconvt.linen needs Flax, which is not installed: `pip install flax`. The "
-        "functions of jconvt itself do without."
-    ) from error
+        "functions of jconvt itself work without it.",
+        name="flax",
+    ) from None
 
 __all__ = [
     "ConvTranspose",

@@ -10,10 +10,13 @@ try:
     from jconvt.nnx._replace import replace_conv_transpose
     from jconvt.nnx._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 except ModuleNotFoundError as error:
+    if error.name != "flax":  # Flax is there, and something that it imports is missing.
+        raise
     raise ImportError(
         "jconvt.nnx needs Flax, which is not installed: `pip install flax`. The "
-        "functions of jconvt itself do without."
-    ) from error
+        "functions of jconvt itself work without it.",
+        name="flax",
+    ) from None
 
 __all__ = [
     "ConvTranspose",

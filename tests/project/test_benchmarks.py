@@ -228,6 +228,27 @@ def test_builds_that_differ_are_refused():
         networks.check(network, {"flax": build, "wrong": wrong})
 
 
+def test_the_tolerance_of_a_gradient():
+    """Against a sum in another order, whose terms all but cancel.
+
+    That is the gradient of the last bias: one number, the sum over all positions.
+    """
+    network = TINY_NETWORKS[3]
+    positions = math.prod(network.output_shape)
+    terms = np.random.default_rng(0).normal(size=positions).astype("f") / positions
+    terms -= terms.mean() - np.float32(1e-4) * np.abs(terms).mean()
+    exact = math.fsum(map(float, terms))
+    one, other = np.cumsum(terms)[-1], np.cumsum(terms[::-1])[-1]
+    allowed = networks.gradient_tolerance(network) * np.abs(terms).sum()
+    assert abs(exact) < 2e-4 * np.abs(terms).sum()
+    assert max(abs(one - exact), abs(other - exact)) > 112 * 2**-23 * abs(exact)
+    assert abs(float(one) - float(other)) <= allowed
+    # The terms on the way to an output and back, and the root of 768 positions.
+    assert (network.terms, positions) == (112, 768)
+    expected = (224 + 768**0.5) * 2**-23
+    assert networks.gradient_tolerance(network) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("name", "inputs", "output"),
     [

@@ -93,7 +93,7 @@ def test_layers_of_all_kinds(capsys, words):
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["disagree"] == []
-    reasons = {"CIRCULAR": "no periodic borders", "4": "pad by less than nothing"}
+    reasons = {"CIRCULAR": "no periodic borders", "4": "a negative padding"}
     why = next((r for w, r in reasons.items() if w in words[6:]), None)
     assert ("native" in found["seconds"]["forward"]) == (why is None)
     assert why is None or any(why in note for note in found["notes"])

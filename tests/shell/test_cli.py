@@ -116,9 +116,49 @@ def test_shape_is_output_shape(capsys, name):
     assert len(found["axes"]) == len(weight_shape) - 2
 
 
-def test_a_shape_may_be_pasted_from_python(capsys):
-    pasted = shell(capsys, "shape", "(1, 64, 16, 16)", "[64, 32, 4, 4]")
-    assert pasted == shell(capsys, "shape", "1,64,16,16", "64,32,4,4")
+@pytest.mark.parametrize(
+    ("input_shape", "weight_shape"),
+    [
+        ("(1, 64, 16, 16)", "[64, 32, 4, 4]"),
+        ("1 64 16 16", "64 32 4 4"),
+        (" 1  64\t16 16 ", "(64 32 4 4)"),
+        ("1x64x16x16", "64X32X4X4"),
+        ("1 x 64 , 16,16,", "64, 32 4x4"),
+    ],
+)
+def test_numbers_stay_apart_however_a_shape_is_written(
+    capsys, input_shape, weight_shape
+):
+    found = shell(capsys, "shape", input_shape, weight_shape, "--json")
+    assert found == shell(capsys, "shape", "1,64,16,16", "64,32,4,4", "--json")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (("--stride", "2 1"), "--stride=2,1"),
+        (("--stride", "(2, 1)"), "--stride=2,1"),
+        (("--dilation", "2x1"), "--dilation=2,1"),
+        (("--padding", "1 0"), "--padding=1,0"),
+        (("--padding", "0:1 1:2"), "--padding=0:1,1:2"),
+        (("--want", "17 19"), "--want=17,19"),
+        (
+            ("--dimension-numbers", "NCHW OIHW NCHW"),
+            "--dimension-numbers=NCHW,OIHW,NCHW",
+        ),
+    ],
+)
+def test_numbers_of_an_option_stay_apart(capsys, written, meant):
+    shapes = ("1,32,16,16", "32,32,4,4")
+    found = shell(capsys, "shape", *shapes, *written, "--json")
+    assert found == shell(capsys, "shape", *shapes, meant, "--json")
+
+
+def test_one_number_in_brackets_is_a_tuple(capsys):
+    """Which a layer with two axes refuses, as the functions do."""
+    arguments = ("shape", "1,4,5,5", "4,2,3,3", "--stride")
+    assert shell(capsys, *arguments, "2") != shell(capsys, *arguments, "1")
+    assert "got 1: (2,)" in refused(capsys, *arguments, "(2,)")
 
 
 def options_of(case):
@@ -330,11 +370,11 @@ def test_explain_of_nothing(capsys):
     assert "->  " not in text
 
 
-@pytest.mark.parametrize("option", ["dtype", "platform", "lowering"])
+@pytest.mark.parametrize("option", ["dtype", "platform", "lowering", "padding"])
 def test_explain_refuses_an_unknown_name(capsys, option):
-    error = refused(capsys, "explain", "1,4,9", "4,2,5", f"--{option}", "abacus")
+    error = refused(capsys, "explain", "1,4,9", "4,2,5", f"--{option}", "zzz")
     assert f"`{option}`" in error
-    assert "'abacus'" in error
+    assert error.endswith("got 'zzz'.\n")
 
 
 # Errors -------------------------------------------------------------------------------
@@ -369,10 +409,48 @@ def test_explain_refuses_an_unknown_name(capsys, option):
             "--padding=-1:2)",
         ),
         ("1,64,16", "the following arguments are required: WEIGHT (see --help)"),
+        ("1,64,16 64,8,3 --padding -1", "`padding` must be at least 0; got -1"),
+        ("1,64,16 64", "`weight` must have at least the axes C_in and C_out/groups"),
+        ("1,64,16 64,8,3 --groups two", "argument --groups: invalid int value"),
+        ("1,64,16 64,8,3 --stride 2x", "argument --stride: must be an int, or ints"),
+        ("1,64,16 ,", "argument WEIGHT: must be ints with commas between"),
+        (
+            "1 64 16 64 8 3",
+            "unrecognized arguments: 16 64 8 3 (a shape is one argument, such as "
+            "1,64,16,16)",
+        ),
+        ("1,64,16 64,8,3 4,4", "unrecognized arguments: 4,4\n"),
+        ("1,64,16 64,8,3 --abacus", "unrecognized arguments: --abacus\n"),
     ],
 )
 def test_an_error_is_one_clear_line(capsys, command, arguments, message):
     assert message in refused(capsys, command, *arguments.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ("shpae 1,4,9 4,2,5", "'demo'). Did you mean 'shape'?"),
+        ("shape 1,4,9 4,2,5 --paddng 1", "--paddng 1. Did you mean '--padding'?"),
+        ("explain 1,4,9 4,2,5 --pltform=tpu", "Did you mean '--platform'?"),
+        ("doctor --jsn", "--jsn. Did you mean '--json'?"),
+        ("explain 1,4,9 4,2,5 --dtype fp16", "got 'fp16'. Did you mean 'float16'?"),
+        ("bench 1,4,9 4,2,5 --dtype bf16", "got 'bf16'. Did you mean 'bfloat16'?"),
+        ("explain 1,4,9 4,2,5 --dtype c64", "Did you mean 'complex64'?"),
+        ("explain 1,4,9 4,2,5 --platform gup", "Did you mean 'gpu'?"),
+        ("explain 1,4,9 4,2,5 --platform tup", "Did you mean 'tpu'?"),
+        ("explain 1,4,9 4,2,5 --lowering winogard", "Did you mean 'winograd'?"),
+        ("bench 1,4,9 4,2,5 --contenders auto,phase", "Did you mean 'phases'?"),
+        ("bench 1,4,9 4,2,5 --contenders natve", "Did you mean 'native'?"),
+        ("shape 1,4,9 4,2,5 --padding smae", "got 'smae'. Did you mean 'SAME'?"),
+        ("shape 1,4,9 4,2,5 --data-format NWH", "got 'NWH'. Did you mean 'NWC'?"),
+        # The functions give a hint of their own, or complain about something else.
+        ("shape 1,4,9 4,2,5 --data-format NHWC", "got 'NHWC'. Is 'NWC' meant?"),
+        ("explain 1,4,9 4,2,5 --dtype fp16 --stride 0", "at least 1; got 0."),
+    ],
+)
+def test_an_error_says_what_was_meant(capsys, arguments, hint):
+    assert refused(capsys, *words(arguments)).endswith(f"{hint}\n")
 
 
 def test_no_command_is_one_clear_line(capsys):
