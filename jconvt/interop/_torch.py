@@ -10,6 +10,7 @@ import numpy as np
 
 from jconvt._call.arguments import IntOrInts
 from jconvt._call.tracebacks import ends_traceback
+from jconvt.interop._paddings import symmetric
 from jconvt.interop._port import port
 from jconvt.interop._ported import PortedLayer
 from jconvt.interop._targets import (
@@ -17,7 +18,6 @@ from jconvt.interop._targets import (
     check_one_dtype,
     fixed_crop,
     refuse,
-    symmetric,
 )
 
 if typing.TYPE_CHECKING:
@@ -118,7 +118,7 @@ def to_torch(layer: PortedLayer) -> "torch.nn.Module":
       >>> to_torch(layer)
       ConvTranspose1d(2, 3, kernel_size=(4,), stride=(2,), bias=False)
     """
-    layer, options = check_layer("to_torch", layer), layer.static.options
+    layer, options = check_layer("to_torch", layer), layer.config.options
     if options.rank not in (1, 2, 3):
         raise refuse(
             "to_torch",

@@ -211,5 +211,5 @@ def test_no_framework_is_imported():
 
 def test_constructed_by_hand():
     ours = layer()
-    again = PortedLayer(ours.weight, None, ours.static)
+    again = PortedLayer(ours.weight, None, ours.config)
     same(again.apply(whole(1, 4, 5)), layer().apply(whole(1, 4, 5)) - whole(6)[:, None])
