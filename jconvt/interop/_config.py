@@ -88,6 +88,7 @@ class PortedConfig:
         x = check_array(options.function, "input", input)
         axes = max(x.ndim - options.rank - 1, 0)
         batch, one = x.shape[:axes], x.shape[axes:]
+        output_size = self._spatial(output_size, x.ndim)
         if len(batch) > 1:
             flat = jnp.reshape(x, (math.prod(batch), *one))
             y = self(flat, weight, bias, output_size)
@@ -132,3 +133,18 @@ class PortedConfig:
         )
         options = replace(options, padding=padding, output_padding=(0,) * options.rank)
         return replace(self, options=options, fixed=None, output_size=fixed.size)
+
+    def _spatial(self, output_size: Any, axes: int) -> Any:
+        """The spatial entries of an output size that is a whole output shape."""
+        rank, function = self.options.rank, self.options.function
+        whole = isinstance(output_size, tuple | list) and len(output_size) != rank
+        if not whole or axes <= rank:  # such an input is refused elsewhere
+            return output_size
+        if len(output_size) != axes:
+            raise ValueError(
+                f"{function}: `output_size` must be an int, {rank} ints or a whole "
+                f"output shape, which for an input of {axes} axes has {axes}; got "
+                f"{len(output_size)}: {output_size!r}."
+            )
+        first = axes - rank - self.channels_last
+        return tuple(output_size[first : first + rank])

@@ -110,8 +110,9 @@ class PortedLayer:
         Args:
           x: ``(N, C_in, *S)`` or ``(N, *S, C_in)``, as the source has it; unbatched
             without N, or with several batch axes in its place.
-          output_size: the output's spatial size, an int or one for each axis, in place
-            of the layer's `output_padding`, as at the call of PyTorch's layers.
+          output_size: the output's spatial size, an int or one for each axis, or a
+            whole output shape such as ``skip.shape``, whose spatial entries count. It
+            replaces the layer's `output_padding`, as at the call of PyTorch's layers.
 
         Returns:
           The output, in the layout of `x`.
