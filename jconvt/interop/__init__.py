@@ -34,7 +34,8 @@ from jconvt.interop._onnx import from_onnx
 from jconvt.interop._onnx_model import from_onnx_model
 from jconvt.interop._ported import PortedLayer
 from jconvt.interop._to_onnx import to_onnx
-from jconvt.interop._torch import from_torch, to_torch
+from jconvt.interop._to_torch import to_torch
+from jconvt.interop._torch import from_torch
 
 __all__ = [
     "PortedLayer",

@@ -249,7 +249,7 @@ def test_no_framework_is_imported():
     code = (
         "import sys, numpy as np, jconvt.interop as i;"
         "w = np.ones((2, 3, 4));"
-        "i.from_torch({'weight': w}); i.from_mindspore({'weight': w});"
+        "i.from_torch({'weight': w}, stride=2); i.from_mindspore({'weight': w});"
         "i.from_haiku({'w': w});"
         "names = 'torch mindspore keras flax haiku equinox onnx'.split();"
         "print([name for name in names if name in sys.modules])"
