@@ -18,6 +18,7 @@ _NEEDS = {
     "jconvt/interop/_to_onnx.py": ("onnx",),
     "jconvt/interop/_to_torch.py": ("torch",),
     "jconvt/interop/_torch.py": ("torch",),
+    "jconvt/interop/_torch_model.py": ("torch",),
     "jconvt/plot/*": ("matplotlib",),
 }
 

@@ -36,6 +36,7 @@ from jconvt.interop._ported import PortedLayer
 from jconvt.interop._to_onnx import to_onnx
 from jconvt.interop._to_torch import to_torch
 from jconvt.interop._torch import from_torch
+from jconvt.interop._torch_model import from_torch_model
 
 __all__ = [
     "PortedLayer",
@@ -47,6 +48,7 @@ __all__ = [
     "from_onnx",
     "from_onnx_model",
     "from_torch",
+    "from_torch_model",
     "to_equinox",
     "to_flax",
     "to_onnx",

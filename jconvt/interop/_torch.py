@@ -192,8 +192,8 @@ def _from_module(module: Any) -> tuple[Any, Any, TorchOptions]:
     if not isinstance(module, tuple(classes)):
         raise TypeError(
             f"from_torch: `source` must be a torch.nn.ConvTranspose1d, 2d or 3d, or a "
-            f"state dict; got {type(module).__name__}. Of a model give its layers; "
-            f"files are not loaded here."
+            f"state dict; got {type(module).__name__}. For the layers of a model there "
+            f"is from_torch_model; files are not loaded here."
         )
     # Not by `module.weight`, which a parametrization would compute.
     uninitialized = torch.nn.parameter.UninitializedParameter

@@ -250,8 +250,16 @@ def test_errors_of_modules(torch):
     assert from_torch(Named(2, 3, 4)).weight.shape == (2, 3, 4, 4)
     for source, error, message in [
         (Own(2, 3, 4), ValueError, "Own, which has a forward of its own"),
-        (torch.nn.Linear(2, 3), TypeError, "a state dict; got Linear. Of a model"),
-        ("weights.pt", TypeError, "got str. Of a model give its layers; files are not"),
+        (
+            torch.nn.Linear(2, 3),
+            TypeError,
+            "a state dict; got Linear. For the layers of",
+        ),
+        (
+            "weights.pt",
+            TypeError,
+            "got str. For the layers of a model there is from_torch_model; files are",
+        ),
         (
             torch.nn.ConvTranspose2d(2, 3, 4, device="meta"),
             ValueError,
