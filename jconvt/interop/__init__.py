@@ -25,6 +25,7 @@ pairs, and their layouts are `dimension_numbers` of `jconvt.conv_transpose`. (Pa
 numbers.)
 """
 
+from jconvt.interop._batch_norm import fold_batch_norm
 from jconvt.interop._equinox import from_equinox, to_equinox
 from jconvt.interop._flax import from_flax, to_flax
 from jconvt.interop._haiku import from_haiku
@@ -40,6 +41,7 @@ from jconvt.interop._torch_model import from_torch_model
 
 __all__ = [
     "PortedLayer",
+    "fold_batch_norm",
     "from_equinox",
     "from_flax",
     "from_haiku",
