@@ -32,8 +32,8 @@ def fold_batch_norm(
     """A layer that computes the layer and an inference-time batch norm behind it.
 
     Of the layer's output y the batch norm makes
-    ``(y - mean) * scale / sqrt(variance + epsilon) + offset``, each channel with its own
-    numbers. The folding computes in the dtype of the weight, for 16-bit floats in
+    ``(y - mean) * scale / sqrt(variance + epsilon) + offset``, each channel with its
+    own numbers. The folding computes in the dtype of the weight, for 16-bit floats in
     float32.
 
     Args:
@@ -117,8 +117,9 @@ def _fold(
     folded = jnp.reshape(grouped.astype(wide) * each, weight.shape)
     moved = (0 if bias is None else bias.astype(wide)) - wide_norm["mean"]
     moved = moved * factor + wide_norm.get("offset", 0)
-    keeps = bias is not None and jnp.issubdtype(bias.dtype, jnp.floating)
-    dtype = bias.dtype if keeps else weight.dtype
+    dtype = weight.dtype
+    if bias is not None and jnp.issubdtype(bias.dtype, jnp.floating):
+        dtype = bias.dtype
     return folded.astype(weight.dtype), moved.astype(dtype)
 
 
