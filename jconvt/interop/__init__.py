@@ -5,6 +5,8 @@ the source computes, in the source's data layout. ``to_*`` makes a layer of anot
 framework of it. A framework is imported when its function is called, MindSpore never,
 and nothing here unpickles.
 
+`fold_batch_norm` folds a batch norm behind a layer into its weight and bias.
+
 An output size that a source fixes (Haiku, ONNX) becomes a padding on the way out, so
 that the target takes other inputs too.
 
