@@ -90,13 +90,15 @@ class Constants:
                 reader, f"{depends} {tensor!r}, {origin}, which {_said(user)} reads"
             )
         if node.op_type in _RANDOM and node.domain in _STANDARD:
-            raise self._error(reader, f"{depends} {_said(node)}, which draws its values")
+            raise self._error(
+                reader, f"{depends} {_said(node)}, which draws its values"
+            )
         graphs = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
         if any(a.type in graphs for a in node.attribute):
             raise self._error(
                 reader,
-                f"{depends} {_said(node)}, which has a graph of its own. Fold constants "
-                f"first",
+                f"{depends} {_said(node)}, which has a graph of its own. Fold "
+                f"constants first",
             )
 
     def _run(self, reader: str, name: str, node: Any) -> dict[str, Any]:
