@@ -16,7 +16,9 @@ _NEEDS = {
     "jconvt/interop/_onnx.py": ("onnx",),
     "jconvt/interop/_onnx_model.py": ("onnx",),
     "jconvt/interop/_to_onnx.py": ("onnx",),
+    "jconvt/interop/_to_torch.py": ("torch",),
     "jconvt/interop/_torch.py": ("torch",),
+    "jconvt/interop/_torch_model.py": ("torch",),
     "jconvt/plot/*": ("matplotlib",),
 }
 

@@ -5,6 +5,8 @@ the source computes, in the source's data layout. ``to_*`` makes a layer of anot
 framework of it. A framework is imported when its function is called, MindSpore never,
 and nothing here unpickles.
 
+`fold_batch_norm` folds a batch norm behind a layer into its weight and bias.
+
 An output size that a source fixes (Haiku, ONNX) becomes a padding on the way out, so
 that the target takes other inputs too.
 
@@ -25,6 +27,7 @@ pairs, and their layouts are `dimension_numbers` of `jconvt.conv_transpose`. (Pa
 numbers.)
 """
 
+from jconvt.interop._batch_norm import fold_batch_norm
 from jconvt.interop._equinox import from_equinox, to_equinox
 from jconvt.interop._flax import from_flax, to_flax
 from jconvt.interop._haiku import from_haiku
@@ -34,10 +37,13 @@ from jconvt.interop._onnx import from_onnx
 from jconvt.interop._onnx_model import from_onnx_model
 from jconvt.interop._ported import PortedLayer
 from jconvt.interop._to_onnx import to_onnx
-from jconvt.interop._torch import from_torch, to_torch
+from jconvt.interop._to_torch import to_torch
+from jconvt.interop._torch import from_torch
+from jconvt.interop._torch_model import from_torch_model
 
 __all__ = [
     "PortedLayer",
+    "fold_batch_norm",
     "from_equinox",
     "from_flax",
     "from_haiku",
@@ -46,6 +52,7 @@ __all__ = [
     "from_onnx",
     "from_onnx_model",
     "from_torch",
+    "from_torch_model",
     "to_equinox",
     "to_flax",
     "to_onnx",

@@ -92,7 +92,7 @@ def to_equinox(layer: PortedLayer) -> "equinox.nn.ConvTranspose":
       >>> to_equinox(up)(np.ones((8, 5), "float32")).shape
       (4, 12)
     """
-    layer, options = check_layer("to_equinox", layer), layer.static.options
+    layer, options = check_layer("to_equinox", layer), layer.config.options
     check_one_dtype("to_equinox", layer)
     if options.rank == 0:
         raise refuse(
@@ -150,7 +150,7 @@ def _padding(layer: Any) -> tuple[Any, Any]:
 
 def _equinox_padding(layer: PortedLayer) -> tuple[Any, Any, str]:
     """`padding`, `output_padding` and `padding_mode` as Equinox has them."""
-    options = layer.static.options
+    options = layer.config.options
     if options.padding in PERIODIC:
         names = {ours: theirs for theirs, ours in _CIRCULAR.items()}
         return names[str(options.padding)], 0, "CIRCULAR"
@@ -160,6 +160,6 @@ def _equinox_padding(layer: PortedLayer) -> tuple[Any, Any, str]:
     keeps = not isinstance(options.padding, str) and all(
         a < s for a, s in zip(options.output_padding, options.stride, strict=True)
     )
-    if keeps and layer.static.fixed is None:
+    if keeps and layer.config.fixed is None:
         return options.padding, options.output_padding, "ZEROS"
     return fixed_crop("to_equinox", layer), 0, "ZEROS"

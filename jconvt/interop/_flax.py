@@ -125,8 +125,8 @@ def to_flax(
       >>> to_flax(up)(np.ones((1, 5, 8), "float32")).shape
       (1, 12, 4)
     """
-    layer, static = check_layer("to_flax", layer), layer.static
-    options, rank = static.options, static.options.rank
+    layer, config = check_layer("to_flax", layer), layer.config
+    options, rank = config.options, config.options.rank
     if api not in ("nnx", "linen"):
         raise ValueError(f"to_flax: `api` must be 'nnx' or 'linen'; got {api!r}.")
     if options.groups != 1:
@@ -148,10 +148,10 @@ def to_flax(
         "padding": _flax_padding(layer),
         "kernel_dilation": options.dilation,
         "use_bias": layer.bias is not None,
-        "dtype": static.dtype,
+        "dtype": config.dtype,
         "param_dtype": layer.weight.dtype,
-        "precision": static.precision,
-        "preferred_element_type": static.preferred_element_type,
+        "precision": config.precision,
+        "preferred_element_type": config.preferred_element_type,
         "transpose_kernel": transpose_kernel,
     }
     in_channels, out_channels = layer.weight.shape[:2]
@@ -264,7 +264,7 @@ def _padding(
 
 def _flax_padding(layer: PortedLayer) -> Any:
     """Our padding as Flax's: its name, or zeros around the stride-dilated input."""
-    options = layer.static.options
+    options = layer.config.options
     if options.padding in PERIODIC:
         return "CIRCULAR"
     if options.padding in ("SAME", "VALID") and not any(options.output_padding):

@@ -2,26 +2,28 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jconvt._call.fit import geometry_of
 from jconvt._call.padding import PERIODIC
-from jconvt.interop._ported import PortedLayer
-from jconvt.interop._static import dimension_numbers
-from jconvt.interop._targets import symmetric
+from jconvt.interop._config import PortedConfig, dimension_numbers
+from jconvt.interop._paddings import symmetric
 
 
-def constructor(layer: PortedLayer) -> tuple[str, dict[str, Any]] | None:
+def constructor(
+    config: PortedConfig, weight: jax.Array, bias: jax.Array | None
+) -> tuple[str, dict[str, Any]] | None:
     """The name of the class and its arguments, or None.
 
     The classes are for floats, one to three axes, and PyTorch's padding.
     """
-    static, options, weight = layer.static, layer.static.options, layer.weight
+    options = config.options
     if (
         options.rank not in (1, 2, 3)
         or options.padding in PERIODIC
-        or static.fixed is not None
-        or static.output_size is not None
+        or config.fixed is not None
+        or config.output_size is not None
         or not jnp.issubdtype(weight.dtype, jnp.inexact)
     ):
         return None
@@ -29,7 +31,7 @@ def constructor(layer: PortedLayer) -> tuple[str, dict[str, Any]] | None:
     paddings = symmetric(crop, options.stride, options.dilation)
     if paddings is None:
         return None
-    data_format, *_ = dimension_numbers(options.rank, static.channels_last)
+    data_format, *_ = dimension_numbers(options.rank, config.channels_last)
     return f"ConvTranspose{options.rank}d", {
         "in_channels": weight.shape[0],
         "out_channels": weight.shape[1] * options.groups,
@@ -38,11 +40,11 @@ def constructor(layer: PortedLayer) -> tuple[str, dict[str, Any]] | None:
         "padding": paddings[0],
         "output_padding": paddings[1],
         "groups": options.groups,
-        "bias": layer.bias is not None,
+        "bias": bias is not None,
         "dilation": options.dilation,
         "data_format": data_format,
-        "dtype": static.dtype,
+        "dtype": config.dtype,
         "param_dtype": weight.dtype,
-        "precision": static.precision,
-        "preferred_element_type": static.preferred_element_type,
+        "precision": config.precision,
+        "preferred_element_type": config.preferred_element_type,
     }

@@ -11,9 +11,8 @@ import jconvt.linen
 from jconvt._call.arguments import IntOrInts
 from jconvt._call.tracebacks import ends_traceback
 from jconvt.initializers import torch_uniform
+from jconvt.interop._config import PortedConfig
 from jconvt.interop._layers import constructor
-from jconvt.interop._ported import PortedLayer
-from jconvt.interop._static import Static
 
 
 class PortedModule(nn.Module):
@@ -22,7 +21,7 @@ class PortedModule(nn.Module):
     Its parameters are ``weight`` and, where there is a `bias_shape`, ``bias``.
     """
 
-    static: Static
+    config: PortedConfig
     weight_shape: tuple[int, ...]
     bias_shape: tuple[int, ...] | None
     param_dtype: DTypeLike = jnp.float32
@@ -37,23 +36,23 @@ class PortedModule(nn.Module):
         if self.bias_shape is not None:
             zeros = nn.initializers.zeros
             bias = self.param("bias", zeros, self.bias_shape, self.param_dtype)
-        return PortedLayer(weight, bias, self.static).apply(x, output_size)
+        return self.config(x, weight, bias, output_size)
 
 
-def layer_of(layer: PortedLayer) -> tuple[nn.Module, dict[str, Any]]:
+def layer_of(
+    config: PortedConfig, weight: jax.Array, bias: jax.Array | None
+) -> tuple[nn.Module, dict[str, Any]]:
     """As `PortedLayer.to_linen`."""
-    parameters = {"weight": layer.weight}
-    if layer.bias is not None:
-        parameters["bias"] = layer.bias
+    parameters = {"weight": weight} | ({} if bias is None else {"bias": bias})
     variables = {"params": parameters}
-    found = constructor(layer)
+    found = constructor(config, weight, bias)
     if found is not None:
         name, arguments = found
         return getattr(jconvt.linen, name)(**arguments), variables
     module = PortedModule(
-        static=layer.static,
-        weight_shape=layer.weight.shape,
-        bias_shape=None if layer.bias is None else layer.bias.shape,
-        param_dtype=layer.weight.dtype,
+        config=config,
+        weight_shape=weight.shape,
+        bias_shape=None if bias is None else bias.shape,
+        param_dtype=weight.dtype,
     )
     return module, variables

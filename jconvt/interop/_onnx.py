@@ -8,10 +8,10 @@ import numpy as np
 
 from jconvt._call.padding import onnx_same
 from jconvt._call.tracebacks import ends_traceback
+from jconvt.interop._config import FixedSize
 from jconvt.interop._paddings import per_axis
 from jconvt.interop._port import port
 from jconvt.interop._ported import PortedLayer
-from jconvt.interop._static import FixedSize
 
 FUNCTION = "from_onnx"
 

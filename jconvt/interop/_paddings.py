@@ -1,4 +1,4 @@
-"""Rules of `jconvt._call.padding` over several axes."""
+"""Paddings over several axes: from a dialect to crops, from crops to PyTorch's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,3 +29,16 @@ def crop_of_pads(function: str, padding: Any, extents: tuple[int, ...]) -> Any:
             raise TypeError(f"{function}: `padding` must hold ints; got {padding!r}.")
     lows, highs = zip(*pairs, strict=True) if pairs else ((), ())
     return per_axis(lax_pads, extents, lows, highs)
+
+
+def symmetric(
+    crop: Pairs, stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """A crop as PyTorch's `padding` and `output_padding`, where it can say it."""
+    padding = tuple(low for low, _ in crop)
+    more = tuple(low - high for low, high in crop)
+    fits = all(
+        p >= 0 and 0 <= a < max(s, d)
+        for p, a, s, d in zip(padding, more, stride, dilation, strict=True)
+    )
+    return (padding, more) if fits else None

@@ -9,8 +9,8 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._call.arguments import IntOrInts, Padding, check_channels, spatial_rank
 from jconvt._call.numerics import Precision, check_array
 from jconvt._call.options import normalize_options
+from jconvt.interop._config import FixedSize, PortedConfig, dimension_numbers
 from jconvt.interop._ported import PortedLayer
-from jconvt.interop._static import FixedSize, Static, dimension_numbers
 
 
 def port(
@@ -63,7 +63,7 @@ def port(
             f"groups={options.groups}; got {b.shape}."
         )
     preferred = preferred_element_type
-    static = Static(
+    config = PortedConfig(
         options=replace(options, function="PortedLayer.apply"),
         channels_last=channels_last,
         output_size=output_size,
@@ -72,4 +72,4 @@ def port(
         preferred_element_type=None if preferred is None else np.dtype(preferred),
         dtype=None if dtype is None else np.dtype(dtype),
     )
-    return PortedLayer(w, b, static)
+    return PortedLayer(w, b, config)

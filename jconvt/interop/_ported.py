@@ -1,20 +1,16 @@
 """`PortedLayer`: parameters in our layout, and all else of the source as options."""
 
-import math
 import typing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 from jax.tree_util import GetAttrKey, register_pytree_with_keys_class
 from jax.typing import ArrayLike
 
 from jconvt._call.arguments import IntOrInts, check_ints
-from jconvt._call.numerics import check_array
 from jconvt._call.tracebacks import ends_traceback
-from jconvt._maps.execute import execute
-from jconvt.interop._static import Static, dimension_numbers
+from jconvt.interop._config import PortedConfig, dimension_numbers
 
 if typing.TYPE_CHECKING:
     from flax import linen, nnx
@@ -35,7 +31,7 @@ class PortedLayer:
     Attributes:
       weight: ``(C_in, C_out/groups, *K)``, whatever the source's layout was.
       bias: ``(C_out,)``, or None.
-      static: the rest, hashable; `options` shows it as keyword arguments.
+      config: the rest, hashable; `options` shows it as keyword arguments.
 
     Example:
       >>> import jax, numpy as np
@@ -53,7 +49,7 @@ class PortedLayer:
 
     weight: jax.Array
     bias: jax.Array | None
-    static: Static
+    config: PortedConfig
 
     @property
     def options(self) -> dict[str, Any]:
@@ -64,20 +60,20 @@ class PortedLayer:
         and `conv_transpose` refuses an input of which it would have to crop: see
         `for_input`.
         """
-        static, options = self.static, self.static.options
+        config, options = self.config, self.config.options
         result: dict[str, Any] = {
             "stride": options.stride,
             "padding": options.padding,
             "output_padding": options.output_padding,
             "groups": options.groups,
             "dilation": options.dilation,
-            "dimension_numbers": dimension_numbers(options.rank, static.channels_last),
+            "dimension_numbers": dimension_numbers(options.rank, config.channels_last),
         }
-        size = static.output_size if static.fixed is None else static.fixed.size
+        size = config.output_size if config.fixed is None else config.fixed.size
         more = {
             "output_size": size,
-            "precision": static.precision,
-            "preferred_element_type": static.preferred_element_type,
+            "precision": config.precision,
+            "preferred_element_type": config.preferred_element_type,
         }
         return result | {name: v for name, v in more.items() if v is not None}
 
@@ -98,22 +94,14 @@ class PortedLayer:
           TypeError: `input_size` is not ints.
           ValueError: it is not one for each axis, or negative.
         """
-        options, fixed = self.static.options, self.static.fixed
-        if fixed is None:
+        config = self.config
+        if config.fixed is None:
             return self
-        name = "PortedLayer.for_input"
-        sizes = check_ints(name, "input_size", input_size, options.rank, 0)
-        padding = fixed.padding(options, self.weight.shape[2:], sizes)
-        # `output_size` is this padding's size, so any other input is out of reach.
-        padding = tuple(
-            (low, high - a)
-            for (low, high), a in zip(padding, options.output_padding, strict=True)
+        size = check_ints(
+            "PortedLayer.for_input", "input_size", input_size, config.options.rank, 0
         )
-        options = replace(options, padding=padding, output_padding=(0,) * options.rank)
-        static = replace(
-            self.static, options=options, fixed=None, output_size=fixed.size
-        )
-        return type(self)(self.weight, self.bias, static)
+        config = config.for_input(self.weight.shape[2:], size)
+        return type(self)(self.weight, self.bias, config)
 
     @ends_traceback
     def apply(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
@@ -122,8 +110,9 @@ class PortedLayer:
         Args:
           x: ``(N, C_in, *S)`` or ``(N, *S, C_in)``, as the source has it; unbatched
             without N, or with several batch axes in its place.
-          output_size: the output's spatial size, an int or one for each axis, in place
-            of the layer's `output_padding`, as at the call of PyTorch's layers.
+          output_size: the output's spatial size, an int or one for each axis, or a
+            whole output shape such as ``skip.shape``, whose spatial entries count. It
+            replaces the layer's `output_padding`, as at the call of PyTorch's layers.
 
         Returns:
           The output, in the layout of `x`.
@@ -132,31 +121,7 @@ class PortedLayer:
           TypeError: `x` is not an array of numbers, or `output_size` not ints.
           ValueError: a shape that does not fit, or an output size out of reach.
         """
-        static, rank = self.static, self.static.options.rank
-        array = check_array("PortedLayer.apply", "input", x)
-        axes = max(array.ndim - rank - 1, 0)
-        batch, one = array.shape[:axes], array.shape[axes:]
-        if len(batch) > 1:
-            y = self.apply(jnp.reshape(array, (math.prod(batch), *one)), output_size)
-            return jnp.reshape(y, (*batch, *y.shape[1:]))
-        if static.fixed is not None:
-            space = one[:-1] if static.channels_last else one[1:]
-            return self.for_input(space).apply(array, output_size)
-        options = static.options
-        if output_size is None:
-            output_size = static.output_size
-        else:
-            options = replace(options, output_padding=(0,) * rank)
-        return execute(
-            options,
-            array,
-            self.weight,
-            self.bias,
-            output_size=output_size,
-            precision=static.precision,
-            preferred_element_type=static.preferred_element_type,
-            dtype=static.dtype,
-        )
+        return self.config(x, self.weight, self.bias, output_size)
 
     @ends_traceback
     def __call__(self, x: ArrayLike, output_size: IntOrInts | None = None) -> jax.Array:
@@ -191,7 +156,7 @@ class PortedLayer:
         """
         from jconvt.interop._nnx import layer_of
 
-        return layer_of(self)
+        return layer_of(self.config, self.weight, self.bias)
 
     @ends_traceback
     def to_linen(self) -> "tuple[linen.Module, dict[str, Any]]":
@@ -205,20 +170,20 @@ class PortedLayer:
         """
         from jconvt.interop._linen import layer_of
 
-        return layer_of(self)
+        return layer_of(self.config, self.weight, self.bias)
 
-    def tree_flatten_with_keys(self) -> tuple[Any, Static]:
-        """For JAX: the parameters by name, and the static rest."""
+    def tree_flatten_with_keys(self) -> tuple[Any, PortedConfig]:
+        """For JAX: the parameters by name, and the rest."""
         children = ((GetAttrKey(n), getattr(self, n)) for n in ("weight", "bias"))
-        return tuple(children), self.static
+        return tuple(children), self.config
 
     @classmethod
-    def tree_unflatten(cls, static: Static, children: tuple[Any, Any]) -> Self:
+    def tree_unflatten(cls, config: PortedConfig, children: tuple[Any, Any]) -> Self:
         """For JAX, which puts any objects in the place of the parameters."""
-        return cls(*children, static)
+        return cls(*children, config)
 
     def __repr__(self) -> str:
-        static, options = self.static, self.static.options
+        config, options = self.config, self.config.options
         rank = options.rank
         shape = getattr(self.weight, "shape", None)
         channels: list[object] = []
@@ -232,13 +197,13 @@ class PortedLayer:
             ("stride", options.stride, (1,) * rank),
             ("padding", options.padding, ((0, 0),) * rank),
             ("output_padding", options.output_padding, (0,) * rank),
-            ("output_size", static.fixed.size if static.fixed else None, None),
-            ("output_size", static.output_size, None),
+            ("output_size", config.fixed.size if config.fixed else None, None),
+            ("output_size", config.output_size, None),
             ("groups", options.groups, 1),
             ("bias", self.bias is not None, True),
             ("dilation", options.dilation, (1,) * rank),
-            ("channels_last", static.channels_last, False),
-            ("dtype", static.dtype and static.dtype.name, None),
+            ("channels_last", config.channels_last, False),
+            ("dtype", config.dtype and config.dtype.name, None),
         ]
         said = [f"{name}={value!r}" for name, value, unsaid in rows if value != unsaid]
         return f"PortedLayer({', '.join([*map(str, channels), *said])})"

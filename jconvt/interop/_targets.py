@@ -1,4 +1,4 @@
-"""What the ways out share: PyTorch's padding, and refusals that name options."""
+"""What the ways out share: refusals that name the option."""
 
 from jconvt._call.fit import geometry_of
 from jconvt._call.options import Pairs
@@ -23,45 +23,32 @@ def refuse(function: str, option: str, value: object, reason: str) -> ValueError
 
 def fixed_crop(function: str, layer: PortedLayer) -> Pairs:
     """The crop, `output_padding` included, if one serves inputs of every size."""
-    static = layer.static
-    if static.options.padding in PERIODIC:
+    config = layer.config
+    if config.options.padding in PERIODIC:
         raise refuse(
             function,
             "padding",
-            static.options.padding,
+            config.options.padding,
             "the target has no such padding",
         )
-    if static.fixed is not None:
+    if config.fixed is not None:
         raise refuse(
             function,
             "output_size",
-            static.fixed.size,
+            config.fixed.size,
             "the crop depends on the input's size, see PortedLayer.for_input",
         )
-    return geometry_of(static.options, layer.weight.shape[2:]).crop
+    return geometry_of(config.options, layer.weight.shape[2:]).crop
 
 
 def check_one_dtype(function: str, layer: PortedLayer) -> None:
     """A ValueError unless all is of the weight's dtype, as in the target."""
-    static, bias = layer.static, layer.bias
+    config, bias = layer.config, layer.bias
     for option, value in (
         ("bias.dtype", None if bias is None else bias.dtype),
-        ("dtype", static.dtype),
-        ("preferred_element_type", static.preferred_element_type),
+        ("dtype", config.dtype),
+        ("preferred_element_type", config.preferred_element_type),
     ):
         if value is not None and value != layer.weight.dtype:
             reason = "the target computes in its weight's dtype"
             raise refuse(function, option, value.name, reason)
-
-
-def symmetric(
-    crop: Pairs, stride: tuple[int, ...], dilation: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """A crop as PyTorch's `padding` and `output_padding`, where it can say it."""
-    padding = tuple(low for low, _ in crop)
-    more = tuple(low - high for low, high in crop)
-    fits = all(
-        p >= 0 and 0 <= a < max(s, d)
-        for p, a, s, d in zip(padding, more, stride, dilation, strict=True)
-    )
-    return (padding, more) if fits else None

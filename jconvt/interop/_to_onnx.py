@@ -44,7 +44,7 @@ def to_onnx(layer: PortedLayer, *, name: str = "conv_transpose") -> "onnx.ModelP
       >>> from_onnx_model(to_onnx(up, name="up"))
       {'up': PortedLayer(8, 4, kernel_size=(4,), stride=(2,), bias=False)}
     """
-    layer, options = check_layer("to_onnx", layer), layer.static.options
+    layer, options = check_layer("to_onnx", layer), layer.config.options
     check_one_dtype("to_onnx", layer)
     if options.rank == 0:
         raise refuse(
@@ -72,7 +72,7 @@ def to_onnx(layer: PortedLayer, *, name: str = "conv_transpose") -> "onnx.ModelP
 
 def _pads(layer: PortedLayer) -> dict[str, Any]:
     """Our padding as ONNX's `pads`, at least 0, and `output_padding`."""
-    options = layer.static.options
+    options = layer.config.options
     lows, highs, more = [], [], []
     given = options.padding
     for i, (low, high) in enumerate(fixed_crop("to_onnx", layer)):
@@ -105,7 +105,7 @@ def _model(
         arrays["bias"] = layer.bias
     node = helper.make_node("ConvTranspose", ["x", *arrays], ["y"], name, **attributes)
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(layer.weight.dtype))
-    rank = layer.static.options.rank
+    rank = layer.config.options.rank
     channels = (layer.weight.shape[0], layer.weight.shape[1] * attributes["group"])
     values = [
         helper.make_tensor_value_info(

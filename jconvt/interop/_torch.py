@@ -1,6 +1,5 @@
-"""PyTorch: layers, weight-normed or not, and entries of state dicts."""
+"""From PyTorch: layers, weight-normed or not, and entries of state dicts."""
 
-import typing
 from collections.abc import Mapping
 from typing import Any, TypedDict, Unpack
 
@@ -8,20 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jconvt._call.arguments import IntOrInts
+from jconvt._call.arguments import IntOrInts, is_int
 from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._port import port
 from jconvt.interop._ported import PortedLayer
-from jconvt.interop._targets import (
-    check_layer,
-    check_one_dtype,
-    fixed_crop,
-    refuse,
-    symmetric,
-)
-
-if typing.TYPE_CHECKING:
-    import torch
 
 # Magnitude and direction of a weight norm, in `torch.nn.utils` and its successor.
 _WEIGHT_NORM = (
@@ -58,16 +47,19 @@ def from_torch(
         with ``weight`` (or the two entries of its weight norm) and maybe ``bias``.
       prefix: of the names in the mapping, such as ``"decoder.up"``.
       **options: `stride`, `padding`, `output_padding`, `groups` and `dilation`, as in
-        PyTorch, which a mapping does not tell. Of a module they are its own.
+        PyTorch. A mapping does not hold them: `stride` must be given with it, the
+        others default to PyTorch's. A module has its own, so none is given with it.
 
     Returns:
       The layer, for channels-first data, with the rank of the weight and, if JAX has
       it enabled, its dtype.
 
     Raises:
-      TypeError: `source` is neither, or an option of the wrong kind.
+      TypeError: `source` is neither, such as a forward convolution; a mapping without
+        `stride`; an option of the wrong kind.
       ValueError: a lazy module without parameters, a module with a forward of its own,
-        a mapping without the names, an option out of range.
+        a mapping without the names, or with a bias that fits a forward convolution
+        alone; an option out of range.
 
     Example:
       >>> import numpy as np
@@ -84,6 +76,8 @@ def from_torch(
         )
     if isinstance(source, Mapping):
         weight, bias = _from_state(source, prefix)
+        _check_stride(prefix, options)
+        _check_transposed(weight, bias, options.get("groups", 1))
     else:
         if prefix or options:
             raise ValueError(
@@ -92,77 +86,6 @@ def from_torch(
             )
         weight, bias, options = _from_module(source)
     return port("from_torch", weight, bias, **options, symmetric_padding=True)
-
-
-@ends_traceback
-def to_torch(layer: PortedLayer) -> "torch.nn.Module":
-    """A PyTorch module that computes the same, for channels-first data.
-
-    Args:
-      layer: a ported layer. Its weight and bias are copied.
-
-    Returns:
-      A `torch.nn.ConvTranspose1d`, ``2d`` or ``3d``. A `precision` is not carried over.
-
-    Raises:
-      TypeError: `layer` is not a `PortedLayer`.
-      ValueError: PyTorch cannot say an option, which is named: a crop other than
-        `padding` on both ends less `output_padding`, a periodic padding, a rank other
-        than 1, 2 or 3, a weight of integers, a `dtype` to cast to.
-      ImportError: PyTorch is not installed.
-
-    Example:
-      >>> from jconvt.interop import from_torch, to_torch
-      >>> import numpy as np
-      >>> layer = from_torch({"weight": np.ones((2, 3, 4), "float32")}, stride=2)
-      >>> to_torch(layer)
-      ConvTranspose1d(2, 3, kernel_size=(4,), stride=(2,), bias=False)
-    """
-    layer, options = check_layer("to_torch", layer), layer.static.options
-    if options.rank not in (1, 2, 3):
-        raise refuse(
-            "to_torch",
-            "weight.shape",
-            layer.weight.shape,
-            "PyTorch has transposed convolutions over 1, 2 and 3 axes",
-        )
-    if not jnp.issubdtype(layer.weight.dtype, jnp.inexact):
-        raise refuse(
-            "to_torch",
-            "weight.dtype",
-            layer.weight.dtype.name,
-            "PyTorch's parameters are floating or complex",
-        )
-    check_one_dtype("to_torch", layer)
-    paddings = symmetric(
-        fixed_crop("to_torch", layer), options.stride, options.dilation
-    )
-    if paddings is None:
-        raise refuse(
-            "to_torch",
-            "padding",
-            options.padding,
-            "PyTorch crops both ends by one `padding` of at least 0, less an "
-            "`output_padding` below stride or dilation",
-        )
-    import torch
-
-    module = getattr(torch.nn, f"ConvTranspose{options.rank}d")(
-        layer.weight.shape[0],
-        layer.weight.shape[1] * options.groups,
-        layer.weight.shape[2:],
-        stride=options.stride,
-        padding=paddings[0],
-        output_padding=paddings[1],
-        groups=options.groups,
-        bias=layer.bias is not None,
-        dilation=options.dilation,
-        device="meta",  # no memory, no random numbers
-    )
-    module.weight = torch.nn.Parameter(_tensor(layer.weight))
-    if layer.bias is not None:
-        module.bias = torch.nn.Parameter(_tensor(layer.bias))
-    return module
 
 
 def _from_state(state: Mapping[str, Any], prefix: str) -> tuple[Any, Any]:
@@ -176,6 +99,40 @@ def _from_state(state: Mapping[str, Any], prefix: str) -> tuple[Any, Any]:
     name = f"{prefix}bias"
     bias = _array(name, state[name]) if state.get(name) is not None else None
     return weight, bias
+
+
+def _check_stride(prefix: str, options: TorchOptions) -> None:
+    """A TypeError unless `stride` is among the options of a state dict."""
+    if "stride" in options:
+        return
+    call = ", ".join(["state_dict", *([repr(prefix)] if prefix else []), "stride=..."])
+    raise TypeError(
+        f"from_torch: `stride` must be given with a state dict; got "
+        f"{', '.join(options) or 'no options'}. A state dict holds the weight and bias "
+        f"of a layer, but not its stride, padding, output_padding, groups and dilation."
+        f" Write from_torch({call}), and the others where they are not PyTorch's "
+        f"defaults; or pass the module, which has them all."
+    )
+
+
+def _check_transposed(weight: Any, bias: Any, groups: Any) -> None:
+    """A ValueError if the bias fits (C_out, C_in, *K) and not (C_in, C_out, *K)."""
+    if bias is None or np.ndim(weight) < 2 or not is_int(groups):
+        return
+    rows, columns = weight.shape[:2]
+    if bias.shape != (rows,) or rows == columns * groups:
+        return
+    possible = rows // max(columns, 1)
+    hint = (
+        f" If the layer is transposed and has groups, give groups={possible}."
+        if columns and rows % columns == 0
+        else ""
+    )
+    raise ValueError(
+        f"from_torch: `weight` must be (C_in, C_out/groups, *K) and `bias` (C_out,); "
+        f"got weight {weight.shape} and bias {bias.shape} with groups={groups}, which "
+        f"looks like the weight of a forward convolution, (C_out, C_in, *K).{hint}"
+    )
 
 
 def _normed_weight(state: Mapping[str, Any], prefix: str) -> np.ndarray[Any, Any]:
@@ -225,11 +182,18 @@ def _from_module(module: Any) -> tuple[Any, Any, TorchOptions]:
             torch.nn.ConvTranspose3d,
         )
     }
+    forward = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+    if isinstance(module, forward):
+        raise TypeError(
+            f"from_torch: `source` must be a transposed convolution; got "
+            f"{type(module).__name__}, a forward convolution, which "
+            f"jax.lax.conv_general_dilated or flax.nnx.Conv computes."
+        )
     if not isinstance(module, tuple(classes)):
         raise TypeError(
             f"from_torch: `source` must be a torch.nn.ConvTranspose1d, 2d or 3d, or a "
-            f"state dict; got {type(module).__name__}. Of a model give its layers; "
-            f"files are not loaded here."
+            f"state dict; got {type(module).__name__}. For the layers of a model there "
+            f"is from_torch_model; files are not loaded here."
         )
     # Not by `module.weight`, which a parametrization would compute.
     uninitialized = torch.nn.parameter.UninitializedParameter
@@ -288,13 +252,3 @@ def _array(name: str, value: Any) -> Any:
     if value.dtype == torch.bfloat16:  # which PyTorch does not tell NumPy of
         return value.view(torch.int16).numpy().view(jnp.bfloat16)
     return value.numpy()
-
-
-def _tensor(array: jax.Array) -> "torch.Tensor":
-    """A copy of the array as a tensor of the same dtype."""
-    import torch
-
-    values = np.array(array)
-    if array.dtype == jnp.bfloat16:
-        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(values)

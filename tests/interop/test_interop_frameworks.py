@@ -30,7 +30,7 @@ from jconvt.interop import (
 
 def crop(layer):
     """What conv_transpose crops with the layer's options, output_padding included."""
-    return geometry_of(layer.static.options, layer.weight.shape[2:]).crop
+    return geometry_of(layer.config.options, layer.weight.shape[2:]).crop
 
 
 # Keras --------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def layers(draw):
 
 
 def crop(layer):
-    return geometry_of(layer.static.options, layer.weight.shape[2:]).crop
+    return geometry_of(layer.config.options, layer.weight.shape[2:]).crop
 
 
 def says_torch(low, high, reach):

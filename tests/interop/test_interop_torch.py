@@ -86,7 +86,8 @@ def test_layer(torch, name):
     same(ours.apply(x[0]), theirs(given[0]).detach().numpy())
     same(jconvt.conv_transpose(x, ours.weight, ours.bias, **ours.options), y)
 
-    options = {k: v for k, v in LAYERS[name][1].items() if k != "bias"}
+    given = {k: v for k, v in LAYERS[name][1].items() if k != "bias"}
+    options = {"stride": 1, **given}
     state = {f"net.0.{key}": v for key, v in theirs.state_dict().items()}
     same_layers(from_torch(state, "net.0", **options), ours)
     arrays = {key: v.numpy() for key, v in theirs.state_dict().items()}
@@ -249,8 +250,16 @@ def test_errors_of_modules(torch):
     assert from_torch(Named(2, 3, 4)).weight.shape == (2, 3, 4, 4)
     for source, error, message in [
         (Own(2, 3, 4), ValueError, "Own, which has a forward of its own"),
-        (torch.nn.Conv2d(2, 3, 4), TypeError, "a state dict; got Conv2d. Of a model"),
-        ("weights.pt", TypeError, "got str. Of a model give its layers; files are not"),
+        (
+            torch.nn.Linear(2, 3),
+            TypeError,
+            "a state dict; got Linear. For the layers of",
+        ),
+        (
+            "weights.pt",
+            TypeError,
+            "got str. For the layers of a model there is from_torch_model; files are",
+        ),
         (
             torch.nn.ConvTranspose2d(2, 3, 4, device="meta"),
             ValueError,
@@ -263,6 +272,44 @@ def test_errors_of_modules(torch):
         from_torch(torch.nn.ConvTranspose2d(2, 3, 4), stride=2)
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("lazy", ["", "Lazy"])
+def test_forward_convolutions_are_refused(torch, rank, lazy):
+    """By their class, and not as some module that is not known."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the interface of lazy ones may change
+        kind = f"{lazy}Conv{rank}d"
+        source = getattr(torch.nn, kind)(*([] if lazy else [2]), 3, 4)
+    with pytest.raises(
+        TypeError,
+        match=rf"^from_torch: `source` must be a transposed convolution; got {kind}, a "
+        "forward convolution",
+    ):
+        from_torch(source)
+
+
+def test_state_dicts_of_forward_convolutions_are_refused(torch):
+    """Where the bias tells them from transposed ones."""
+    state = torch.nn.Conv1d(4, 6, 5).state_dict()
+    with pytest.raises(
+        ValueError,
+        match=r"^from_torch: `weight` must be .* got weight \(6, 4, 5\) and bias "
+        r"\(6,\) with groups=1, which looks like the weight of a forward convolution, "
+        r"\(C_out, C_in, \*K\)\.$",
+    ):
+        from_torch(state, stride=1)
+    same_channels = torch.nn.Conv1d(4, 4, 5).state_dict()
+    assert from_torch(same_channels, stride=1).weight.shape == (4, 4, 5)  # cannot tell
+
+
+def test_forgotten_groups_are_named(torch):
+    """A depthwise layer looks like a forward one until its groups are given."""
+    state = torch.nn.ConvTranspose2d(6, 6, 4, 2, groups=6).state_dict()
+    with pytest.raises(ValueError, match=r"has groups, give groups=6\.$"):
+        from_torch(state, stride=2)
+    assert from_torch(state, stride=2, groups=6).options["groups"] == 6
+
+
 STATE = {"up.weight": whole(4, 3, 4, 4), "up.bias": whole(3)}
 STATE_ERRORS = {
     "other prefix": (
@@ -272,6 +319,20 @@ STATE_ERRORS = {
         "weight norm; under this prefix it holds nothing.",
     ),
     "no prefix": (lambda: from_torch(STATE), ValueError, "holds up.bias, up.weight."),
+    "no stride": (
+        lambda: from_torch(STATE, "up", padding=1),
+        TypeError,
+        "from_torch: `stride` must be given with a state dict; got padding. A state "
+        "dict holds the weight and bias of a layer, but not its stride, padding, "
+        "output_padding, groups and dilation. Write from_torch(state_dict, 'up', "
+        "stride=...), and the others where they are not PyTorch's defaults; or pass "
+        "the module, which has them all.",
+    ),
+    "no options": (
+        lambda: from_torch({"weight": whole(4, 3, 2)}),
+        TypeError,
+        "got no options. A state dict holds",
+    ),
     "unknown option": (
         lambda: from_torch(STATE, "up", strides=2),
         TypeError,
@@ -279,23 +340,23 @@ STATE_ERRORS = {
         "dilation; got strides.",
     ),
     "pairs": (
-        lambda: from_torch(STATE, "up", padding=((1, 0), (0, 0))),
+        lambda: from_torch(STATE, "up", stride=1, padding=((1, 0), (0, 0))),
         TypeError,
         "from_torch: `padding` must be an int or a tuple or list of 2 ints",
     ),
     "groups": (
-        lambda: from_torch(STATE, "up", groups=3),
+        lambda: from_torch(STATE, "up", stride=2, groups=3),
         ValueError,
         "from_torch: the input channels must be divisible by `groups`; got 4",
     ),
     "bias": (
-        lambda: from_torch(STATE, "up", groups=2),
+        lambda: from_torch(STATE, "up", stride=2, groups=2),
         ValueError,
         "from_torch: `bias` must have shape (6,), the output channels of weight "
         "(4, 3, 4, 4) as (C_in, C_out/groups, *K) with groups=2; got (3,).",
     ),
     "rank": (
-        lambda: from_torch({"weight": whole(4)}),
+        lambda: from_torch({"weight": whole(4)}, stride=1),
         ValueError,
         "from_torch: `weight` must have at least the axes C_in and C_out/groups",
     ),
@@ -306,7 +367,7 @@ STATE_ERRORS = {
         "direction, (4, 3, 2), with ones where the norm sums; got (3, 1, 1).",
     ),
     "output_padding": (
-        lambda: from_torch(STATE, "up", output_padding=1),
+        lambda: from_torch(STATE, "up", stride=1, output_padding=1),
         ValueError,
         "from_torch: `output_padding` must be smaller than `stride` or `dilation`",
     ),
@@ -338,7 +399,8 @@ def test_mint(torch, name):
     """mint.nn.ConvTranspose2d has PyTorch's options."""
     theirs, _ = module(torch, name)
     params = {k: Parameter(v.detach().numpy()) for k, v in theirs.named_parameters()}
-    options = {k: v for k, v in LAYERS[name][1].items() if k != "bias"}
+    given = {k: v for k, v in LAYERS[name][1].items() if k != "bias"}
+    options = {"stride": 1, **given}
     same_layers(from_mindspore(params, **options), from_torch(theirs))
 
 

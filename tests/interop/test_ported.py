@@ -126,6 +126,57 @@ def test_a_call_is_apply():
     same(jax.jit(ours)(x), ours.apply(x))
 
 
+@pytest.mark.parametrize("batch", [(), (2,), (2, 3)])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_output_size_as_a_whole_shape(channels_last, batch):
+    """The shape of a skip connection, whose channels are its own."""
+    if channels_last:
+        ours = from_haiku({"w": whole(3, 2, 6, 4)}, stride=2, padding="VALID")
+        x, skip = whole(*batch, 5, 7, 4), np.zeros((*batch, 12, 15, 9))
+    else:
+        ours = from_mindspore({"weight": whole(4, 6, 3, 2)}, stride=2, padding=0)
+        x, skip = whole(*batch, 4, 5, 7), np.zeros((*batch, 9, 12, 15))
+    desired = ours(x, output_size=(12, 15))
+    assert sorted(desired.shape[len(batch) :]) == [6, 12, 15]
+    same(ours(x, output_size=skip.shape), desired)
+    same(ours.apply(x, list(skip.shape)), desired)
+
+
+def test_a_whole_shape_in_flax_layers():
+    """Of the classes of ours and of modules that say what those cannot."""
+    pytest.importorskip("flax", reason="makes Flax layers")
+    x, skip = whole(2, 4, 5), whole(2, 1, 12)
+    ours = layer()
+    assert type(ours.to_nnx()).__name__ == "ConvTranspose1d"
+    same(ours.to_nnx()(x, output_size=skip.shape), ours(x, 12))
+    ours = layer(padding=(0, 1))
+    smaller = whole(2, 1, 10)
+    assert type(ours.to_nnx()).__name__ == "PortedModule"
+    same(ours.to_nnx()(x, output_size=smaller.shape), ours(x, 10))
+    module, variables = ours.to_linen()
+    same(module.apply(variables, x, smaller.shape), ours(x, 10))
+
+
+@pytest.mark.parametrize(
+    ("x", "output_size", "message"),
+    [
+        (
+            whole(1, 4, 5),
+            (4, 12),
+            r"^PortedLayer.apply: `output_size` must be an int, 1 ints or a whole "
+            r"output shape, which for an input of 3 axes has 3; got 2: \(4, 12\)\.",
+        ),
+        (whole(4, 5), (1, 4, 12), "for an input of 2 axes has 2; got 3"),
+        (whole(2, 3, 4, 5), (3, 4, 12), "for an input of 4 axes has 4; got 3"),
+        (whole(1, 4, 5), (1, 6, 20), r"`output_size` must lie between \(11,\)"),
+        (whole(5), (1, 4, 12), "`input` must have 3 axes"),
+    ],
+)
+def test_errors_of_output_size(x, output_size, message):
+    with pytest.raises(ValueError, match=message):
+        layer()(x, output_size=output_size)
+
+
 @pytest.mark.parametrize(
     ("x", "message"),
     [
@@ -198,7 +249,7 @@ def test_no_framework_is_imported():
     code = (
         "import sys, numpy as np, jconvt.interop as i;"
         "w = np.ones((2, 3, 4));"
-        "i.from_torch({'weight': w}); i.from_mindspore({'weight': w});"
+        "i.from_torch({'weight': w}, stride=2); i.from_mindspore({'weight': w});"
         "i.from_haiku({'w': w});"
         "names = 'torch mindspore keras flax haiku equinox onnx'.split();"
         "print([name for name in names if name in sys.modules])"
@@ -211,5 +262,5 @@ def test_no_framework_is_imported():
 
 def test_constructed_by_hand():
     ours = layer()
-    again = PortedLayer(ours.weight, None, ours.static)
+    again = PortedLayer(ours.weight, None, ours.config)
     same(again.apply(whole(1, 4, 5)), layer().apply(whole(1, 4, 5)) - whole(6)[:, None])
