@@ -37,7 +37,7 @@ PYTHONS := $(foreach v,3.11 3.12 3.13,$(if $(shell command -v python$v 2>/dev/nu
 .PHONY: help setup demo doctor test test-parity test-lowest fuzz bench bench-quick
 .PHONY: lint format surface notebooks store-notebooks docs clean
 .PHONY: test-matrix test-lowest-whole $(FLAGS) $(PYTHONS:%=test-python%)
-.PHONY: coverage mutants accuracy
+.PHONY: coverage mutants accuracy cliffs
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
 
 help: ## list these targets
@@ -91,6 +91,9 @@ bench: $(VENV)/.bench ## race jconvt against PyTorch, ONNX Runtime, Flax, ... (A
 
 bench-quick: $(VENV)/.bench ## the race over a few layers, in about two minutes
 	$(VENV)/bin/python -m benchmarks --quick $(ARGS)
+
+cliffs: $(VENV)/.parity ## look for slow layers for SECONDS (60), from SEED if it is given
+	$(VENV)/bin/python -m benchmarks.cliffs --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 aot: aot-gpu aot-tpu ## compile the layers for an H100 and a TPU that are not here, and read
 	$(AOT_VENV)gpu/bin/python -m benchmarks.aot.page

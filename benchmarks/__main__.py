@@ -6,16 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import (
-    accuracy,
-    compiling,
-    linearity,
-    memory,
-    networks,
-    overhead,
-    racing,
-    transforms,
-)
+from benchmarks import accuracy, linearity, networks, overhead, racing, transforms
 from benchmarks.accuracy import measuring
 from benchmarks.contenders import CONTENDERS, DTYPES, LOWERING_CONTENDERS
 from benchmarks.environment import environment
@@ -72,17 +63,6 @@ TABLES = {
         results=networks.results,
         takes=frozenset({"rows", "mode", "seconds"}),
         rows=lambda: list(described()),
-    ),
-    "memory": Table(
-        help="peak memory, each number in a process of its own",
-        results=memory.results,
-        takes=frozenset({"rows", "contenders", "mode", "dtype"}),
-        contenders=memory.MEASURED,
-    ),
-    "compile": Table(
-        help="time to trace, lower and compile, over JAX's own form",
-        results=compiling.results,
-        takes=frozenset({"rows", "mode", "dtype"}),
     ),
     "overhead": Table(
         help="what a tiny call costs, and the import",

@@ -96,10 +96,39 @@ def measure(
     problem: Problem, slot: Slot, seconds: float, within: float
 ) -> dict[Formulation, float]:
     """Median seconds of the candidates estimated `within` so many times the least."""
+    geometry, layout = problem.geometry, layout_of(problem)
+    arrays = arrays_of(problem)
+    dtype = np.dtype(np.float32)
+    chosen = as_output(slot, problem)
+    works = candidates(*chosen, dtype)
+    estimates = {f: estimate(*chosen, work, dtype) for f, work in works.items()}
+    least = min(estimates.values())
+    found = [f for f, guess in estimates.items() if guess <= within * least]
+
+    def compiled(formulation: Formulation) -> Callable[[], object]:
+        program = jax.jit(map_of(formulation, slot, geometry, layout))
+        run = program.lower(arrays).compile()
+        return lambda: jax.block_until_ready(run(arrays))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = dict(zip(map(str, found), pool.map(compiled, found), strict=True))
+    once = race(runs, seconds=0, rounds=1)
+    # What is far behind (a plain loop) is not timed again.
+    close = {f: r for f, r in runs.items() if once[f] < 8 * min(once.values())}
+    times = once | race(close, seconds=seconds * len(close), rounds=3)
+    return {formulation: times[str(formulation)] for formulation in found}
+
+
+def layout_of(problem: Problem) -> Layout:
+    """The caller's layout, with the weight in PyTorch's."""
+    make = Layout.channels_first if problem.features_first else Layout.channels_last
+    return make(problem.geometry.rank)
+
+
+def arrays_of(problem: Problem) -> dict[Role, jax.Array]:
+    """Input, weight and cotangent in `layout_of`: normal float32, always the same."""
     rng = np.random.default_rng(0)
     geometry = problem.geometry
-    make = Layout.channels_first if problem.features_first else Layout.channels_last
-    layout = make(geometry.rank)
     channels = (problem.in_channels, problem.out_channels // geometry.groups)
     w = jnp.asarray(rng.standard_normal((*channels, *geometry.kernel_size), np.float32))
     shapes = [
@@ -112,30 +141,17 @@ def measure(
         )
     ]
     x, y = (jnp.asarray(rng.standard_normal(s, np.float32)) for s in shapes)
-    arrays = {Role.INPUT: x, Role.WEIGHT: w, Role.OUTPUT: y}
-    dtype = np.dtype(np.float32)
-    chosen = as_output(slot, problem)
-    works = candidates(*chosen, dtype)
-    estimates = {f: estimate(*chosen, work, dtype) for f, work in works.items()}
-    least = min(estimates.values())
-    found = [f for f, guess in estimates.items() if guess <= within * least]
-
-    def compiled(formulation: Formulation) -> Callable[[], object]:
-        run = _program(formulation, slot, geometry, layout).lower(arrays).compile()
-        return lambda: jax.block_until_ready(run(arrays))
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = dict(zip(map(str, found), pool.map(compiled, found), strict=True))
-    once = race(runs, seconds=0, rounds=1)
-    # What is far behind (a plain loop) is not timed again.
-    close = {f: r for f, r in runs.items() if once[f] < 8 * min(once.values())}
-    times = once | race(close, seconds=seconds * len(close), rounds=3)
-    return {formulation: times[str(formulation)] for formulation in found}
+    return {Role.INPUT: x, Role.WEIGHT: w, Role.OUTPUT: y}
 
 
-def _program(
+Map = Callable[[dict[Role, jax.Array]], jax.Array]
+"""From all three arrays to the one that the map makes, of which it reads the others."""
+
+
+def map_of(
     formulation: Formulation, slot: Slot, geometry: Geometry, layout: Layout
-) -> jax.stages.Wrapped:
+) -> Map:
+    """One of the three maps in a given formulation, on a CPU."""
     plan = Plan(
         geometry=geometry,
         wrap=((0, 0),) * geometry.rank,
@@ -150,7 +166,7 @@ def _program(
         operands = {role: a for role, a in arrays.items() if role != made}
         return make(made, operands, plan, arrays[made].shape, "cpu", formulation)
 
-    return jax.jit(run)
+    return run
 
 
 def collect(
