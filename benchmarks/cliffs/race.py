@@ -22,7 +22,7 @@ FIRST_SHARE = 0.6
 PATIENCE = 20.0
 """Seconds that the first contender may take to compile and to run twice."""
 
-COMPILE = 4.0
+COMPILE = 5.0
 """Seconds that a later contender may take to compile, beside two runs that are far
 behind."""
 

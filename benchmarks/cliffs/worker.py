@@ -9,6 +9,8 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, TextIO
 
 from benchmarks.cliffs.contenders import AUTO, NATIVE, TORCH, chosen, contenders
@@ -39,6 +41,8 @@ def main() -> None:
     # Libraries may print; the pipe is for events alone.
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if find_spec("torch") is not None:
+        import_module("torch")  # now, so that PyTorch's first run does not pay for it
     print(json.dumps({"ready": True}), file=events, flush=True)
     for line in sys.stdin:
         answer(json.loads(line), events)
