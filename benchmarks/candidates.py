@@ -1,4 +1,4 @@
-"""Every candidate formulation of a CPU, timed by itself for each of the three maps."""
+"""Times of every formulation that a CPU can choose, for each of the three maps."""
 
 import math
 import os
@@ -33,7 +33,7 @@ from jconvt._maps.make import SLOTS, make
 from jconvt._shell.timing import race
 
 MOST_USEFUL = 1e9
-"""Multiply-adds: larger layers take long to time and choose alike."""
+"""The most useful multiply-adds of a random layer; larger ones choose the same way."""
 
 
 def draw(rng: np.random.Generator, least: float) -> Problem:
@@ -195,7 +195,7 @@ def collect(
 
 
 def read(row: dict[str, Any]) -> tuple[Slot, Problem, Formulation]:
-    """What a row of `collect` is about."""
+    """The map, the problem and the formulation of a row of `collect`."""
     problem, geometry = dict(row["problem"]), dict(row["problem"]["geometry"])
     crop = tuple((low, high) for low, high in geometry.pop("crop"))
     groups = geometry.pop("groups")
@@ -218,7 +218,7 @@ def features_of(row: dict[str, Any]) -> dict[str, int]:
 def random_problems(
     seed: int, count: int, least: float
 ) -> Iterator[tuple[str, Problem]]:
-    """Layers drawn at random, of `least` useful multiply-adds and more."""
+    """Random layers with at least `least` useful multiply-adds, each with a name."""
     rng = np.random.default_rng(seed)
     for index in range(count):
         yield f"{seed}-{index}", draw(rng, least)

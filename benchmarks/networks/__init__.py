@@ -48,7 +48,7 @@ def results(options: Options) -> Iterator[Result]:
 
 
 def builds(network: Network) -> dict[str, Build]:
-    """All that can be made of `network` here."""
+    """The network in every framework that is installed."""
     made = {
         "jconvt": in_flax.build(network, in_flax.jconvt_up),
         "jconvt throughout": in_flax.build(
@@ -84,7 +84,7 @@ def _agree(
 
 
 def tolerance(network: Network) -> float:
-    """How far two right results may be apart, in units of the largest value.
+    """The difference allowed between two results, in units of the largest value.
 
     Each sum's rounding error grows with its terms, at most, and errors add up on the
     way through the layers.
