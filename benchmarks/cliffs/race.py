@@ -65,9 +65,9 @@ def race(
         if late and name not in always:
             times.untried += 1
             continue
-        announce(name, _patience(times.seconds))
+        announce(name, _patience(times.seconds, budget))
         try:
-            runs[name], times.seconds[name] = _first(make)
+            runs[name], times.seconds[name] = _first(make, once=budget / 4)
         except Exception as error:  # an error of one contender is a result
             times.lost[name] = f"{type(error).__name__}: {error}"[:200]
     announce(RACING, PATIENCE + 2 * budget)
@@ -79,17 +79,25 @@ def race(
     return times
 
 
-def _patience(seconds: Mapping[str, float]) -> float:
+def _patience(seconds: Mapping[str, float], budget: float) -> float:
     """How long the next contender may take, by the first times so far."""
     if not seconds:
         return PATIENCE
-    return COMPILE + 2 * FAR_BEHIND * min(seconds.values())
+    return min(budget / 2, COMPILE + 2 * FAR_BEHIND * min(seconds.values()))
 
 
-def _first(make: Callable[[], Run]) -> tuple[Run, float]:
-    """A warm run, and how long its second call takes."""
+def _first(make: Callable[[], Run], once: float) -> tuple[Run, float]:
+    """A warm run, and how long its second call takes.
+
+    If the first call takes longer than `once`, its own time stands for that, though
+    compilation is in it.
+    """
     run = make()
+    start = time.perf_counter()
     run()
+    spent = time.perf_counter() - start
+    if spent > once:
+        return run, spent
     start = time.perf_counter()
     run()
     return run, time.perf_counter() - start
@@ -107,8 +115,8 @@ def _worth_repeating(
     chosen: list[str] = []
     for name in sorted(near, key=lambda name: (name not in always, seconds[name])):
         # A round gives a short run a turn, half of it to warm up, and one goes ahead.
-        left -= (ROUNDS + 1) * max(1.5 * TURN, seconds[name])
-        if left < 0:
-            break
-        chosen.append(name)
+        cost = (ROUNDS + 1) * max(1.5 * TURN, seconds[name])
+        if cost <= left:
+            left -= cost
+            chosen.append(name)
     return chosen

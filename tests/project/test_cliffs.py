@@ -226,6 +226,18 @@ def test_the_patience_is_by_the_best_so_far(clock):
     assert told[1] == ("b", race.COMPILE + 2 * race.FAR_BEHIND * 0.5)
 
 
+def test_the_patience_is_at_most_half_the_budget(clock):
+    _, told = raced({"a": made(clock, 0.5), "b": made(clock, 0.25)}, budget=8.0)
+    assert told[1] == ("b", 4.0)
+
+
+def test_a_very_long_first_call_is_the_only_one(clock):
+    entrants = {"a": made(clock, 0.5), "b": made(clock, 6.0, compile=3.0)}
+    times, _ = raced(entrants, budget=20.0)
+    assert times.seconds == pytest.approx({"a": 0.5, "b": 9.0})
+    assert len(entrants["b"][1]) == 1
+
+
 def test_late_candidates_are_not_tried(clock):
     entrants = {name: made(clock, 1.0, compile=10.0) for name in "bcda"}
     times, told = raced(entrants, budget=30.0)
