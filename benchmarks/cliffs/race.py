@@ -5,6 +5,7 @@ The contenders that are not far behind then race in turn (`jconvt._shell.timing.
 and their medians replace the first times.
 """
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ PATIENCE = 20.0
 COMPILE = 5.0
 """Seconds that a later contender may take to compile, beside two runs that are far
 behind."""
+
+LEAST_SHARE = 0.2
+"""Of the time for a layer, what candidates may take even if the others were slow."""
 
 RACING = "all, in turn"
 """What `announce` is told when the race in turn begins."""
@@ -60,8 +64,12 @@ def race(
     """
     start, times = time.perf_counter(), Times()
     runs: dict[str, Run] = {}
+    began = math.inf  # when the first candidate began
     for name, make in contenders.items():
-        late = time.perf_counter() - start > FIRST_SHARE * budget
+        now = time.perf_counter() - start
+        if name not in always:
+            began = min(began, now)
+        late = now > FIRST_SHARE * budget and now - began > LEAST_SHARE * budget
         if late and name not in always:
             times.untried += 1
             continue

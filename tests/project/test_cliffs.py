@@ -246,6 +246,13 @@ def test_late_candidates_are_not_tried(clock):
     assert "d" not in times.seconds
 
 
+def test_candidates_have_some_time_after_slow_contenders(clock):
+    entrants = {"a": made(clock, 15.0)} | {n: made(clock, 2.0) for n in "bcd"}
+    times, _ = raced(entrants, budget=20.0)
+    assert list(times.seconds) == ["a", "b"]
+    assert times.untried == 2
+
+
 def test_the_race_keeps_to_its_budget(clock):
     entrants = {
         name: made(clock, seconds)
