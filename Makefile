@@ -42,7 +42,7 @@ NEWEST_PYTHON := $(firstword $(foreach p,python3.13 $(wildcard $(HOME)/.pyenv/ve
 .PHONY: help setup demo doctor test test-parity test-lowest test-newest fuzz bench bench-quick
 .PHONY: lint format surface notebooks store-notebooks docs clean
 .PHONY: test-matrix test-lowest-whole $(FLAGS) $(PYTHONS:%=test-python%)
-.PHONY: coverage mutants accuracy
+.PHONY: coverage mutants accuracy cliffs
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
 
 help: ## list these targets
@@ -99,6 +99,9 @@ bench: $(VENV)/.bench ## race jconvt against PyTorch, ONNX Runtime, Flax, ... (A
 
 bench-quick: $(VENV)/.bench ## the race over a few layers, in about two minutes
 	$(VENV)/bin/python -m benchmarks --quick $(ARGS)
+
+cliffs: $(VENV)/.parity ## look for slow layers for SECONDS (60), from SEED if it is given
+	$(VENV)/bin/python -m benchmarks.cliffs --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 aot: aot-gpu aot-tpu ## compile the layers for an H100 and a TPU that are not here, and read
 	$(AOT_VENV)gpu/bin/python -m benchmarks.aot.page

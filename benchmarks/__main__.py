@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: make one of the tables and write it down."""
+"""``python -m benchmarks``: measure one of the tables, print and store it."""
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
@@ -6,16 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import (
-    accuracy,
-    compiling,
-    linearity,
-    memory,
-    networks,
-    overhead,
-    racing,
-    transforms,
-)
+from benchmarks import accuracy, linearity, networks, overhead, racing, transforms
 from benchmarks.accuracy import measuring
 from benchmarks.contenders import CONTENDERS, DTYPES, LOWERING_CONTENDERS
 from benchmarks.environment import environment
@@ -32,7 +23,7 @@ CHOICES = {name: (train,) for train, name in MODES.items()} | {"both": tuple(MOD
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """What can be asked for.
+    """A result that the command line can ask for.
 
     Attributes:
       help: one line.
@@ -73,17 +64,6 @@ TABLES = {
         takes=frozenset({"rows", "mode", "seconds"}),
         rows=lambda: list(described()),
     ),
-    "memory": Table(
-        help="peak memory, each number in a process of its own",
-        results=memory.results,
-        takes=frozenset({"rows", "contenders", "mode", "dtype"}),
-        contenders=memory.MEASURED,
-    ),
-    "compile": Table(
-        help="time to trace, lower and compile, over JAX's own form",
-        results=compiling.results,
-        takes=frozenset({"rows", "mode", "dtype"}),
-    ),
     "overhead": Table(
         help="what a tiny call costs, and the import",
         results=overhead.results,
@@ -118,7 +98,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make a table, print it, and write it down if it is whole or has a place to go."""
+    """Make a table and print it; store it if it is complete or `--out` is given."""
     parser = make_parser()
     parsed = parser.parse_args(arguments)
     options = _options(parser, parsed)
@@ -172,7 +152,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _options(parser: Parser, parsed: argparse.Namespace) -> Options:
-    """What was parsed, if it has a meaning for the table; else an error."""
+    """The parsed options; an error if the table does not take one of them."""
     table = TABLES[parsed.table]
     for name in sorted(_RACE - table.takes):
         if getattr(parsed, name) != parser.get_default(name):

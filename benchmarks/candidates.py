@@ -1,4 +1,4 @@
-"""Every candidate formulation of a CPU, timed by itself for each of the three maps."""
+"""Times of every formulation that a CPU can choose, for each of the three maps."""
 
 import math
 import os
@@ -32,7 +32,7 @@ from jconvt._maps.make import perform
 from jconvt._shell.timing import race
 
 MOST_USEFUL = 1e9
-"""Multiply-adds: larger layers take long to time and choose alike."""
+"""The most useful multiply-adds of a random layer; larger ones choose the same way."""
 
 
 def draw(rng: np.random.Generator, least: float) -> Problem:
@@ -95,10 +95,36 @@ def measure(
     problem: Problem, slot: Map, seconds: float, within: float
 ) -> dict[Formulation, float]:
     """Median seconds of the candidates estimated `within` so many times the least."""
+    geometry, layout = problem.geometry, layout_of(problem)
+    arrays = arrays_of(problem)
+    estimates = {f: estimate(slot, problem, f) for f in candidates(slot, problem)}
+    least = min(estimates.values())
+    found = [f for f, guess in estimates.items() if guess <= within * least]
+
+    def compiled(formulation: Formulation) -> Callable[[], object]:
+        program = jax.jit(map_of(formulation, slot, geometry, layout))
+        run = program.lower(arrays).compile()
+        return lambda: jax.block_until_ready(run(arrays))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = dict(zip(map(str, found), pool.map(compiled, found), strict=True))
+    once = race(runs, seconds=0, rounds=1)
+    # What is far behind (a plain loop) is not timed again.
+    close = {f: r for f, r in runs.items() if once[f] < 8 * min(once.values())}
+    times = once | race(close, seconds=seconds * len(close), rounds=3)
+    return {formulation: times[str(formulation)] for formulation in found}
+
+
+def layout_of(problem: Problem) -> Layout:
+    """The caller's layout, with the weight in PyTorch's."""
+    make = Layout.channels_first if problem.features_first else Layout.channels_last
+    return make(problem.geometry.rank)
+
+
+def arrays_of(problem: Problem) -> dict[Map, jax.Array]:
+    """Input, weight and cotangent in `layout_of`: normal float32, always the same."""
     rng = np.random.default_rng(0)
     geometry = problem.geometry
-    make = Layout.channels_first if problem.features_first else Layout.channels_last
-    layout = make(geometry.rank)
     channels = (problem.in_channels, problem.out_channels // geometry.groups)
     w = jnp.asarray(rng.standard_normal((*channels, *geometry.kernel_size), np.float32))
     shapes = [
@@ -111,27 +137,17 @@ def measure(
         )
     ]
     x, y = (jnp.asarray(rng.standard_normal(s, np.float32)) for s in shapes)
-    arrays = {Map.INPUT: x, Map.WEIGHT: w, Map.OUTPUT: y}
-    estimates = {f: estimate(slot, problem, f) for f in candidates(slot, problem)}
-    least = min(estimates.values())
-    found = [f for f, guess in estimates.items() if guess <= within * least]
-
-    def compiled(formulation: Formulation) -> Callable[[], object]:
-        run = _program(formulation, slot, geometry, layout).lower(arrays).compile()
-        return lambda: jax.block_until_ready(run(arrays))
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = dict(zip(map(str, found), pool.map(compiled, found), strict=True))
-    once = race(runs, seconds=0, rounds=1)
-    # What is far behind (a plain loop) is not timed again.
-    close = {f: r for f, r in runs.items() if once[f] < 8 * min(once.values())}
-    times = once | race(close, seconds=seconds * len(close), rounds=3)
-    return {formulation: times[str(formulation)] for formulation in found}
+    return {Map.INPUT: x, Map.WEIGHT: w, Map.OUTPUT: y}
 
 
-def _program(
+Run = Callable[[dict[Map, jax.Array]], jax.Array]
+"""From all three arrays to the one that the map makes, of which it reads the others."""
+
+
+def map_of(
     formulation: Formulation, slot: Map, geometry: Geometry, layout: Layout
-) -> jax.stages.Wrapped:
+) -> Run:
+    """One of the three maps in a given formulation, on a CPU."""
     call = Call(
         geometry=geometry,
         wrap=((0, 0),) * geometry.rank,
@@ -145,7 +161,7 @@ def _program(
         operands = {which: a for which, a in arrays.items() if which != slot}
         return perform(slot, operands, call, arrays[slot].shape, formulation, "cpu")
 
-    return jax.jit(run)
+    return run
 
 
 def collect(
@@ -174,7 +190,7 @@ def collect(
 
 
 def read(row: dict[str, Any]) -> tuple[Map, Problem, Formulation]:
-    """What a row of `collect` is about."""
+    """The map, the problem and the formulation of a row of `collect`."""
     problem, geometry = dict(row["problem"]), dict(row["problem"]["geometry"])
     crop = tuple((low, high) for low, high in geometry.pop("crop"))
     groups = geometry.pop("groups")
@@ -197,7 +213,7 @@ def features_of(row: dict[str, Any]) -> dict[str, int]:
 def random_problems(
     seed: int, count: int, least: float
 ) -> Iterator[tuple[str, Problem]]:
-    """Layers drawn at random, of `least` useful multiply-adds and more."""
+    """Random layers with at least `least` useful multiply-adds, each with a name."""
     rng = np.random.default_rng(seed)
     for index in range(count):
         yield f"{seed}-{index}", draw(rng, least)

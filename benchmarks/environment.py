@@ -20,7 +20,7 @@ _PACKAGES = (
 
 @cache
 def environment() -> dict[str, str]:
-    """Name -> value, as they were at the first call."""
+    """Name -> value, read once for a process."""
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": _commit(),
@@ -41,7 +41,7 @@ def _commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What git prints; nothing without git or outside a clone."""
+    """The output of git; an empty text without git or outside a clone."""
     try:
         found = subprocess.run(
             ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
@@ -59,7 +59,7 @@ def _version(package: str) -> str:
 
 
 def _processor() -> str:
-    """The model, and the widest vectors it has."""
+    """The processor's model and the widest vector instructions that it has."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor() or platform.machine()

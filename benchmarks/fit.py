@@ -55,7 +55,7 @@ _START = {
     "pressure": 1,
     "fixed": 20000.0,
 }
-"""Nanoseconds for each feature, as far as they can be guessed."""
+"""Where the fit begins: a guess of the nanoseconds for each feature."""
 
 _HELD = "looped"
 
@@ -89,7 +89,7 @@ def solve(rows: list[Row]) -> dict[str, float]:
 
 
 def regrets(rows: list[Row], rates: dict[str, float]) -> dict[str, float]:
-    """For each layer the time of the pick over the best time."""
+    """Layer -> time of the candidate that the rates pick, over the best time."""
     layers: dict[str, list[Row]] = {}
     for row in rows:
         layers.setdefault(str(row["layer"]), []).append(row)
@@ -131,7 +131,7 @@ def report_zoo(console: Console, rows: list[Row]) -> None:
 
 
 def report_fit(console: Console, rows: list[Row]) -> None:
-    """The rates, and the regret on what was fitted and on what was left out."""
+    """Fitted rates, and the regret on the fitted layers and on those left out."""
     for slot in Map:
         mine = [row for row in rows if row["slot"] == slot]
         kept = [row for row in mine if not _held_out(row)]
@@ -146,7 +146,7 @@ def report_fit(console: Console, rows: list[Row]) -> None:
 
 
 def main() -> None:
-    """Time or read, then report."""
+    """Time random layers or read earlier times, fit the rates and print the regret."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fit")
     parser.add_argument("--layers", type=int, default=60)
     parser.add_argument("--least", type=float, default=1e3, help="multiply-adds")

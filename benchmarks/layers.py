@@ -1,4 +1,4 @@
-"""The layers that are raced: geometry and sizes of real models, with random arrays."""
+"""The layers that are timed: geometry and sizes of real models, with random arrays."""
 
 import json
 import math
@@ -28,7 +28,7 @@ class Layer:
 
     @property
     def rank(self) -> int:
-        """Spatial axes."""
+        """The number of spatial axes."""
         return len(self.spatial)
 
     @property
@@ -69,7 +69,7 @@ class Layer:
 
     @property
     def terms(self) -> int:
-        """No sum in the output or in the input's gradient has more products."""
+        """The most products in an element of the output or of the input gradient."""
         channels = max(self.in_channels, self.out_channels) // self.groups
         return channels * math.prod(self.kernel_size)
 
@@ -106,5 +106,5 @@ def zoo() -> list[Layer]:
 
 
 def _hashable(value: Any) -> Any:
-    """JSON knows no tuples."""
+    """Lists of JSON as tuples."""
     return tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Whether the time grows as the work: one layer over batch sizes and image sizes."""
+"""Whether time grows in proportion to work: one layer at several sizes."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -129,7 +129,7 @@ def _panel(
 
 
 def slope(layers: Mapping[Layer, Mapping[bool, float]], train: bool) -> float:
-    """Of time per element over elements, both as logarithms."""
+    """The slope of time per element over elements, both as logarithms."""
     elements = np.log([_elements(layer) for layer in layers])
     times = np.log([found[train] for found in layers.values()])
     return float(np.polyfit(elements, times - elements, 1)[0])

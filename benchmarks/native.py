@@ -1,4 +1,4 @@
-"""JAX's native form: what every layer on JAX turns into, differentiated by JAX."""
+"""JAX's own form, which the layers of Flax, Haiku and Equinox use too."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What the command line asks for, checked."""
+"""The options of a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +39,6 @@ class Options:
 
 
 MODES = {False: "forward", True: "train"}
-"""How a mode is called in the names of files and on the command line."""
+"""The name of a mode in file names and on the command line."""
 
 TITLES = {False: "Forward", True: "Forward and all gradients"}

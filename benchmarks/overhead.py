@@ -1,4 +1,4 @@
-"""What a call costs beside its arithmetic, and what the import costs."""
+"""The time of a call beside its arithmetic, and of the import."""
 
 import subprocess
 import sys

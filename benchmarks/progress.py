@@ -1,4 +1,4 @@
-"""A line for each step: a live bar would redraw itself on the cores that are timed."""
+"""Progress as a line for each step: a live bar would use the cores being timed."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,5 +15,5 @@ def track(label: str, values: Mapping[str, Value]) -> Iterator[tuple[str, Value]
 
 
 def say(message: str) -> None:
-    """Tell whoever is watching; results alone go to stdout."""
+    """Print a message to stderr; stdout is for results."""
     print(message, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The race: all contenders, layer by layer."""
+"""The race: all contenders timed on each layer of the zoo."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -32,7 +32,7 @@ QUICK = Options(
     seconds=0.5,
     rounds=3,
 )  # fmt: skip
-"""What `--quick` races unless told otherwise."""
+"""The default rows and contenders of `--quick`."""
 
 
 def quick(options: Options) -> Iterator[Result]:
@@ -65,7 +65,7 @@ def results(options: Options) -> Iterator[Result]:
 
 
 def entrants(options: Options) -> dict[str, Contender]:
-    """The chosen contenders; one that is not installed is named and left out."""
+    """The chosen contenders that are installed; a message names the others."""
     wanted = {
         *(options.contenders or CONTENDERS),
         *(LOWERING_CONTENDERS if options.lowerings else ()),
@@ -103,7 +103,7 @@ def _race(
 
 
 def tolerance(layer: Layer, dtype: str) -> float:
-    """How far two right results may be apart, in units of the largest value.
+    """The difference allowed between two results, in units of the largest value.
 
     A sum's rounding error grows with its terms, at most, in units of the dtype it is
     accumulated in; the result and the bias round a few times more, in their own dtype.
@@ -116,7 +116,7 @@ def tolerance(layer: Layer, dtype: str) -> float:
 
 
 def difference(found: np.ndarray, reference: np.ndarray, tolerance: float) -> str:
-    """What is wrong with `found`; nothing if it is `reference` but for rounding."""
+    """What is wrong with `found`; empty if it equals `reference` up to rounding."""
     if found.shape != reference.shape:
         return f"shape {found.shape} in place of {reference.shape}"
     scale = float(np.abs(reference).max(initial=0.0))
@@ -128,7 +128,7 @@ def difference(found: np.ndarray, reference: np.ndarray, tolerance: float) -> st
 
 
 def as_result(times: Cells, *, train: bool, options: Options) -> Result:
-    """The table of a mode: everybody over the base, and jconvt over everybody."""
+    """A mode's tables: each contender over the base, and jconvt over each contender."""
     base = _base(times, options.base)
     title = f"{TITLES[train]}, {options.dtype}"
     over = ratios(times, base)
@@ -147,6 +147,6 @@ def as_result(times: Cells, *, train: bool, options: Options) -> Result:
 
 
 def _base(times: Cells, wanted: str) -> str:
-    """`wanted`, or who comes first if it did not run."""
+    """`wanted`, or the first contender if `wanted` did not run."""
     names = columns(times)
     return wanted if wanted in names else next(iter(names), wanted)

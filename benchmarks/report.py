@@ -38,7 +38,7 @@ class Result:
     chart: Callable[[Path], None] | None = None
 
     def text(self) -> str:
-        """The Markdown file, which ends with what was measured where."""
+        """The Markdown file, which ends with versions, device and commit."""
         listed = ", ".join(f"{name} {value}" for name, value in environment().items())
         foot = f"Measured with: {listed}."
         return f"# {self.title}\n\n{self.note}\n\n{self.table}\n\n{foot}\n"
@@ -90,7 +90,7 @@ def race_table(times: Cells, base: str) -> str:
 
 
 def versus(times: Cells, name: str) -> str:
-    """One contender's time over each other's, in the rows that both have."""
+    """The time of `name` over that of each other contender, in rows that both have."""
     pairs: dict[str, list[float]] = {}
     for cells in times.values():
         for other in cells:

@@ -1,4 +1,4 @@
-"""JAX's transformations of jconvt, over the same work without them."""
+"""Times of jconvt under JAX's transformations, over the same work without them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,10 +1,11 @@
 """What jconvt is measured against; nothing here uses it.
 
-`scatter` is the definition of the transposed convolution in NumPy loops, the
-`gradient_of_*` are its adjoints written as gathers, `adjoint_of_forward` is what JAX
-makes of the forward convolution, and the `*_crop` are the frameworks' padding rules,
-each straight from its own definition. Arrays are channels first: input (N, C, *S),
-weight (C, M/groups, *K); `crop` holds one (low, high) pair an axis and may be negative.
+`scatter` is the definition of the transposed convolution, a loop over the kernel's taps
+in NumPy; the `gradient_of_*` are its adjoints, written as gathers; `adjoint_of_forward`
+is what JAX makes of the forward convolution; and the `*_crop` are the frameworks'
+padding rules, each straight from its own definition. Arrays are channels first: input
+(N, C, *S), weight (C, M/groups, *K); `crop` holds one (low, high) pair an axis and may
+be negative. With `period`, the size of each output axis, positions count modulo it.
 """
 
 import math
@@ -52,24 +53,35 @@ def cropped_size(space, kernel, stride, crop, dilation):
     return tuple(f - low - high for f, (low, high) in zip(full, crop, strict=True))
 
 
-def scatter(x, w, bias=None, *, stride, crop, dilation, groups=1):
+def meetings(space, size, kernel, stride, crop, dilation, period=None):
+    """For each tap, the input elements that it sends into the output, and where to.
+
+    Element i and tap t meet at output ``i*stride + t*dilation - low``. No two elements
+    of one tap meet at the same output.
+    """
+    for t in np.ndindex(*kernel):
+        inputs, outputs = [], []
+        for axis, tap in enumerate(t):
+            low, _ = crop[axis]
+            o = np.arange(space[axis]) * stride[axis] + tap * dilation[axis] - low
+            if period:
+                o %= period[axis]
+            inside = (o >= 0) & (o < size[axis])
+            inputs.append(np.flatnonzero(inside))
+            outputs.append(o[inside])
+        yield t, np.ix_(*inputs), np.ix_(*outputs)
+
+
+def scatter(x, w, bias=None, *, stride, crop, dilation, groups=1, period=None):
     """Input element i adds `w[t] * x[i]` at position `i*stride + t*dilation - low`."""
     x, w = widen(x), widen(w)
     (batch, channels, *space), (_, per_group, *kernel) = x.shape, w.shape
-    size = cropped_size(space, kernel, stride, crop, dilation)
+    size = period or cropped_size(space, kernel, stride, crop, dilation)
     y = np.zeros((batch, groups, per_group, *size), np.result_type(x, w))
     x = x.reshape(batch, groups, channels // groups, *space)
     w = w.reshape(groups, channels // groups, per_group, *kernel)
-    for i in np.ndindex(*space):
-        for t in np.ndindex(*kernel):
-            o = tuple(
-                i_ * s + t_ * d - low
-                for i_, t_, s, d, (low, _) in zip(
-                    i, t, stride, dilation, crop, strict=True
-                )
-            )
-            if all(0 <= o_ < m for o_, m in zip(o, size, strict=True)):
-                y[..., *o] += np.einsum("ngc,gcm->ngm", x[..., *i], w[..., *t])
+    for t, i, o in meetings(space, size, kernel, stride, crop, dilation, period):
+        y[..., *o] += np.einsum("ngc...,gcm->ngm...", x[..., *i], w[..., *t])
     y = y.reshape(batch, groups * per_group, *size)
     if bias is None:
         return y
@@ -79,56 +91,40 @@ def scatter(x, w, bias=None, *, stride, crop, dilation, groups=1):
 # Its adjoints -------------------------------------------------------------------------
 
 
-def _uncropped(cotangent, full, crop):
-    """The cotangent on the full grid: zero where the crop removed a position."""
-    frame = np.zeros((*cotangent.shape[: -len(full) or None], *full), cotangent.dtype)
-    to_frame, from_cotangent = [], []
-    for f, m, (low, _) in zip(full, cotangent.shape[2:], crop, strict=True):
-        first, last = max(low, 0), max(min(low + m, f), max(low, 0))
-        to_frame.append(slice(first, last))
-        from_cotangent.append(slice(first - low, last - low))
-    frame[..., *to_frame] = cotangent[..., *from_cotangent]
-    return frame
-
-
-def _taps(cotangent, space, kernel, stride, crop, dilation):
-    """For each tap, what the cotangent holds where that tap sent each input element."""
-    full = full_size(space, kernel, stride, dilation)
-    frame = _uncropped(widen(cotangent), [max(f, 0) for f in full], crop)
-    for t in np.ndindex(*kernel):
-        window = tuple(
-            np.arange(n) * s + t_ * d
-            for n, s, t_, d in zip(space, stride, t, dilation, strict=True)
-        )
-        yield t, frame[..., *np.ix_(*window)] if window else frame
-
-
-def gradient_of_input(cotangent, w, *, space, stride, crop, dilation, groups=1):
+def gradient_of_input(
+    cotangent, w, *, space, stride, crop, dilation, groups=1, period=None
+):
     """Gathers `w[t] * cotangent[i*stride + t*dilation - low]` for input element i."""
-    w = widen(w)
-    channels, per_group, *kernel = w.shape
-    batch = cotangent.shape[0]
+    w, g = widen(w), widen(cotangent)
+    (batch, _, *size), (channels, per_group, *kernel) = g.shape, w.shape
     w = w.reshape(groups, channels // groups, per_group, *kernel)
-    shape = (batch, groups, channels // groups, *space)
-    dx = np.zeros(shape, np.result_type(w, widen(cotangent)))
-    for t, g in _taps(cotangent, space, kernel, stride, crop, dilation):
-        g = g.reshape(batch, groups, per_group, *space)
-        dx += np.einsum("ngm...,gcm->ngc...", g, w[..., *t])
+    g = g.reshape(batch, groups, per_group, *size)
+    dx = np.zeros((batch, groups, channels // groups, *space), np.result_type(w, g))
+    for t, i, o in meetings(space, size, kernel, stride, crop, dilation, period):
+        dx[..., *i] += np.einsum("ngm...,gcm->ngc...", g[..., *o], w[..., *t])
     return dx.reshape(batch, channels, *space)
 
 
-def gradient_of_weight(cotangent, x, *, kernel, stride, crop, dilation, groups=1):
+def gradient_of_weight(
+    cotangent, x, *, kernel, stride, crop, dilation, groups=1, period=None
+):
     """Gathers `x[i] * cotangent[i*stride + t*dilation - low]` for tap t."""
-    x = widen(x)
-    batch, channels, *space = x.shape
-    per_group = cotangent.shape[1] // groups
-    x = x.reshape(batch, groups, channels // groups, math.prod(space))
+    x, g = widen(x), widen(cotangent)
+    (batch, channels, *space), (_, features, *size) = x.shape, g.shape
+    per_group = features // groups
+    x = x.reshape(batch, groups, channels // groups, *space)
+    g = g.reshape(batch, groups, per_group, *size)
     shape = (groups, channels // groups, per_group, *kernel)
-    dw = np.zeros(shape, np.result_type(x, widen(cotangent)))
-    for t, g in _taps(cotangent, space, kernel, stride, crop, dilation):
-        g = g.reshape(batch, groups, per_group, math.prod(space))
-        dw[..., *t] = np.einsum("ngci,ngmi->gcm", x, g)
+    dw = np.zeros(shape, np.result_type(x, g))
+    for t, i, o in meetings(space, size, kernel, stride, crop, dilation, period):
+        xs, gs = _flat(x[..., *i]), _flat(g[..., *o])
+        dw[..., *t] = np.einsum("ngci,ngmi->gcm", xs, gs)
     return dw.reshape(channels, per_group, *kernel)
+
+
+def _flat(array):
+    """Space as one axis, the fourth."""
+    return array.reshape(*array.shape[:3], math.prod(array.shape[3:]))
 
 
 def gradient_of_bias(cotangent):
@@ -164,20 +160,18 @@ def adjoint_of_forward(x, w, *, stride, crop, dilation, groups=1):
 
 def circular(x, w, bias=None, *, stride, dilation, groups=1):
     """The full scatter wrapped on a period of n*stride, started half the overlap in."""
-    space, kernel = x.shape[2:], w.shape[2:]
-    nothing = [(0, 0)] * len(space)
-    y = scatter(x, w, stride=stride, crop=nothing, dilation=dilation, groups=groups)
-    spans = extent(kernel, dilation)
-    for axis, (n, s, e) in enumerate(zip(space, stride, spans, strict=True), start=2):
-        y = np.moveaxis(y, axis, 0)
-        wrapped = np.zeros((n * s, *y.shape[1:]), y.dtype)
-        low = max(e - s, 0) // 2
-        for position, values in enumerate(y if n else y[:0]):
-            wrapped[(position - low) % (n * s)] += values
-        y = np.moveaxis(wrapped, 0, axis)
-    if bias is None:
-        return y
-    return y + widen(bias).reshape(-1, *[1] * len(space))
+    space, spans = x.shape[2:], extent(w.shape[2:], dilation)
+    low = [max(e - s, 0) // 2 for e, s in zip(spans, stride, strict=True)]
+    return scatter(
+        x,
+        w,
+        bias,
+        stride=stride,
+        crop=[(first, 0) for first in low],
+        dilation=dilation,
+        groups=groups,
+        period=[n * s for n, s in zip(space, stride, strict=True)],
+    )
 
 
 # Padding rules, an axis at a time: input size n, kernel k, stride s, dilation d -------

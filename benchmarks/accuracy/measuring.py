@@ -1,4 +1,4 @@
-"""What contenders compute, and how far it is from exact."""
+"""The errors of each contender's results against exact values."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -41,7 +41,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Errors:
-    """Of one array, or of several.
+    """The errors of one array, or of several together.
 
     Attributes:
       maximum: in units of each element's own.
@@ -59,7 +59,7 @@ class Errors:
 
     @classmethod
     def of_all(cls, parts: Collection["Errors"]) -> "Errors":
-        """Of several arrays together."""
+        """The errors of several arrays together."""
         elements = sum(e.elements for e in parts)
         squares = sum(e.rms**2 * e.elements for e in parts)
         return cls(
@@ -81,7 +81,7 @@ def unit_roundoff(dtype: Any) -> float:
 
 
 def errors(found: Array, value: Array, magnitude: Array, dtype: Any) -> Errors:
-    """Of an array of `dtype` against its exact value and its sum of magnitudes."""
+    """The errors of an array, in units of roundoff times its sum of magnitudes."""
     integer = np.issubdtype(dtype, np.integer)
     if integer:  # exact modulo 2**bits
         value, magnitude = value.astype(dtype).astype(np.int64), np.ones_like(value)
@@ -143,7 +143,7 @@ Maps = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
 def contenders() -> list[str]:
-    """All of them, in the order of the columns."""
+    """The names of all contenders, in the order of the columns."""
     return ["native", "torch", "auto", *LOWERINGS]
 
 

@@ -1,4 +1,4 @@
-"""From a function of arrays to the reading of its compiled program."""
+"""Compiles a function of arrays and reads the program."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The instructions of a compiled program, out of the text that XLA prints of it."""
+"""The instructions of a compiled program, parsed from the text that XLA prints."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Readings on disk, by program: an interrupted run goes on where it ended."""
+"""Readings stored by program, so that an interrupted run continues where it ended."""
 
 import json
 from collections.abc import Mapping
@@ -34,11 +34,11 @@ class Kept:
             self._found[key] = Reading(**values)
 
     def get(self, program: str) -> Reading | None:
-        """What was read of the program, if it was."""
+        """The stored reading of the program, or None."""
         return self._found.get(self._key(program))
 
     def add(self, program: str, found: Reading) -> None:
-        """Keep what was read of the program."""
+        """Store the reading of the program."""
         key = self._key(program)
         self._found[key] = found
         self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is read in a compiled program: library calls, zeros, estimates, memory."""
+"""Counts from a compiled program: library calls, zeros, estimates, memory."""
 
 import re
 from collections import Counter

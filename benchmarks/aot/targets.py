@@ -1,4 +1,4 @@
-"""What can be compiled for: devices by description, with what each needs installed."""
+"""The devices that can be compiled for, and the packages that each needs."""
 
 import os
 from collections.abc import Callable

@@ -50,12 +50,14 @@ def jconvt_lowering(layer: Layer, dtype: str, train: bool, lowering: str) -> Pre
     return form.prepared(train)
 
 
-def native(layer: Layer, dtype: str) -> Form:
+def native(layer: Layer, dtype: str, channels_last: bool = False) -> Form:
     """`lax.conv_general_dilated` with ``lhs_dilation``, differentiated by JAX."""
     space = "DHW"[3 - layer.rank :]
-    axes = (f"NC{space}", f"IO{space}", f"NC{space}")
+    data = f"N{space}C" if channels_last else f"NC{space}"
+    axes = (data, f"IO{space}", data)
     forward = partial(native_form, layer, axes=axes, result=_result_dtype(dtype))
-    return _form(forward, jax_arrays(layer, dtype))
+    arrays = jax_arrays(layer, dtype, last=channels_last)
+    return _form(forward, arrays, channels_last=channels_last)
 
 
 def _form(

@@ -49,7 +49,7 @@ def results(options: Options) -> Iterator[Result]:
 
 
 def builds(network: Network) -> dict[str, Build]:
-    """All that can be made of `network` here."""
+    """The network in every framework that is installed."""
     made = {
         "jconvt": in_flax.build(network, in_flax.jconvt_up),
         "jconvt throughout": in_flax.build(

@@ -1,4 +1,4 @@
-"""What a build of a network offers, whatever it is made of."""
+"""A network in some framework: the functions that are timed and compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Four decoders, described once: what a build needs to know and nothing of how."""
+"""Four decoders, described independently of any framework."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

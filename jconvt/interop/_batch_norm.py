@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jconvt._call.arguments import check_channels, spatial_rank
@@ -165,7 +166,7 @@ def _check_positive(variance: jax.Array, epsilon: Any) -> None:
         raise TypeError(
             f"{FUNCTION}: `epsilon` must be a number; got {type(epsilon).__name__}."
         )
-    if isinstance(variance, jax.core.Tracer):
+    if isinstance(variance, Tracer):
         return
     sums = np.asarray(variance).astype(np.float64) + float(epsilon)
     wrong = np.flatnonzero(~(sums > 0))

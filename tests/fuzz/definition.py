@@ -1,9 +1,7 @@
 """What a call must give: the definition in float64, and how near to it is near enough.
 
-Input element i adds ``w[t] * x[i]`` at position ``i*stride + t*dilation - low``. Per
-axis that is an array of zeros and ones ``P[o, i, t]``, and the output, both gradients
-and all their derivatives are sums of products with these arrays; a CIRCULAR padding
-takes the position modulo its period. Nothing here uses jconvt.
+The three maps are those of `oracles`; here each comes with a bound of its error, and
+further derivatives are the same maps of other arrays. Nothing here uses jconvt.
 """
 
 import math
@@ -58,48 +56,26 @@ class Definition:
 
     def __init__(self, config: Config, filtered: bool = False) -> None:
         self.config, self.filtered = config, filtered
-        self._places = [self._axis(i) for i in range(config.rank)]
-        (inputs, outputs), groups = config.channels, config.groups
-        self._grouped = {
-            "x": lambda a: a.reshape(a.shape[0], groups, inputs, *a.shape[2:]),
-            "w": lambda a: a.reshape(groups, inputs, outputs, *a.shape[2:]),
-            "g": lambda a: a.reshape(a.shape[0], groups, outputs, *a.shape[2:]),
+        full = oracles.full_size(
+            config.space, config.kernel, config.stride, config.dilation
+        )
+        sizes = zip(config.low, full, config.out, strict=True)
+        self._geometry = {
+            "stride": config.stride,
+            "crop": [(low, f - low - out) for low, f, out in sizes],
+            "dilation": config.dilation,
+            "groups": config.groups,
+            "period": config.period,
         }
-        rank = range(config.rank)
-        i, t, o = (["abcd"[r] for r in rank], ["efgh"[r] for r in rank],
-                   ["ijkl"[r] for r in rank])  # fmt: skip
-        self._letters = {
-            "x": "nqr" + "".join(i), "w": "qrs" + "".join(t), "g": "nqs" + "".join(o)
-        }  # fmt: skip
-        self._places_letters = [o[r] + i[r] + t[r] for r in rank]
-
-    def _axis(self, axis: int) -> np.ndarray:
-        c = self.config
-        n, k, out = c.space[axis], c.kernel[axis], c.out[axis]
-        places = np.zeros((out, n, k), np.int64)
-        for i in range(n):
-            for t in range(k):
-                o = i * c.stride[axis] + t * c.dilation[axis] - c.low[axis]
-                if c.period:
-                    o %= c.period[axis]
-                if 0 <= o < out:
-                    places[o, i, t] += 1
-        return places
 
     def _map(self, made: str, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        names = [name for name in ("x", "w", "g") if name != made]
-        operands = [
-            self._grouped[n](a) for n, a in zip(names, (one, other), strict=True)
-        ]
-        dtype = np.result_type(*operands)
-        letters = ",".join([*(self._letters[n] for n in names), *self._places_letters])
-        made_of = np.einsum(
-            f"{letters}->{self._letters[made]}",
-            *operands,
-            *(p.astype(dtype) for p in self._places),
-            optimize="greedy",
-        )
-        return made_of.reshape(self.config.shapes[made])
+        if made == "g":
+            return oracles.scatter(one, other, **self._geometry)
+        if made == "x":
+            space = self.config.space
+            return oracles.gradient_of_input(one, other, space=space, **self._geometry)
+        kernel = self.config.kernel
+        return oracles.gradient_of_weight(one, other, kernel=kernel, **self._geometry)
 
     def _expected(
         self, made: str, terms: int, one: np.ndarray, other: np.ndarray
@@ -132,12 +108,12 @@ class Definition:
         """The input gradient."""
         terms = w.shape[1] * math.prod(w.shape[2:])
         roundings = 2 if self.config.lowering in IN_PARTS else 1
-        return replace(self._expected("x", terms, w, g), roundings=roundings)
+        return replace(self._expected("x", terms, g, w), roundings=roundings)
 
     def dw(self, g: np.ndarray, x: np.ndarray) -> Expected:
         """The weight gradient."""
         terms = x.shape[0] * math.prod(x.shape[2:])
-        return self._expected("w", terms, x, g)
+        return self._expected("w", terms, g, x)
 
     def db(self, g: np.ndarray) -> Expected:
         """The bias gradient."""

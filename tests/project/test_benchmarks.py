@@ -9,7 +9,7 @@ import pytest
 
 import benchmarks.__main__
 import jconvt
-from benchmarks import linearity, memory, networks, racing, report
+from benchmarks import linearity, networks, racing, report
 from benchmarks.contenders import CONTENDERS, LOWERING_CONTENDERS, Unsupported
 from benchmarks.layers import Layer, zoo
 from benchmarks.networks import descriptions
@@ -128,13 +128,6 @@ def test_race_runs_every_contender_in_turn():
     assert min(times.values()) > 0
     assert calls[-1] == "b"
     assert calls.count("a") > 3
-
-
-@pytest.mark.skipif(not memory.FORGET_PEAK.exists(), reason="needs Linux's /proc")
-def test_growth_is_what_a_run_allocates():
-    # Too much for glibc to take it from what it keeps.
-    grown = memory.growth(lambda: np.ones(64 * memory.MEBIBYTE, np.int8))
-    assert 63 <= grown / memory.MEBIBYTE <= 80
 
 
 # Layers -------------------------------------------------------------------------------
@@ -282,11 +275,11 @@ def test_help(capsys):
         ("--networks --rows dcgan-up", "'dcgan-up' is none of dcgan, unet"),
         ("--contenders abacus", "--contenders: 'abacus' is none of jconvt"),
         ("--base abacus", "--base: 'abacus' is none of jconvt, jconvt NHWC, torch"),
-        ("--memory --contenders keras", "'keras' is none of jconvt, native"),
+        ("--accuracy --contenders keras", "'keras' is none of native, torch"),
         ("--dtype float8", "argument --dtype: invalid choice"),
         ("--linearity --rows dcgan-up", "--rows has no meaning for --linearity"),
         ("--networks --dtype float64", "--dtype has no meaning for --networks"),
-        ("--networks --memory", "not allowed with argument"),
+        ("--networks --linearity", "not allowed with argument"),
     ],
 )
 def test_an_error_is_one_clear_line(capsys, arguments, message):

@@ -7,6 +7,7 @@ import pytest
 
 import oracles
 from cases import CORE, GEOMETRIES, MINDSPORE, PUBLISHED, TORCH, Case, random
+from jconvt._shell.definition import three_maps
 
 by_name = {"ids": str}
 NOT_EMPTY = [
@@ -65,6 +66,36 @@ def test_gathers_are_the_adjoints_of_the_scatter(case):
     assert product == np.vdot(x, dx) == np.vdot(w, dw)
     with_bias = np.vdot(oracles.scatter(x, w, b, **case.geometry), g)
     assert with_bias - product == np.vdot(b, db)
+
+
+@pytest.mark.parametrize("case", GEOMETRIES, **by_name)
+def test_the_two_definitions_agree(case):
+    """Loops over taps here, and over elements and taps in `doctor`: in integers."""
+    x, w, _, g = (None if a is None else a.astype(int) for a in case.arrays(np.int8))
+    low = [first for first, _ in case.geometry["crop"]]
+    theirs = three_maps(x, w, g, **case.geometry | {"crop": low})
+    np.testing.assert_array_equal(oracles.scatter(x, w, **case.geometry), theirs.output)
+    dx, dw, _ = oracles.expect_gradients(g, x, w, **case.geometry)
+    np.testing.assert_array_equal(dx.value, theirs.input_gradient)
+    np.testing.assert_array_equal(dw.value, theirs.weight_gradient)
+
+
+@pytest.mark.parametrize("case", CORE, **by_name)
+def test_circular_wraps_the_full_scatter(case):
+    """Each output is the sum of the full scatter's elements a period apart."""
+    x, w, _, _ = case.arrays(np.int8)
+    options = {k: v for k, v in case.geometry.items() if k != "crop"}
+    y = oracles.scatter(x, w, crop=[(0, 0)] * case.rank, **options)
+    spans = oracles.extent(case.kernel, options["dilation"])
+    for axis, (n, s, e) in enumerate(
+        zip(case.space, options["stride"], spans, strict=True), start=2
+    ):
+        y, low = np.moveaxis(y, axis, 0), max(e - s, 0) // 2
+        wrapped = np.zeros((n * s, *y.shape[1:]), y.dtype)
+        for position, values in enumerate(y if n else ()):
+            wrapped[(position - low) % (n * s)] += values
+        y = np.moveaxis(wrapped, 0, axis)
+    np.testing.assert_array_equal(oracles.circular(x, w, **options), y)
 
 
 @pytest.mark.parametrize("case", CORE, **by_name)
