@@ -46,8 +46,9 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "initializers": ("bilinear", "icnr", "torch_uniform"),
     "interop": (
         "PortedLayer",
+        "fold_batch_norm",
         *("from_equinox", "from_flax", "from_haiku", "from_keras", "from_mindspore"),
-        *("from_onnx", "from_onnx_model", "from_torch"),
+        *("from_onnx", "from_onnx_model", "from_torch", "from_torch_model"),
         *("to_equinox", "to_flax", "to_onnx", "to_torch"),
     ),
     "nnx": (*_LAYERS, "replace_conv_transpose"),

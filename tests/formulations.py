@@ -175,6 +175,8 @@ def expected(case):
     )
 
 
+transpose = jax.linear_transpose
+
 # Without optimization of the machine code: compiling is nearly all of the time.
 quick_jit = functools.partial(
     jax.jit, compiler_options={"xla_backend_optimization_level": 0}
@@ -191,8 +193,8 @@ def check(lowering, case, kind="first"):
         for name, variant in variants.items():
             make = functools.partial(formulation, lowering, case, variant, kind)
             value = make(slot=Map.OUTPUT)(x, w)
-            dx, _ = jax.vjp(make(slot=Map.INPUT), x, w)[1](g)
-            _, dw = jax.vjp(make(slot=Map.WEIGHT), x, w)[1](g)
+            (dx,) = transpose(lambda x: make(slot=Map.INPUT)(x, w), x)(g)  # noqa: B023
+            (dw,) = transpose(lambda w: make(slot=Map.WEIGHT)(x, w), w)(g)  # noqa: B023
             results[name] = (value, dx, dw)
         return results
 

@@ -27,10 +27,12 @@ when a program is lowered, and only then is a choice made: never by
 """
 
 import itertools
+from collections.abc import Iterator
 from functools import lru_cache
 
 from jconvt._call.problem import Map, Problem
 from jconvt._choice.cost import (
+    DEAREST,
     KEPT_BYTES,
     fits,
     seconds,
@@ -38,7 +40,7 @@ from jconvt._choice.cost import (
     shared_seconds,
 )
 from jconvt._choice.formulation import Formulation
-from jconvt._choice.pieces import WHOLE, Pieces, small_pieces, total_work
+from jconvt._choice.pieces import WHOLE, Pieces, small_pieces, total_work, ways_to_cut
 from jconvt._choice.tables import preferred, reason_of
 from jconvt._choice.turned import as_output
 from jconvt._lowerings.table import LOWERINGS
@@ -83,7 +85,9 @@ def estimate(which: Map, problem: Problem, formulation: Formulation) -> float:
 def reason_for(platform: str, problem: Problem) -> str:
     """Why a platform's choice is what it is."""
     if platform == "cpu" and problem.static:
-        return "least estimated time, both gradients together"
+        decided = [which for which in Map if memory_decides(which, problem)]
+        memory = f" (memory decides for: {', '.join(decided)})" if decided else ""
+        return f"least estimated time, both gradients together{memory}"
     return reason_of(platform, problem.geometry)
 
 
@@ -101,7 +105,32 @@ def candidates(which: Map, problem: Problem) -> dict[Formulation, Work]:
     """What a CPU can choose from for a map, with the work of each.
 
     Where an input gradient is computed as an output, these are the output's, `turned`.
+    What would need too much memory is cut into pieces that need less. If all that is
+    left is estimated at more than `DEAREST` times the least, the promise about memory
+    is given up: then the candidate is the one that needs least memory of those that are
+    not so slow.
     """
+    works = _works(which, problem)
+    found = {f: w for f, w in works.items() if _fits(which, problem, w)}
+    times = {f: _seconds(which, problem, w) for f, w in works.items()}
+    most = DEAREST * min(times.values())
+    if any(times[f] <= most for f in found):
+        return found
+    able = [f for f, time in times.items() if time <= most]
+    least = min(able, key=lambda f: works[f].temporary)
+    return found | {least: works[least]}
+
+
+def memory_decides(which: Map, problem: Problem) -> bool:
+    """Whether a CPU leaves the fastest formulation of a map aside to save memory."""
+    works = _works(which, problem)
+    fastest = min(works, key=lambda f: _seconds(which, problem, works[f]))
+    return fastest not in candidates(which, problem)
+
+
+@lru_cache(maxsize=1024)
+def _works(which: Map, problem: Problem) -> dict[Formulation, Work]:
+    """All that a CPU may compute a map by, as a whole and in pieces."""
     made, solved = as_output(which, problem)
     turned = made != which
     whole = [
@@ -110,22 +139,38 @@ def candidates(which: Map, problem: Problem) -> dict[Formulation, Work]:
         if row.refuses(solved.geometry, static=True) is None
         and row.not_on_cpu(made, solved) is None
         for variant in row.variants(solved)
-    ]
-    cut = [f._replace(pieces=_pieces(which, problem, f)) for f in whole]
-    if not problem.static_batch:
-        cut = []
-    native = Formulation("lhs_dilation", turned=turned)
-    of_native = work_of(which, problem, native)
-    works = {f: work_of(which, problem, f) for f in (*whole, *cut)}
-    found = {f: work for f, work in works.items() if fits(solved, work, of_native)}
-    return found or {native: of_native}
+    ] or [Formulation("lhs_dilation", turned=turned)]
+    cut = [f._replace(pieces=p) for f in whole for p in _pieces(which, problem, f)]
+    return {f: work_of(which, problem, f) for f in (*whole, *cut)}
 
 
-def _pieces(which: Map, problem: Problem, whole: Formulation) -> Pieces:
-    most = KEPT_BYTES // problem.itemsize
-    made, solved = as_output(which, problem) if whole.turned else (which, problem)
+def _pieces(which: Map, problem: Problem, whole: Formulation) -> Iterator[Pieces]:
+    """Pieces that stay in the memory that a process keeps, and pieces that fit."""
+    made, solved = as_output(which, problem)
     uncut = whole._replace(turned=False)
-    return small_pieces(solved, made, lambda p: work_of(made, p, uncut), most)
+
+    def fits_in(pieces: Pieces) -> bool:
+        work = work_of(made, solved, uncut._replace(pieces=pieces))
+        return _fits(which, problem, work)
+
+    yield small_pieces(
+        solved,
+        made,
+        lambda part: work_of(made, part, uncut),
+        KEPT_BYTES // solved.itemsize,
+    )
+    if not fits_in(WHOLE):
+        cuts = list(ways_to_cut(solved))
+        yield next(filter(fits_in, cuts), cuts[-1])
+
+
+def _fits(which: Map, problem: Problem, work: Work) -> bool:
+    native = work_of(which, problem, Formulation("lhs_dilation"))
+    return fits(problem, work, native)
+
+
+def _seconds(which: Map, problem: Problem, work: Work) -> float:
+    return seconds(*as_output(which, problem), work)
 
 
 @lru_cache(maxsize=1024)

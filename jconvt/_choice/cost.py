@@ -16,9 +16,9 @@ _TABLE: dict[str, tuple[float, float, float]] = {
     "multiply_adds": (0.0075, 0.0075, 0.0075),
     "summed": (0.13, 0.11, 0.3),
     "convolved": (0.053, 0.027, 0.018),
-    "inflated": (0.03, 0.03, 0.03),
+    "grouped": (1.5, 1.5, 1.5),
     "scattered": (1.2, 0.51, 0.5),
-    "looped": (2, 2, 2),
+    "looped": (0.6, 0.6, 0.6),
     "operands": (0.11, 0.17, 0.28),
     "gathered": (0.37, 0.095, 0.055),
     "joined": (0.021, 0.26, 0.14),
@@ -60,22 +60,40 @@ them, and less what the estimate misses."""
 
 def features(which: Map, problem: Problem, work: Work) -> dict[str, int]:
     """The counts that the rates apply to; most are those of `Work` as they are."""
-    fast = has_fast_convolutions(which, problem)
     groups = problem.geometry.groups
-    convolved = work.lanes if work.convolved else 0
-    scattered = work.scattered if fast else 0
-    direct = convolved if not work.inflated else scattered * problem.in_channels
-    derived = {
+    found = {name: getattr(work, name, 0) for name in _TABLE}
+    found |= {
         "multiply_adds": 0 if work.convolved else work.lanes,
-        "convolved": direct if fast else 0,
-        "inflated": convolved if fast and work.inflated and not scattered else 0,
-        "scattered": scattered,
-        "looped": 0 if fast else convolved * groups,
         "batches": work.calls * groups if groups > 1 else 0,
         "pressure": _pressure(problem, work.temporary),
         "fixed": 0 if work.convolved else 1,
     }
-    return {n: derived[n] if n in derived else getattr(work, n) for n in _TABLE}
+    return found | _convolutions(which, problem, work)
+
+
+def _convolutions(which: Map, problem: Problem, work: Work) -> dict[str, int]:
+    """The multiply-adds of convolutions, by how XLA:CPU runs them."""
+    counts: dict[str, int] = dict.fromkeys(_CONVOLVED, 0)
+    geometry = problem.geometry
+    fast = has_fast_convolutions(which, problem)
+    if not work.convolved:
+        return counts
+    if fast and not work.inflated:
+        made = problem.in_channels if which == Map.INPUT else problem.out_channels
+        if geometry.groups > 1:
+            counts["grouped"] = work.convolved * geometry.groups // made
+        counts["convolved"] = (_VOLUME if geometry.rank == 3 else 1) * work.lanes
+    elif fast and work.scattered:
+        counts["convolved"] = work.scattered * problem.in_channels
+        counts["scattered"] = work.scattered
+    else:
+        counts["looped"] = work.lanes
+    return counts
+
+
+_CONVOLVED = ("convolved", "grouped", "scattered", "looped")
+_VOLUME = 2
+"""A 3-d convolution takes so many times as long for each multiply-add."""
 
 
 def seconds(which: Map, problem: Problem, work: Work) -> float:
@@ -101,13 +119,18 @@ def shared_seconds(which: Map, work: Work, *names: str) -> float:
 
 
 def fits(problem: Problem, work: Work, native: Work) -> bool:
-    """Whether temporaries are at most twice the larger of input and output more.
+    """Whether temporaries keep the promise about memory.
 
-    More than those of the `native` form. Where that is little, 64 MiB are allowed.
+    They may exceed those of the `native` form by twice the largest of input, weight and
+    output; where that is less than 64 MiB, these are allowed.
     """
-    allowed = native.temporary + 2 * max(problem.inputs, problem.outputs)
+    largest = max(problem.inputs, problem.weights, problem.outputs)
+    allowed = native.temporary + 2 * largest
     most = max(allowed * problem.itemsize, _SMALL_BYTES)
     return work.temporary * problem.itemsize <= most
 
 
 _SMALL_BYTES = 64 * 2**20
+
+DEAREST = 3.0
+"""No formulation estimated at so many times the least is taken to save memory."""

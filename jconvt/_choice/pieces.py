@@ -1,7 +1,7 @@
 """A layer cut into pieces that are computed one after the other. No jax import.
 
 Where the temporaries of a formulation are more than a process keeps between runs
-(`jconvt._choice.cost`), the batch is cut, and an image along its first spatial axis. A
+(`jconvt._choice.cost`), the batch is cut, and an image along one of its spatial axes. A
 piece of that axis is a transposed convolution of its own. Output and weight gradient
 are cut by the outputs, L*s of them at a time::
 
@@ -32,17 +32,20 @@ class Pieces:
 
     Attributes:
       batch: pieces of the batch, which it divides.
-      blocks: of `stride` outputs of the first spatial axis in a piece; 0: all of them.
+      blocks: of `stride` outputs of one spatial axis in a piece; 0: all of them.
+      axis: which spatial axis is cut.
     """
 
     batch: int = 1
     blocks: int = 0
+    axis: int = 0
 
     def __str__(self) -> str:
         return ", ".join(
             [
                 *([f"batch in {self.batch} pieces"] if self.batch > 1 else []),
                 *([f"{self.blocks} blocks a piece"] if self.blocks else []),
+                *([f"along axis {self.axis}"] if self.axis else []),
             ]
         )
 
@@ -51,7 +54,7 @@ WHOLE = Pieces()
 
 
 class Segment(NamedTuple):
-    """Some outputs of the first spatial axis, and elements, and what ties them."""
+    """Some outputs of one spatial axis, the elements that they read, and the crop."""
 
     geometry: Geometry
     first_in: int
@@ -72,7 +75,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The first spatial axis in pieces."""
+    """One spatial axis in pieces."""
 
     count: int
     blocks: int
@@ -92,17 +95,17 @@ class Rows:
         return (self.piece,) if self.rest is None else (self.piece, self.rest)
 
 
-def cut_rows(geometry: Geometry, n: int, blocks: int, which: Map) -> Rows:
-    """The first spatial axis, of `n` elements, in pieces of so many blocks."""
-    axis = geometry.axes[0]
+def cut_rows(geometry: Geometry, n: int, blocks: int, which: Map, at: int = 0) -> Rows:
+    """Spatial axis `at`, of `n` elements, in pieces of so many blocks."""
+    axis = geometry.axes[at]
     s, out = axis.stride, axis.output_size(n)
     by_inputs = which == Map.INPUT
     whole, unit = (n, 1) if by_inputs else (out, s)
     run = _elements if by_inputs else _outputs
     length = blocks * unit
     count, left = divmod(whole, length)
-    piece = run(geometry, axis, 0, length)
-    rest = run(geometry, axis, whole - left, left) if left else None
+    piece = run(geometry, at, 0, length)
+    rest = run(geometry, at, whole - left, left) if left else None
     shift = count - 1
     last_in, last_out = (
         piece.last_in + shift * blocks,
@@ -115,25 +118,28 @@ def cut_rows(geometry: Geometry, n: int, blocks: int, which: Map) -> Rows:
     return Rows(count, blocks, piece, rest, pad_in, pad_out)
 
 
-def _outputs(geometry: Geometry, axis: Axis, first_out: int, outputs: int) -> Segment:
+def _outputs(geometry: Geometry, at: int, first_out: int, outputs: int) -> Segment:
     """`outputs` and all elements that reach them."""
+    axis = geometry.axes[at]
     low, s = axis.low + first_out, axis.stride
     first = -(-(low - axis.extent + 1) // s)
     inputs = (outputs - 1 + low) // s - first + 1
     crop = low - s * first
     high = (inputs - 1) * s + axis.extent - crop - outputs
-    return Segment(_crop(geometry, crop, high), first, inputs, first_out, outputs)
+    return Segment(_crop(geometry, at, crop, high), first, inputs, first_out, outputs)
 
 
-def _elements(geometry: Geometry, axis: Axis, first_in: int, inputs: int) -> Segment:
+def _elements(geometry: Geometry, at: int, first_in: int, inputs: int) -> Segment:
     """`inputs` and all outputs, cropped ones too, that they reach."""
+    axis = geometry.axes[at]
     outputs = (inputs - 1) * axis.stride + axis.extent
     first_out = first_in * axis.stride - axis.low
-    return Segment(_crop(geometry, 0, 0), first_in, inputs, first_out, outputs)
+    return Segment(_crop(geometry, at, 0, 0), first_in, inputs, first_out, outputs)
 
 
-def _crop(geometry: Geometry, low: int, high: int) -> Geometry:
-    return replace(geometry, crop=((low, high), *geometry.crop[1:]))
+def _crop(geometry: Geometry, at: int, low: int, high: int) -> Geometry:
+    crop = (*geometry.crop[:at], (low, high), *geometry.crop[at + 1 :])
+    return replace(geometry, crop=crop)
 
 
 def parts_of(
@@ -144,9 +150,10 @@ def parts_of(
     if not pieces.blocks:
         yield pieces.batch, image
         return
-    rows = cut_rows(problem.geometry, problem.size[0], pieces.blocks, which)
+    at, n = pieces.axis, problem.size[pieces.axis]
+    rows = cut_rows(problem.geometry, n, pieces.blocks, which, at)
     for count, run in zip((rows.count, 1), rows.runs, strict=False):
-        size = (run.inputs, *problem.size[1:])
+        size = (*problem.size[:at], run.inputs, *problem.size[at + 1 :])
         yield pieces.batch * count, replace(image, geometry=run.geometry, size=size)
 
 
@@ -170,33 +177,56 @@ def total_work(
     return replace(total, temporary=total.temporary + padded)
 
 
+def ways_to_cut(problem: Problem) -> Iterator[Pieces]:
+    """All that pieces may be, from the whole to the smallest.
+
+    The batch is cut before space, and space along the axis with most blocks, whose
+    pieces have the smallest halo.
+    """
+    if not problem.static_batch:
+        yield WHOLE
+        return
+    found = WHOLE
+    for count in _divisors(problem.batch):
+        found = Pieces(batch=count)
+        yield found
+    axes = list(zip(problem.geometry.axes, problem.size, strict=True))
+    blocks = {
+        at: axis.output_size(n) // axis.stride
+        for at, (axis, n) in enumerate(axes)
+        if not _outgrows_indices(axis, n)
+    }
+    if not blocks:
+        return
+    at = max(blocks, key=lambda at: blocks[at])
+    left = blocks[at]
+    while (left := left // 2) > 0:
+        yield replace(found, blocks=left, axis=at)
+
+
+def has_small_halo(problem: Problem, pieces: Pieces) -> bool:
+    """Whether at most a quarter of a piece's elements is read by a neighbour too."""
+    if not pieces.blocks:
+        return True
+    axis = problem.geometry.axes[pieces.axis]
+    return pieces.blocks >= 3 * -(-(axis.extent - axis.stride) // axis.stride)
+
+
 def small_pieces(
     problem: Problem, which: Map, work_of: Callable[[Problem], Work], most: int
 ) -> Pieces:
     """The largest pieces whose temporaries are at most so many elements.
 
     Those of prepared kernels are not counted: every piece has the same. Where no piece
-    is small enough, the smallest sensible one.
+    is small enough, the smallest with a small halo.
     """
-
-    def excess(pieces: Pieces) -> bool:
-        works = [work_of(part) for _, part in parts_of(problem, pieces, which)]
-        return max(work.temporary - work.prepared for work in works) > most
-
     found = WHOLE
-    for count in _divisors(problem.batch):
-        found = Pieces(batch=count)
-        if not excess(found):
-            return found
-    if not problem.size or _outgrows_indices(problem):
-        return found
-    axis = problem.geometry.axes[0]
-    blocks = axis.output_size(problem.size[0]) // axis.stride
-    # Of a piece's elements at most a quarter is halo.
-    least = max(1, 3 * -(-(axis.extent - axis.stride) // axis.stride))
-    while (blocks := blocks // 2) >= least:
-        found = replace(found, blocks=blocks)
-        if not excess(found):
+    for pieces in ways_to_cut(problem):
+        if not has_small_halo(problem, pieces):
+            break
+        found = pieces
+        works = [work_of(part) for _, part in parts_of(problem, pieces, which)]
+        if max(work.temporary - work.prepared for work in works) <= most:
             break
     return found
 
@@ -207,13 +237,12 @@ def _divisors(n: int) -> list[int]:
     return sorted(i for i in {*low, *(n // i for i in low)} if i <= _MOST_PIECES)
 
 
-def _outgrows_indices(problem: Problem) -> bool:
-    """Whether a place on the first axis, zeros around it counted, may need 64 bits.
+def _outgrows_indices(axis: Axis, n: int) -> bool:
+    """Whether a place on an axis, zeros around it counted, may need 64 bits.
 
-    Rows are cut at places that a loop calculates in JAX's 32 bits, where a larger one
+    Pieces are cut at places that a loop calculates in JAX's 32 bits, where a larger one
     would wrap around.
     """
-    axis, n = problem.geometry.axes[0], problem.size[0]
     around = 2 * (axis.extent + axis.stride)
     return max(n, axis.output_size(n)) + around > _LAST_INDEX
 

@@ -23,7 +23,7 @@ from jconvt._lowerings.row import (
     crop_space,
     depth_to_space,
 )
-from jconvt._lowerings.work import Variant, Work
+from jconvt._lowerings.work import Variant, Work, has_fast_convolutions
 
 
 def unsupported(geometry: Geometry) -> str | None:
@@ -116,10 +116,11 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     return work_of_phases(problem, which, early=True)
 
 
-def not_on_cpu(which: Map, problem: Problem) -> str:
-    """A CPU's choice never takes it."""
-    del which, problem
-    return "gather computes the same blocks as matrix products"
+def not_on_cpu(which: Map, problem: Problem) -> str | None:
+    """XLA:CPU has fast convolutions for two of the maps."""
+    if has_fast_convolutions(which, problem):
+        return None
+    return "XLA:CPU has these convolutions as plain loops"
 
 
 LOWERING = Lowering(

@@ -80,7 +80,7 @@ def lower(
             w = lax.slice_in_dim(w, start, stop, axis=2 + i)
     out, *taps = w.shape[1:]
     u = _kernel(grouped_taps(w, groups), rank, as_given)
-    m = sheet.product(sheet.matrix(x), u, numerics.summed(), as_given=as_given)
+    m = sheet.product(sheet.matrix(x), u, numerics.summed(), which, as_given=as_given)
 
     def join(m: jax.Array) -> jax.Array:
         if as_given:

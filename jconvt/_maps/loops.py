@@ -71,14 +71,16 @@ def in_rows(
     call: Call,
     shape: Sizes,
     rows: Rows,
+    axis: int,
     run: Callable[[Arrays, Sizes, Geometry], jax.Array],
 ) -> jax.Array:
-    """The array `made`, of `shape`, from pieces of the first spatial axis.
+    """The array `made`, of `shape`, from pieces of a spatial axis.
 
     `run` makes a piece of the result, of the shape that it is given, out of pieces of
     the operands, with the geometry of the piece.
     """
-    at = {Map.INPUT: call.layout.input[2], Map.OUTPUT: call.layout.output[2]}
+    layout = call.layout
+    at = {Map.INPUT: layout.input[2 + axis], Map.OUTPUT: layout.output[2 + axis]}
     pads = {Map.INPUT: rows.pad_in, Map.OUTPUT: rows.pad_out}
     arrays = {
         which: a if which == Map.WEIGHT else pad_axis(a, at[which], *pads[which])
@@ -86,7 +88,7 @@ def in_rows(
     }
     steps = {
         Map.INPUT: rows.blocks,
-        Map.OUTPUT: rows.blocks * call.geometry.stride[0],
+        Map.OUTPUT: rows.blocks * call.geometry.stride[axis],
     }
 
     def begin(which: Map, of: Segment, i: jax.Array | int) -> jax.Array | int:

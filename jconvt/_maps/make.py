@@ -169,9 +169,9 @@ def _in_pieces(
         if not pieces.blocks:
             return piece(operands, shape, call.geometry)
         inputs = shape if made == Map.INPUT else operands[Map.INPUT].shape
-        n = inputs[layout.input[2]]
-        rows = cut_rows(call.geometry, n, pieces.blocks, made)
-        return in_rows(made, operands, call, shape, rows, piece)
+        n = inputs[layout.input[2 + pieces.axis]]
+        rows = cut_rows(call.geometry, n, pieces.blocks, made, pieces.axis)
+        return in_rows(made, operands, call, shape, rows, pieces.axis, piece)
 
     if pieces.batch == 1:
         return image(operands, shape)

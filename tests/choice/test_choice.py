@@ -88,7 +88,12 @@ def test_auto_takes_what_serves_and_stays_in_proportion(g, never):
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm"])
 @pytest.mark.parametrize("slot", Map)
 def test_groups_are_not_inflated(platform, slot):
-    """But on a TPU, whose convolutions multiply few of the zeros."""
+    """But on a TPU, whose convolutions multiply few of the zeros.
+
+    On a CPU an input gradient, which has no dilated input, may be a convolution.
+    """
+    if (platform, slot) == ("cpu", Map.INPUT):
+        return
     for static in (True, False):
         layer = problem(geometry(3, 2, groups=4), static=static)
         found = choose(slot, platform, layer)
@@ -473,9 +478,9 @@ def test_no_candidate_executes_less_than_its_algorithm_needs(k, s, d, slot):
     ("lowering", "options", "reason"),
     [
         ("phases", {"stride": 10**9}, "at most 4096 output residues"),
-        ("gather", {"stride": 10**9}, "strides and kernel sizes of at most 1024"),
-        ("overlap_add", {"stride": 10**9}, "strides and kernel sizes of at most 1024"),
-        ("tap_sums", {"stride": 10**9}, "strides and kernel sizes of at most 1024"),
+        ("gather", {"stride": 10**9}, "strides and kernel sizes of at most 16384"),
+        ("overlap_add", {"stride": 10**9}, "strides and kernel sizes of at most 16384"),
+        ("tap_sums", {"stride": 10**9}, "strides and kernel sizes of at most 16384"),
         ("winograd", {"stride": 4}, "an axis whose output residues have 2 or 3"),
     ],
 )

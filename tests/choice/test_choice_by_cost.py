@@ -298,8 +298,9 @@ def test_nothing_is_offered_that_outgrows_the_memory_budget(slot):
         (Map.OUTPUT, 1, 1, jnp.bfloat16, True),
         (Map.INPUT, 1, 2, np.float16, True),
         (Map.WEIGHT, 1, 2, np.float32, False),
-        (Map.OUTPUT, 2, 2, np.float32, False),
-        (Map.OUTPUT, 1, 3, np.float32, False),
+        (Map.OUTPUT, 2, 2, np.float32, True),
+        (Map.OUTPUT, 1, 3, np.float32, True),
+        (Map.OUTPUT, 1, 4, np.float32, False),
         (Map.OUTPUT, 1, 2, np.float64, False),
         (Map.OUTPUT, 1, 2, np.complex64, False),
         (Map.OUTPUT, 1, 2, np.int32, False),
@@ -363,10 +364,13 @@ CONVOLVED = {"convolved": 10, "lanes": 16}
     [
         pytest.param({"lanes": 16}, False, 2, {"multiply_adds": 16}, id="gemm"),
         pytest.param({"lanes": 16}, True, 1, {"multiply_adds": 16}, id="fast_gemm"),
-        pytest.param(CONVOLVED, False, 2, {"looped": 16 * 2}, id="loops"),
+        pytest.param(CONVOLVED, False, 2, {"looped": 16}, id="loops"),
         pytest.param(CONVOLVED, True, 1, {"convolved": 16}, id="convolution"),
+        pytest.param(CONVOLVED | {"inflated": 10}, True, 1, {"looped": 16}, id="zeros"),
         pytest.param(
-            CONVOLVED | {"inflated": 10}, True, 1, {"inflated": 16}, id="zeros"
+            {"convolved": 32, "lanes": 48},
+            *(True, 2, {"convolved": 48, "grouped": 32 * 2 // 16}),
+            id="groups",
         ),
         pytest.param(
             CONVOLVED | {"inflated": 10, "scattered": 5},

@@ -209,5 +209,5 @@ def _slices(axis: Axis) -> int:
     return sum(max(1, found.classes[i].taps) for i, _, _ in found.runs)
 
 
-_MOST_TAPS = 1024
+_MOST_TAPS = 2**14
 _MOST_SLICES = 512

@@ -62,7 +62,8 @@ def lower_patches(
         w = w.astype(numerics.accumulation)
     taps = grouped_taps(permute(w, layout.weight_channels_first), geometry.groups)
     parts = [
-        _multiply(x, taps, c, cuts, sheet, numerics.summed()) for c in combinations
+        _multiply(x, taps, c, cuts, sheet, numerics.summed(), which)
+        for c in combinations
     ]
     positions = (batch, *(cut.tiles for cut in cuts))
 
@@ -93,6 +94,7 @@ def _multiply(
     cuts: Sequence[Blocks],
     sheet: Sheet,
     numerics: Numerics,
+    which: Map,
 ) -> list[jax.Array]:
     """For one combination of classes, the product of each of its GEMMs."""
     kernels = kernels_of(taps, combination, cuts, sheet.groups)
@@ -108,7 +110,7 @@ def _multiply(
             lambda x, chosen=chosen: _patches(x, combination, cuts, sheet, chosen), x
         )
         made = [
-            sheet.product(m, kernel_matrix(k, sheet, chosen), numerics)
+            sheet.product(m, kernel_matrix(k, sheet, chosen), numerics, which)
             for m, k in zip(patches, kernels, strict=True)
         ]
         found = made if not found else [a + b for a, b in zip(found, made, strict=True)]
