@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jconvt._call.arguments import IntOrInts, Padding, Shape, is_int
+from jconvt._call.arguments import IntOrInts, Padding, Shape, did_you_mean, is_int
 from jconvt._call.layout import DimensionNumbers
 from jconvt._call.numerics import Precision, as_dtype
 from jconvt._call.problem import Map, Problem
@@ -201,6 +201,6 @@ def _check_platform(function: str, platform: object) -> str:
     if platform not in PLATFORMS:
         raise ValueError(
             f"{function}: `platform` must be one of {', '.join(PLATFORMS)}; got "
-            f"{platform!r}."
+            f"{platform!r}.{did_you_mean(platform, (*PLATFORMS, 'gpu'))}"
         )
     return platform

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from jconvt._call import arguments
 from jconvt._call.arguments import Shape
 from jconvt._call.geometry import Geometry, Size
+from jconvt._call.layout import spell
 from jconvt._call.options import Options, Pairs
 from jconvt._call.padding import DIALECTS, PERIODIC, Crop, within_period
 
@@ -85,13 +86,15 @@ def _check_shapes(
         channel -= channel > batch
     in_channels = weight_shape[layout.weight[0]]
     if input_shape[channel] != in_channels:
+        hint = _if_channels_last(input_shape, channel, in_channels)
+        hint = hint or _if_other_weight(options, input_shape[channel], weight_shape)
         raise ValueError(
             f"{function}: `input` must have as many channels as `weight` has input "
             f"channels; got {input_shape[channel]} on axis {channel} of input "
             f"{tuple(input_shape)} and {in_channels} on axis {layout.weight[0]} of "
             f"weight {tuple(weight_shape)}. A weight is (C_in, C_out/groups, *kernel) "
             f"unless `dimension_numbers` says otherwise."
-            f"{_if_channels_last(input_shape, channel, in_channels)}"
+            f"{hint}"
         )
     arguments.check_channels(function, in_channels, options.groups)
     kernel_size = layout.kernel_size(tuple(weight_shape))
@@ -119,6 +122,33 @@ def _if_channels_last(input_shape: Shape, channel: int, in_channels: Size) -> st
         f" Axis {last} has {in_channels}: for channels last there are `data_format` "
         "and `dimension_numbers`."
     )
+
+
+def _if_other_weight(options: Options, channels: Size, weight_shape: Shape) -> str:
+    """A hint where a weight in the default order has its channels as another order."""
+    layout, rank = options.layout, options.rank
+    specs = spell(layout)
+    is_default = layout.weight == tuple(range(rank + 2))
+    plain = options.groups == 1 and all(map(arguments.is_int, weight_shape))
+    if specs is None or not is_default or not plain:
+        return ""
+    space = specs[1].strip("IO")
+    for order in (f"{space}IO", f"{space}OI", f"OI{space}"):
+        sizes = dict(zip(order, weight_shape, strict=True))
+        taps = max(sizes[letter] for letter in space)
+        if sizes["I"] != channels or taps > max(sizes["I"], sizes["O"]):
+            continue
+        if order == f"OI{space}":
+            return (
+                " Axis 1 has them, as in the weight of a forward convolution, (C_out, "
+                "C_in, *kernel): give jnp.swapaxes(weight, 0, 1), and reverse its taps "
+                "with jnp.flip if they were written for a convolution."
+            )
+        return (
+            f" The weight looks like {order}: jconvt.conv_transpose takes it with "
+            f"dimension_numbers={(specs[0], order, specs[2])}."
+        )
+    return ""
 
 
 def _crops(options: Options, kernel_size: tuple[int, ...]) -> list[Crop]:

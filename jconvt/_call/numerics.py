@@ -16,6 +16,8 @@ import numpy as np
 from jax import dtypes, lax
 from jax.typing import ArrayLike, DTypeLike
 
+from jconvt._call.arguments import did_you_mean, is_int
+
 Precision = str | lax.Precision | tuple[lax.Precision, lax.Precision] | None
 
 
@@ -62,14 +64,24 @@ def check_array(function: str, argument: str, value: object) -> Any:
     if masked or not isinstance(value, jax.Array | np.ndarray):
         raise TypeError(
             f"{function}: `{argument}` must be a JAX or NumPy array; got "
-            f"{type(value).__name__}. {_instead(value)}"
+            f"{type(value).__name__}. {_instead(argument, value)}"
         )
     check_dtype(function, argument, value.dtype)
     return value
 
 
-def _instead(value: object) -> str:
-    """A hint for what is no array: a shape, say, which other functions take."""
+_AS_NUMPY = {"torch": ".detach().numpy()", "tensorflow": ".numpy()"}
+"""Framework -> what makes a NumPy array of its tensors and parameters."""
+
+
+def _instead(argument: str, value: object) -> str:
+    """A hint for what is no array: what it may have been meant for, or become."""
+    framework = type(value).__module__.partition(".")[0]
+    if framework in _AS_NUMPY and hasattr(value, "numpy"):
+        return f"Convert it first, with {_AS_NUMPY[framework]}."
+    numbers = value if isinstance(value, tuple) else (value,)
+    if argument == "bias" and numbers and all(map(is_int, numbers)):
+        return f"The third argument is `bias`; write stride={value!r}."
     if isinstance(value, jax.ShapeDtypeStruct):
         return "For shapes alone there are jconvt.output_shape and jax.eval_shape."
     convert = "Convert it first, for example with jnp.asarray"
@@ -94,10 +106,17 @@ def as_dtype(function: str, dtype: object) -> np.dtype[Any]:
         found = np.dtype("" if dtype is None else dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
     except TypeError:
         raise TypeError(
-            f"{function}: `dtype` must be a dtype; got {dtype!r}."
+            f"{function}: `dtype` must be a dtype; got {dtype!r}.{dtype_hint(dtype)}"
         ) from None
     check_dtype(function, "dtype", found)
     return found
+
+
+def dtype_hint(dtype: object) -> str:
+    """Which dtype was probably meant, also for ``"fp16"`` and ``"c64"``."""
+    found = (getattr(value, "dtype", None) for value in vars(jnp).values())
+    known = {d.name for d in found if isinstance(d, np.dtype) and _is_number(d)}
+    return did_you_mean(dtype, sorted(known), cutoff=0.5)
 
 
 def _is_number(dtype: Any) -> bool:
@@ -152,6 +171,7 @@ def _check_preferred(
     except (TypeError, ValueError):
         raise TypeError(
             f"{function}: `preferred_element_type` must be a dtype; got {preferred!r}."
+            f"{dtype_hint(preferred)}"
         ) from None
     if _is_number(result):
         result = np.dtype(dtypes.canonicalize_dtype(result))

@@ -4,6 +4,7 @@ Front doors, `output_shape`, `explain` and the layers all come through here, so 
 share every rule and every message.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -122,15 +123,16 @@ def dimension_numbers_of(
     if data_format not in allowed:
         raise ValueError(
             f"{function}: `data_format` must be {allowed[0]!r} or {allowed[1]!r}; got "
-            f"{data_format!r}.{_meant(data_format, allowed)}"
+            f"{data_format!r}.{_format_hint(data_format, allowed)}"
         )
     return from_data_format(data_format)
 
 
-def _meant(data_format: str, allowed: tuple[str, ...]) -> str:
-    """A hint by where the channels stand: in another rank, or under other letters."""
-    written = data_format.upper()
-    last = written.endswith(("C", "LAST"))
-    if last or written.startswith(("NC", "C")):
-        return f" Is {allowed[last]!r} meant?"
-    return ""
+def _format_hint(data_format: str, allowed: tuple[str, ...]) -> str:
+    """A hint by where the channels stand, for a format of another rank or framework."""
+    written = data_format.upper().removeprefix("CHANNELS_")
+    if written == "LAST" or re.fullmatch("N[DHWLT]*C", written):
+        written = allowed[1]
+    elif written == "FIRST" or re.fullmatch("N?C[DHWLT]*N?", written):
+        written = allowed[0]
+    return arguments.did_you_mean(written, allowed)
