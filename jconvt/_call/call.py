@@ -37,6 +37,8 @@ class Call:
         gradients. The result is never narrower (`Numerics`).
       numerics: precision, and the dtype of the result.
       lowering: "auto", or the name of a lowering.
+      cut: the size to which each spatial axis of the output is cut at the end, where
+        that takes off a symbolic number of elements; else None. Empty: no axis is cut.
     """
 
     geometry: Geometry
@@ -46,16 +48,21 @@ class Call:
     operand: np.dtype[Any]
     numerics: Numerics
     lowering: str
+    cut: tuple[Size | None, ...] = ()
 
     def output_shape(self, input_shape: Sizes, weight_shape: Sizes) -> Sizes:
         """The shape of the output, symbolic where the input's is."""
         layout = self.layout
         size = layout.spatial(input_shape, self.batched)
         wrapped = (n + sum(w) for n, w in zip(size, self.wrap, strict=True))
+        out = self.geometry.output_size(tuple(wrapped))
+        if self.cut:
+            cuts = zip(out, self.cut, strict=True)
+            out = tuple(n if cut is None else cut for n, cut in cuts)
         return layout.output_shape(
             input_shape[layout.input[0]] if self.batched else None,
             weight_shape[layout.weight[1]] * self.geometry.groups,
-            self.geometry.output_size(tuple(wrapped)),
+            out,
         )
 
     def is_static(self, input_shape: Sizes) -> bool:
@@ -135,7 +142,7 @@ def make_call(
     `operands` are the arrays or dtypes that are promoted together. `lowering` is taken
     as it is: `jconvt._choice.pinned` checks it.
     """
-    geometry, wrap, batched = fit(options, *shapes, output_size)
+    geometry, wrap, batched, cut = fit(options, *shapes, output_size)
     operand, numerics = settle_dtypes(
         options.function, operands, precision, preferred_element_type
     )
@@ -147,6 +154,7 @@ def make_call(
         operand=operand,
         numerics=numerics,
         lowering=lowering,
+        cut=cut,
     )
 
 

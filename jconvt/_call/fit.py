@@ -5,7 +5,7 @@ sizes allow, and shapes that do not fit each other are refused.
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jconvt._call import arguments
 from jconvt._call.arguments import Shape
@@ -23,11 +23,13 @@ class Fitted(NamedTuple):
       wrap: input elements by which a periodic input is extended (before, after), per
         axis.
       batched: whether the input has a batch axis.
+      cut: as in `Call`.
     """
 
     geometry: Geometry
     wrap: Pairs
     batched: bool
+    cut: tuple[Size | None, ...]
 
 
 def fit(
@@ -47,9 +49,15 @@ def fit(
         options, crops = _within_period(options, kernel_size, crops, size)
     out = _output_size(options, kernel_size, crops, size)
     wanted = arguments.check_output_size(options.function, output_size, options.rank)
+    cut: tuple[Size | None, ...] = ()
     if wanted is not None:
         extra = _extra(options, wanted, out, size)
-        crops = [c._replace(high=c.high - a) for c, a in zip(crops, extra, strict=True)]
+        # Where it is symbolic how many elements to append, as many are as it can be.
+        ints = [a if arguments.is_int(a) else r for a, r in extra]
+        crops = [c._replace(high=c.high - a) for c, a in zip(crops, ints, strict=True)]
+        if any(arguments.is_symbolic(a) for a, _ in extra):
+            pairs = zip(wanted, extra, strict=True)
+            cut = tuple(w if arguments.is_symbolic(a) else None for w, (a, _) in pairs)
         out = wanted
     if any(arguments.is_int(n) and n < 0 for n in out):
         raise ValueError(
@@ -57,7 +65,7 @@ def fit(
             f"an input of spatial size {size}. Use a smaller `padding`."
         )
     wrap = tuple(crop.wrap for crop in crops)
-    return Fitted(_geometry(options, kernel_size, crops), wrap, batched)
+    return Fitted(_geometry(options, kernel_size, crops), wrap, batched, cut)
 
 
 def _check_shapes(
@@ -211,8 +219,12 @@ def _extra(
     wanted: tuple[Size, ...],
     smallest: tuple[Size, ...],
     size: tuple[Size, ...],
-) -> tuple[int, ...]:
-    """Output elements to append for `output_size`, at most stride - 1 per axis."""
+) -> list[tuple[Size, int]]:
+    """Output elements to append for `output_size`, and how many there can be, per axis.
+
+    Their number is symbolic where input and output have sizes of which the constraints
+    of their scope say only that the number is between 0 and stride - 1.
+    """
     function = options.function
     if any(options.output_padding):
         raise ValueError(
@@ -221,14 +233,30 @@ def _extra(
             f"output_size {wanted}."
         )
     reach = [0 if options.padding in PERIODIC else s - 1 for s in options.stride]
-    extra: list[Any] = [w - m for w, m in zip(wanted, smallest, strict=True)]
-    # A difference of symbolic sizes that is not a plain number is out of reach too.
-    if not all(
-        arguments.is_int(a) and 0 <= a <= r for a, r in zip(extra, reach, strict=True)
-    ):
-        largest = tuple(m + r for m, r in zip(smallest, reach, strict=True))
+    largest = tuple(m + r for m, r in zip(smallest, reach, strict=True))
+    hint = ""
+    for w, m, most in zip(wanted, smallest, largest, strict=True):
+        fits = _is_between(m, w, most)
+        if fits:
+            continue
+        if fits is None:
+            hint = (
+                f" The constraints of the symbolic scope do not tell: add '{w} >= {m}' "
+                f"and '{w} <= {most}' to it, or give `output_padding`."
+            )
         raise ValueError(
             f"{function}: `output_size` must lie between {smallest} and {largest} for "
-            f"an input of spatial size {size}; got {wanted}."
+            f"an input of spatial size {size}; got {wanted}.{hint}"
         )
-    return tuple(int(a) for a in extra)
+    return [(w - m, r) for w, m, r in zip(wanted, smallest, reach, strict=True)]
+
+
+def _is_between(least: Size, n: Size, most: Size) -> bool | None:
+    """Whether ``least <= n <= most``; None where a scope's constraints do not tell."""
+    try:
+        return bool(least <= n <= most)
+    except Exception as error:
+        # No public name of this class is the same in all versions of JAX.
+        if type(error).__name__ != "InconclusiveDimensionOperation":
+            raise
+        return None
