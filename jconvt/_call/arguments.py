@@ -1,7 +1,7 @@
-"""What a user may write for an option -> canonical tuples of ints, or the error.
+"""Checks of single arguments: each returns ints or tuples of ints, or raises.
 
-Every message reads: function, argument in backticks, rule, what came, and a hint where
-there is one. Nothing here knows JAX; shapes may hold symbolic dimensions.
+Every message names the function, the argument in backticks and the rule, shows what was
+given, and may end with a hint. Imports no JAX; shapes may hold symbolic dimensions.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ Shape = Sequence[Size]
 
 
 LARGEST_OPTION = 2**31 - 1
-"""No option of use is larger, and sums and products of two stay below 2**63."""
+"""The largest value of an option; sums and products of two stay below 2**63."""
 
 
 def is_int(value: object) -> bool:
@@ -31,7 +31,7 @@ def is_int(value: object) -> bool:
 
 
 def is_symbolic(value: object) -> bool:
-    """Whether `value` is a symbolic dimension: by the attribute JAX looks for."""
+    """Whether `value` is a symbolic dimension, by the attribute that JAX looks for."""
     return hasattr(value, "dimension_as_value") and not _is_traced(value)
 
 
@@ -106,7 +106,7 @@ def check_ints(
 def check_symmetric_padding(
     function: str, value: object, rank: int
 ) -> tuple[tuple[int, int], ...]:
-    """The seed's padding, an int or `rank` ints of at least 0, as (low, high) crops."""
+    """PyTorch's padding, an int or `rank` ints of at least 0, as (low, high) crops."""
     hint = " Strings and (low, high) pairs are for jconvt.conv_transpose."
     items = value if isinstance(value, tuple | list) else ()
     if isinstance(value, str) or any(isinstance(v, tuple | list | str) for v in items):
@@ -187,7 +187,7 @@ def check_output_padding(
 def check_output_size(
     function: str, value: object, rank: int
 ) -> tuple[Size, ...] | None:
-    """`output_size` as None or one size for each spatial axis, symbolic ones kept."""
+    """`output_size` as None, or one int or symbolic size for each spatial axis."""
     if value is None:
         return None
     if is_int(value):
@@ -224,7 +224,7 @@ def check_shape(function: str, argument: str, value: object) -> tuple[Size, ...]
 
 
 def _without_values(value: object) -> str:
-    """What came in place of a shape, and what to give of it; no array is printed."""
+    """What was given instead of a shape, without the values of an array, and a hint."""
     shape = getattr(value, "shape", None)
     if not isinstance(shape, tuple):
         return _got(value)
@@ -244,7 +244,7 @@ def check_channels(function: str, in_channels: Size, groups: int) -> None:
 
 
 def spatial_rank(function: str, weight_shape: Shape) -> int:
-    """The number of spatial axes, which the weight's shape tells."""
+    """The number of spatial axes, from the weight's shape."""
     if len(weight_shape) < 2:
         raise ValueError(
             f"{function}: `weight` must have at least the axes C_in and C_out/groups; "

@@ -1,7 +1,7 @@
 """The geometry of a call, from checked options and the shapes of its arrays.
 
-Paddings that have a name become numbers here, `output_size` is checked against what the
-sizes allow, and shapes that do not fit each other are refused.
+Named paddings become numbers here, `output_size` is checked against the sizes that can
+be reached, and shapes that do not fit each other are refused.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ from jconvt._call.padding import DIALECTS, PERIODIC, Crop, within_period
 
 
 class Fitted(NamedTuple):
-    """What shapes and options determine together.
+    """The facts that depend on both shapes and options.
 
     Attributes:
       geometry: kernel sizes, strides, dilations, crops and groups.
@@ -52,7 +52,7 @@ def fit(
     cut: tuple[Size | None, ...] = ()
     if wanted is not None:
         extra = _extra(options, wanted, out, size)
-        # Where it is symbolic how many elements to append, as many are as it can be.
+        # A symbolic number of elements to append: append the most, and cut the result.
         ints = [a if arguments.is_int(a) else r for a, r in extra]
         crops = [c._replace(high=c.high - a) for c, a in zip(crops, ints, strict=True)]
         if any(arguments.is_symbolic(a) for a, _ in extra):
@@ -122,7 +122,7 @@ def _check_shapes(
 
 
 def _if_channels_last(input_shape: Shape, channel: int, in_channels: Size) -> str:
-    """A hint for who has forgotten to say so."""
+    """The hint that the input seems to have its channels last."""
     last = len(input_shape) - 1
     if channel == last or input_shape[last] != in_channels:
         return ""
@@ -133,7 +133,7 @@ def _if_channels_last(input_shape: Shape, channel: int, in_channels: Size) -> st
 
 
 def _if_other_weight(options: Options, channels: Size, weight_shape: Shape) -> str:
-    """A hint where a weight in the default order has its channels as another order."""
+    """The hint that the weight's axes seem to be in another order."""
     layout, rank = options.layout, options.rank
     specs = spell(layout)
     is_default = layout.weight == tuple(range(rank + 2))
@@ -177,7 +177,7 @@ def _within_period(
     crops: list[Crop],
     size: tuple[Size, ...],
 ) -> tuple[Options, list[Crop]]:
-    """The same outputs, with dilations no larger than the output where it is known."""
+    """Reduce dilations that exceed the period; the outputs stay the same."""
     axes = zip(crops, kernel_size, options.stride, options.dilation, size, strict=True)
     found = [
         within_period(*axis) if arguments.is_int(axis[-1]) else (axis[0], axis[3])
@@ -220,10 +220,9 @@ def _extra(
     smallest: tuple[Size, ...],
     size: tuple[Size, ...],
 ) -> list[tuple[Size, int]]:
-    """Output elements to append for `output_size`, and how many there can be, per axis.
+    """For each axis the elements to append for `output_size`, and the most possible.
 
-    Their number is symbolic where input and output have sizes of which the constraints
-    of their scope say only that the number is between 0 and stride - 1.
+    The first is symbolic where the scope's constraints only bound it.
     """
     function = options.function
     if any(options.output_padding):

@@ -1,9 +1,9 @@
 """Which axis of each array is the batch, the channels, and each spatial axis.
 
-A layout is axis numbers alone. Its spatial axes are in the order of the options
+A layout consists of axis numbers. Its spatial axes are in the order of the options
 (stride, padding, ...), which is the order of the weight's spatial letters, as in lax.
-In the weight I is the input channels and O the output channels *per group* of the
-transposed convolution.
+In the weight, I stands for the input channels and O for the output channels *per group*
+of the transposed convolution.
 """
 
 from dataclasses import dataclass
@@ -147,7 +147,7 @@ def normalize_layout(function: str, dimension_numbers: object, rank: int) -> Lay
 
 
 def _spatial_letters(specs: tuple[str, ...]) -> str:
-    """The spatial letters on which most specs agree; the weight's where none do."""
+    """The spatial letters on which input and output agree, or else the weight's."""
     found = [
         "".join(letter for letter in spec if letter not in channels)
         for spec, channels in zip(specs, _CHANNELS, strict=True)

@@ -1,9 +1,9 @@
-"""Dtypes and precision: settled once, at the door.
+"""Checks of arrays, dtypes and precision.
 
-Operands are promoted together by JAX's own rules (under strict promotion JAX's own
-error). The result has `preferred_element_type`, or else the promoted dtype. 16-bit
-floats are summed in float32: inside one convolution or GEMM the backends do that
-themselves; a lowering that adds up several of them does it in `accumulation`.
+Operands are promoted together by JAX's rules (under strict promotion with JAX's error).
+The result has `preferred_element_type`, or else the promoted dtype. 16-bit floats are
+summed in float32: backends do so inside one convolution or GEMM, and a lowering that
+adds up several of them does so in `Numerics.accumulation`.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ Precision = str | lax.Precision | tuple[lax.Precision, lax.Precision] | None
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """How a lowering computes.
+    """Precision and result dtype of a lowering.
 
     Attributes:
-      precision: as in lax, for (input, weight) where it is a pair.
+      precision: as in lax; a pair is for (input, weight).
       result: dtype of the result.
     """
 
@@ -50,7 +50,7 @@ class Numerics:
         return self
 
     def summed(self) -> "Numerics":
-        """The same for a part of a sum: the result in `accumulation`."""
+        """The same for a part of a sum, whose result has the dtype `accumulation`."""
         return Numerics(self.precision, self.accumulation)
 
 
@@ -75,7 +75,7 @@ _AS_NUMPY = {"torch": ".detach().numpy()", "tensorflow": ".numpy()"}
 
 
 def _instead(argument: str, value: object) -> str:
-    """A hint for what is no array: what it may have been meant for, or become."""
+    """The hint for a value that is no array: how to convert it, or where it goes."""
     framework = type(value).__module__.partition(".")[0]
     if framework in _AS_NUMPY and hasattr(value, "numpy"):
         return f"Convert it first, with {_AS_NUMPY[framework]}."
@@ -197,6 +197,6 @@ def _can_hold(promoted: np.dtype[Any], result: np.dtype[Any]) -> bool:
 
 
 def _bits(dtype: np.dtype[Any]) -> int:
-    """Bits of a number, or of its real part; `itemsize` calls an int4 a byte."""
+    """Bits of a number, or of its real part; the `itemsize` of an int4 is a byte."""
     info = jnp.iinfo if jnp.issubdtype(dtype, jnp.integer) else jnp.finfo
     return info(dtype).bits

@@ -1,7 +1,7 @@
-"""What a user wrote for one function -> `Options`: checked as far as no shape matters.
+"""Checks the options of a call that need no shape, and makes `Options` of them.
 
-Front doors, `output_shape`, `explain` and the layers all come through here, so they
-share every rule and every message.
+The public functions and all layers check their options here, so they share every rule
+and every message.
 """
 
 import re
@@ -26,10 +26,10 @@ Pairs = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Canonical tuples, of what was written for one function.
+    """Checked options of one call, with one entry for each spatial axis.
 
     Attributes:
-      function: the name that messages begin with.
+      function: the name with which messages begin.
       padding: a dialect's name, or (low, high) crops.
     """
 
@@ -70,7 +70,10 @@ def normalize_options(
     dimension_numbers: DimensionNumbers | None = None,
     symmetric_padding: bool = False,
 ) -> Options:
-    """Check all that needs no shape; `symmetric_padding`: the seed's padding alone."""
+    """The checked options, or the error.
+
+    `symmetric_padding`: accept only PyTorch's padding, an int or one for each axis.
+    """
     check_padding: Callable[[str, object, int], str | Pairs] = (
         arguments.check_symmetric_padding
         if symmetric_padding
@@ -129,7 +132,7 @@ def dimension_numbers_of(
 
 
 def _format_hint(data_format: str, allowed: tuple[str, ...]) -> str:
-    """A hint by where the channels stand, for a format of another rank or framework."""
+    """The hint for a wrong data format, such as one of another rank."""
     written = data_format.upper().removeprefix("CHANNELS_")
     if written == "LAST" or re.fullmatch("N[DHWLT]*C", written):
         written = allowed[1]

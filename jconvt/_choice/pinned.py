@@ -1,4 +1,4 @@
-"""A lowering that the caller names."""
+"""Checks the `lowering` that the caller names."""
 
 from jconvt._call.arguments import did_you_mean
 from jconvt._call.geometry import Geometry
