@@ -8,7 +8,6 @@ import jconvt
 from jconvt import _demo
 from jconvt._shell import bench, doctor, explain, shape
 from jconvt._shell.command import make_parser
-from jconvt._shell.hints import hint
 
 COMMANDS = (
     shape.COMMAND,
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TypeError, ValueError, RuntimeError) as error:
         # RuntimeError is JAX's: no such device, no memory.
         message = " ".join(str(error).split())
-        print(f"jconvt: {message}{hint(message, options)}", file=sys.stderr)
+        print(f"jconvt: {message}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read has seen enough, as `head` has. Python flushes at its exit too.

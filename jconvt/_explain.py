@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jconvt._call.arguments import IntOrInts, Padding, Shape, is_int
+from jconvt._call.arguments import IntOrInts, Padding, Shape, did_you_mean, is_int
 from jconvt._call.layout import DimensionNumbers
 from jconvt._call.numerics import Precision, as_dtype
 from jconvt._call.problem import Map, Problem
@@ -45,7 +45,7 @@ def explain(
     preferred_element_type: DTypeLike | None = None,
     lowering: str = "auto",
 ) -> Explanation:
-    """Say which lowering a call runs, for the output and for both gradients, and why.
+    """Tell which lowering a call runs for the output and both gradients, and why.
 
     Nothing is computed or compiled. The options are those of `conv_transpose`.
 
@@ -54,27 +54,27 @@ def explain(
         of `jax.export` for batch and space.
       weight_shape: ``(C_in, C_out/groups, *K)``: ints.
       dtype: to which the operands promote.
-      platform: "cpu", "cuda", "rocm" or "tpu". None: JAX's default backend here (a
-        program decides when it is lowered, not by that).
+      platform: "cpu", "cuda", "rocm" or "tpu". None: JAX's default backend. (A real
+        program chooses for the platform that it is compiled for.)
       stride: output elements between neighbouring input elements.
-      padding: output elements cropped.
+      padding: output elements to crop.
       output_padding: output elements appended.
-      output_size: the output's spatial size.
-      groups: groups of channels.
+      output_size: the output's spatial size, in place of `output_padding`.
+      groups: number of groups of channels.
       dilation: output elements between neighbouring taps.
       dimension_numbers: layouts of input, weight and output.
       data_format: as in `conv_transpose2d`, in place of `dimension_numbers`.
-      precision: of no effect on the choice.
-      preferred_element_type: of no effect on the choice.
+      precision: without effect on the choice.
+      preferred_element_type: without effect on the choice.
       lowering: ``"auto"``, or a name, which then serves all three maps.
 
     Returns:
       An `Explanation`.
 
     Raises:
-      TypeError: an argument of the wrong kind.
-      ValueError: an argument out of range, shapes that do not fit, or a platform or
-        lowering that is not known.
+      TypeError: an argument has the wrong type.
+      ValueError: an argument is out of range, shapes do not fit, or a platform or
+        lowering is unknown.
 
     Example:
       >>> import jconvt
@@ -174,7 +174,7 @@ def _candidate(
 def _estimate(
     which: Map, row: Lowering, platform: str, problem: Problem, pick: Formulation
 ) -> Estimate:
-    """What a lowering takes for a map, with the variant that is best there."""
+    """The cost of a lowering for a map, in the variant that is best for it."""
     chosen = pick
     if pick.lowering != row.name:
         made, solved = as_output(which, problem) if pick.turned else (which, problem)
@@ -201,6 +201,6 @@ def _check_platform(function: str, platform: object) -> str:
     if platform not in PLATFORMS:
         raise ValueError(
             f"{function}: `platform` must be one of {', '.join(PLATFORMS)}; got "
-            f"{platform!r}."
+            f"{platform!r}.{did_you_mean(platform, (*PLATFORMS, 'gpu'))}"
         )
     return platform

@@ -7,19 +7,19 @@ from jconvt._call.geometry import Size
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one lowering does for one of the three maps.
+    """The cost of one lowering for one of the three maps.
 
     Attributes:
-      slot: "forward", "input gradient" or "weight gradient". A gradient is made by
+      slot: "forward", "input gradient" or "weight gradient". A gradient is computed by
         transposing the lowering.
-      variant: what it does with its freedom: the order of the features, the grid of
-        its blocks, the order of the weight. Empty where it has none.
-      pieces: in what pieces it is computed, one after the other; a block is `stride`
-        outputs of the first spatial axis. Empty: as a whole.
-      multiply_adds: executed, useful or not.
-      bytes: read and written, each time that an array passes.
-      milliseconds: what the model of `jconvt._choice.cost` says for a CPU of two cores;
-        a relative measure, not a promise. None on other platforms.
+      variant: the layout or block size that the lowering would use. Empty where it has
+        only one way.
+      pieces: the pieces that are computed one after the other; a block is `stride`
+        outputs of the first spatial axis. Empty: all at once.
+      multiply_adds: all that are executed, including those with zeros.
+      bytes: read and written, counted each time an array is read or written.
+      milliseconds: the estimate of `jconvt._choice.cost` for a CPU of two cores, good
+        for comparing only. None on other platforms.
       picked: whether it is chosen.
     """
 
@@ -38,11 +38,11 @@ class Candidate:
 
     Attributes:
       lowering: its name, as ``lowering=`` takes it.
-      summary: what it does, in a line.
+      summary: one line on what it does.
       refusal: why it cannot serve here; None where it can.
       picked_for: the maps it was chosen for, of "forward", "input gradient" and
         "weight gradient".
-      estimates: one for each map, with the variant that is best there; none where the
+      estimates: one for each map, in the variant that is best for it; none where the
         lowering cannot serve or a size is zero.
     """
 
@@ -55,21 +55,21 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a call runs on a platform. ``str()`` of it is a table to read.
+    """The lowerings that a call runs on a platform. ``str()`` makes a table of it.
 
     Attributes:
-      input_shape: of the call.
-      weight_shape: of the call.
-      output_shape: of the result.
+      input_shape: shape of the input.
+      weight_shape: shape of the weight.
+      output_shape: shape of the output.
       dtype: to which the operands promote.
       platform: "cpu", "cuda", "rocm" or "tpu".
       forward: the lowering that computes the output.
       input_gradient: the lowering whose transpose computes the input gradient.
       weight_gradient: the lowering whose transpose computes the weight gradient.
-      reason: why these.
-      useful_multiply_adds: products of an input element and a tap that reach an
-        output element, for each of the three maps; None with symbolic sizes.
-      candidates: every lowering of the table.
+      reason: why these are chosen.
+      useful_multiply_adds: products of an input element and a tap that are not cropped,
+        the same number for each of the three maps; None with symbolic sizes.
+      candidates: every lowering, also those that cannot serve.
     """
 
     input_shape: tuple[Size, ...]

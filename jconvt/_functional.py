@@ -37,61 +37,62 @@ def conv_transpose(
 ) -> jax.Array:
     """Transposed convolution over any number of spatial axes, in any layout.
 
-    The adjoint of the convolution with the same weight: input element ``i`` adds
-    ``weight[t] * input[i]`` at position ``i*stride + t*dilation`` of the full output,
-    from which ``padding`` elements are cropped. Per spatial axis, with S input elements
-    and K taps, that leaves ``(S-1)*stride + dilation*(K-1) + 1 - low - high +
-    output_padding`` elements. The map is linear in `input` and in `weight`, and is
-    differentiable in both modes to any order.
+    Input element ``i`` adds ``weight[t] * input[i]`` to position ``i*stride +
+    t*dilation`` of the full output; then ``padding`` elements are cropped from it. This
+    is the adjoint of the convolution with the same weight. Each spatial axis has
+    ``O = (S-1)*stride + dilation*(K-1) + 1 - low - high + output_padding`` output
+    elements, where (low, high) is the crop. The result is linear in `input` and in
+    `weight`, and can be differentiated in both modes to any order.
 
-    Letters: N batch, C_in and C_out channels, S and O the spatial sizes of input and
-    output, K the kernel's; ``*`` stands for one axis or more, or for none.
+    N is the batch, C_in and C_out are the channels. S, O and K are the sizes of input,
+    output and kernel along a spatial axis; ``*S`` stands for any number of axes.
 
     Args:
-      input: ``(N, C_in, *S)``, or unbatched ``(C_in, *S)``. JAX or NumPy, of integer,
-        floating or complex dtype.
+      input: ``(N, C_in, *S)``, or unbatched ``(C_in, *S)``. A JAX or NumPy array of
+        integer, floating or complex dtype.
       weight: ``(C_in, C_out/groups, *K)``. Its rank says how many spatial axes there
         are: 0 or more.
       bias: ``(C_out,)``, added to every output element, also to those that no input
-        element reaches. None (the default): no bias.
+        element reaches; or None.
       stride: output elements between neighbouring input elements. An int, or one for
         each spatial axis.
-      padding: *output* elements cropped: an int for both ends of every axis, or for
-        each axis an int or a (low, high) pair (negative: elements appended, which hold
-        the bias), or ``"VALID"``, ``"SAME"``, ``"SAME_LOWER"``, ``"CAUSAL"``,
-        ``"CIRCULAR"`` or ``"CIRCULAR_LOWER"``. Of the names all but VALID give
-        ``O = S*stride``. VALID gives ``O = (S-1)*stride + max(dilation*(K-1)+1,
-        stride)``, which is more than padding 0 where the kernel is smaller than the
-        stride. SAME crops as TensorFlow, Keras and lax do, SAME_LOWER as ONNX does,
-        CAUSAL so that no output depends on a later input; CIRCULAR continues the input
-        periodically and is aligned as SAME (Flax's rule), CIRCULAR_LOWER as SAME_LOWER
-        (Flax's rule with ``transpose_kernel=True``).
-      output_padding: output elements appended at the high end, positions like any
-        other of the full output (not zeros). Smaller than `stride` or `dilation` on
-        each axis; 0 with a CIRCULAR padding.
-      output_size: O itself, an int or one for each spatial axis, between the size
-        without it and ``stride - 1`` more. Then `output_padding` must be 0.
-      groups: input and output channels are split into so many groups that do not mix.
+      padding: *output* elements to crop. An int crops both ends of every axis. A tuple
+        or list holds an int or a (low, high) pair for each axis; a negative number in a
+        pair appends elements, which hold the bias. A name chooses the crop: ``"VALID"``
+        gives ``O = (S-1)*stride + max(dilation*(K-1)+1, stride)``, which is more than
+        padding 0 where the kernel is smaller than the stride; every other name gives
+        ``O = S*stride``. ``"SAME"`` crops as TensorFlow, Keras and lax do,
+        ``"SAME_LOWER"`` as ONNX does, and ``"CAUSAL"`` so that no output depends on a
+        later input. ``"CIRCULAR"`` extends the input periodically and crops as SAME
+        (Flax's rule), ``"CIRCULAR_LOWER"`` as SAME_LOWER (Flax's rule with
+        ``transpose_kernel=True``).
+      output_padding: output elements appended at the high end. They are computed like
+        all others and are not zeros. Smaller than `stride` or `dilation` on each axis;
+        0 with a CIRCULAR padding.
+      output_size: O, in place of `output_padding`. An int, or one for each spatial
+        axis, at most ``stride - 1`` more than the size without `output_padding`. It may
+        be a symbolic size of `jax.export`.
+      groups: number of groups into which the channels are divided; groups do not mix.
       dilation: output elements between neighbouring taps.
       dimension_numbers: three specs as in lax, for input, weight and output, such as
-        ``("NHWC", "HWIO", "NHWC")``; I is C_in and O is C_out/groups, the other letters
-        are spatial, and options run in the order of the weight's. A
-        `jax.lax.ConvDimensionNumbers` is taken too. None: channels first,
+        ``("NHWC", "HWIO", "NHWC")``, or a `jax.lax.ConvDimensionNumbers`. I is C_in and
+        O is C_out/groups. The other letters are spatial axes; options with one entry
+        for each axis follow their order in the weight. None: channels first,
         ``("NC...", "IO...", "NC...")``.
       precision: as in `jax.lax.conv_general_dilated`.
       preferred_element_type: dtype of the result, as in lax. None: the promoted dtype.
-      lowering: ``"auto"``, or the name of a formulation for the output and both
-        gradients; `jconvt.explain` lists them.
+      lowering: how to compute the output and both gradients: ``"auto"``, or a name
+        from the list that `jconvt.explain` gives.
 
     Returns:
-      ``(N, C_out, *O)``, or ``(C_out, *O)`` of an unbatched input, of the dtype to
-      which the operands promote by JAX's rules. 16-bit floats accumulate in float32;
+      ``(N, C_out, *O)``, or ``(C_out, *O)`` for an unbatched input, of the dtype to
+      which the operands promote by JAX's rules. 16-bit floats are summed in float32;
       the bias is added to the rounded sum.
 
     Raises:
-      TypeError: an option or array of the wrong kind. Bools and floats are not ints.
-      ValueError: an option out of range, shapes that do not fit, an output size out of
-        reach or negative, a lowering that cannot serve.
+      TypeError: an option or array has the wrong type. Bools and floats are not ints.
+      ValueError: an option is out of range, shapes do not fit, an output size cannot be
+        reached, or a lowering cannot serve.
 
     Example:
       >>> import jax.numpy as jnp, jconvt
@@ -109,7 +110,7 @@ def conv_transpose(
       ...                       padding="SAME", dimension_numbers=numbers).shape
       (2, 16, 16, 16, 6)
 
-    The sizes and the crop follow Dumoulin and Visin, arXiv:1603.07285, section 4.
+    Sizes and crop follow Dumoulin and Visin, arXiv:1603.07285, section 4.
     """
     function = "conv_transpose"
     options = normalize_options(
@@ -153,8 +154,6 @@ def conv_transpose1d(
 ) -> jax.Array:
     """Transposed convolution over one spatial axis, as PyTorch defines it.
 
-    As `conv_transpose2d`, with one int where that takes two.
-
     Args:
       input: ``(N, C_in, L)`` or ``(C_in, L)``; channels last under ``"NWC"``.
       weight: ``(C_in, C_out/groups, K)`` in either data format.
@@ -163,7 +162,7 @@ def conv_transpose1d(
       padding: output elements cropped at both ends, at least 0.
       output_padding: output elements appended at the end, less than `stride` or
         `dilation`.
-      groups: groups of channels that do not mix.
+      groups: number of groups into which the channels are divided.
       dilation: output elements between neighbouring taps.
       output_size: the output's length, in place of `output_padding`.
       data_format: ``"NCW"`` or ``"NWC"``, of input and output.
@@ -176,8 +175,8 @@ def conv_transpose1d(
       ``O = (L-1)*stride - 2*padding + dilation*(K-1) + output_padding + 1``.
 
     Raises:
-      TypeError: an option or array of the wrong kind.
-      ValueError: an option out of range, or shapes that do not fit.
+      TypeError: an option or array has the wrong type.
+      ValueError: an option is out of range, or shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp, jconvt
@@ -233,13 +232,13 @@ def conv_transpose2d(
       input: ``(N, C_in, H, W)`` or ``(C_in, H, W)``; channels last under ``"NHWC"``.
       weight: ``(C_in, C_out/groups, KH, KW)`` in either data format.
       bias: ``(C_out,)``, or None.
-      stride: output elements between neighbouring input elements; an int, or a tuple or
-        list of two. So are `padding`, `output_padding`, `dilation` and `output_size`.
+      stride: output elements between neighbouring input elements. An int, or a tuple or
+        list of two; `padding`, `output_padding`, `dilation` and `output_size` too.
       padding: output elements cropped at both ends, at least 0. Pairs and names such
         as ``"SAME"`` are for `conv_transpose`.
       output_padding: output elements appended at the end, less than `stride` or
-        `dilation` on each axis. They are computed like any other, not zeros.
-      groups: groups of channels that do not mix.
+        `dilation` on each axis. They are computed like all others, not zeros.
+      groups: number of groups into which the channels are divided.
       dilation: output elements between neighbouring taps.
       output_size: the output's spatial size, in place of `output_padding`.
       data_format: ``"NCHW"`` or ``"NHWC"``, of input and output.
@@ -252,8 +251,8 @@ def conv_transpose2d(
       ``O = (S-1)*stride - 2*padding + dilation*(K-1) + output_padding + 1`` per axis.
 
     Raises:
-      TypeError: an option or array of the wrong kind.
-      ValueError: an option out of range, or shapes that do not fit.
+      TypeError: an option or array has the wrong type.
+      ValueError: an option is out of range, or shapes do not fit.
 
     Example:
       >>> import jax, jax.numpy as jnp, jconvt
@@ -307,18 +306,17 @@ def conv_transpose3d(
 ) -> jax.Array:
     """Transposed convolution over three spatial axes, as PyTorch defines it.
 
-    As `conv_transpose2d`, with three ints where that takes two.
-
     Args:
       input: ``(N, C_in, D, H, W)`` or ``(C_in, D, H, W)``; channels last under
         ``"NDHWC"``.
       weight: ``(C_in, C_out/groups, KD, KH, KW)`` in either data format.
       bias: ``(C_out,)``, or None.
-      stride: output elements between neighbouring input elements.
+      stride: output elements between neighbouring input elements. An int, or a tuple or
+        list of three; `padding`, `output_padding`, `dilation` and `output_size` too.
       padding: output elements cropped at both ends, at least 0.
       output_padding: output elements appended at the end, less than `stride` or
         `dilation` on each axis.
-      groups: groups of channels that do not mix.
+      groups: number of groups into which the channels are divided.
       dilation: output elements between neighbouring taps.
       output_size: the output's spatial size, in place of `output_padding`.
       data_format: ``"NCDHW"`` or ``"NDHWC"``, of input and output.
@@ -331,8 +329,8 @@ def conv_transpose3d(
       ``O = (S-1)*stride - 2*padding + dilation*(K-1) + output_padding + 1`` per axis.
 
     Raises:
-      TypeError: an option or array of the wrong kind.
-      ValueError: an option out of range, or shapes that do not fit.
+      TypeError: an option or array has the wrong type.
+      ValueError: an option is out of range, or shapes do not fit.
 
     Example:
       >>> import jax.numpy as jnp, jconvt

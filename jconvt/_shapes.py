@@ -44,31 +44,31 @@ def output_shape(
 ) -> tuple[Size, ...]:
     """The shape that a transposed convolution gives for these shapes and options.
 
-    Plain arithmetic, without arrays, with the errors of `conv_transpose`. It takes all
-    options, also those that no shape depends on, so that one dictionary serves both.
+    Only arithmetic, with the errors of `conv_transpose`. It also takes the options that
+    do not affect the shape, so that the same keyword arguments serve both functions.
 
     Args:
       input_shape: ``(N, C_in, *S)`` or ``(C_in, *S)``: ints, or symbolic dimensions
         of `jax.export` for batch and space.
       weight_shape: ``(C_in, C_out/groups, *K)``: ints.
-      stride: as in `conv_transpose`, output elements, as are the next three.
-      padding: output elements cropped.
+      stride: as in `conv_transpose`, like the next three.
+      padding: output elements to crop.
       output_padding: output elements appended.
-      output_size: the output's spatial size.
-      groups: groups of channels.
+      output_size: the output's spatial size, in place of `output_padding`.
+      groups: number of groups of channels.
       dilation: output elements between neighbouring taps.
       dimension_numbers: layouts of input, weight and output.
       data_format: as in `conv_transpose2d`, in place of `dimension_numbers`.
-      precision: of no effect here.
-      preferred_element_type: of no effect here.
-      lowering: of no effect here, but it must serve.
+      precision: without effect here.
+      preferred_element_type: without effect here.
+      lowering: without effect on the shape; an error if it cannot serve.
 
     Returns:
       A tuple of ints, symbolic where the input's are.
 
     Raises:
-      TypeError: an argument of the wrong kind.
-      ValueError: an argument out of range, or shapes that do not fit.
+      TypeError: an argument has the wrong type.
+      ValueError: an argument is out of range, or shapes do not fit.
 
     Example:
       >>> import jax, jconvt

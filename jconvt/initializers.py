@@ -27,22 +27,22 @@ def torch_uniform(
     """PyTorch's default initialization of a transposed convolution.
 
     Uniform in [-b, b) with ``b = 1/sqrt(fan_in)``, for the weight and for the bias.
-    PyTorch counts the fan-in of a transposed layer as ``C_out/groups * prod(K)``: of
-    the *output* channels, although it is the input channels that are summed over.
+    PyTorch computes the fan-in of a transposed layer as ``C_out/groups * prod(K)``,
+    from the *output* channels, although the sum is over the input channels.
 
     Args:
-      fan_in: None (the default): derived from the shape, which must then be a weight's,
-        ``(C_in, C_out/groups, *K)``. For a bias: give the weight's.
-      dtype: dtype where the initializer is called with none; JAX's default float if
-        None. Of a complex dtype real and imaginary part are drawn independently.
+      fan_in: None: computed from the shape, which must then be that of a weight,
+        ``(C_in, C_out/groups, *K)``. For a bias, give the fan-in of the weight.
+      dtype: dtype if the initializer is called without one; None: JAX's default float.
+        Real and imaginary parts of a complex dtype are drawn independently.
 
     Returns:
       ``init(key, shape, dtype)``.
 
     Raises:
       TypeError: `fan_in` is not an int.
-      ValueError: `fan_in` is negative; in the initializer, a shape that tells no
-        fan-in, or a dtype neither floating nor complex.
+      ValueError: `fan_in` is negative; in the initializer, the shape is not that of a
+        weight, or the dtype is neither floating nor complex.
 
     Example:
       >>> import jax, jconvt.initializers
@@ -101,37 +101,36 @@ def bilinear(
 ) -> Initializer:
     """Linear interpolation of each channel, by any factor over any number of axes.
 
-    Over two axes that is bilinear upsampling. Output element o lies between two input
-    elements, factor apart, and is weighted by its distances to them, so along an axis
-    the taps are a tent of half-width `factor` about the middle of the kernel::
+    Over two axes this is bilinear upsampling. An output element lies between two input
+    elements and weights each by its distance to the other, so along an axis the taps
+    are a tent of half-width `factor` about the middle of the kernel::
 
         tap(t) = max(0, 1 - |t - (K-1)/2| / factor)
 
-    Taps `factor` apart sum to 1 if the kernel holds the whole tent, so if K is odd and
-    at least 2*factor - 1 or even and at least 2*factor. A constant image stays constant
-    wherever two input elements are in reach: a crop of ``factor - 1`` from 2*factor - 1
-    taps leaves just these outputs, and resizes with the corners aligned. To resize by
-    pixels (centres at halves), as `jax.image.resize` does, take 2*factor taps for an
-    even factor and 2*factor - 1 for an odd one, with padding ``"SAME"``, that is
-    ``factor // 2``; the outermost ``factor // 2`` elements then fade towards zero.
+    The kernel must hold the whole tent: K odd and at least 2*factor - 1, or even and at
+    least 2*factor. Then taps that are `factor` apart sum to 1, and a constant image
+    stays constant wherever two input elements are in reach.
+
+    To resize with the corners aligned, take 2*factor - 1 taps and padding ``factor -
+    1``. To resize as `jax.image.resize` does, with pixel centres at halves, take
+    padding ``"SAME"`` and 2*factor taps if the factor is even, 2*factor - 1 if it is
+    odd; the outermost ``factor // 2`` elements then fade towards zero.
 
     Args:
-      factor: output elements between neighbouring input elements, which the layer calls
-        `stride`; an int or one for each spatial axis. None (the default): (K+1)//2, the
-        largest whose tent K taps hold.
-      groups: the layer's. It must keep the number of channels; channels do not mix.
-      dtype: dtype where the initializer is called with none; JAX's default float if
-        None.
+      factor: the layer's `stride`, an int or one for each spatial axis. None: (K+1)//2,
+        the largest factor whose tent fits into K taps.
+      groups: the layer's `groups`. The layer must have as many channels out as in.
+      dtype: dtype if the initializer is called without one; None: JAX's default float.
 
     Returns:
       ``init(key, shape, dtype)`` for the shape of a weight, ``(C, C/groups, *K)``. The
       key is ignored.
 
     Raises:
-      TypeError: `factor` or `groups` is not ints.
-      ValueError: one is less than 1; in the initializer, a shape that changes the
-        number of channels, a kernel too small for the tent, or a dtype neither floating
-        nor complex.
+      TypeError: `factor` or `groups` has the wrong type.
+      ValueError: `factor` or `groups` is less than 1; in the initializer, the shape
+        changes the number of channels, the kernel is too small for the tent, or the
+        dtype is neither floating nor complex.
 
     Example:
       >>> import jax, jax.numpy as jnp, jconvt, jconvt.initializers
@@ -184,33 +183,33 @@ def bilinear(
 def icnr(inner: Initializer, *, stride: IntOrInts) -> Initializer:
     """Initialization without checkerboards: nearest-neighbour upsampling at step 0.
 
-    Each output element of a transposed convolution sees the taps of one phase, those
-    ``stride`` apart, and independent phases draw a checkerboard. This draws a kernel of
-    m = K // stride taps per axis from `inner` and repeats each tap `stride` times, so
-    that all phases are the same: the layer computes the convolution that the small
-    kernel defines at the input's resolution, and repeats its elements (ICNR, Aitken et
-    al., arXiv:1707.02937, for this layer).
+    An output element of a transposed convolution uses the taps of one phase, which are
+    ``stride`` apart; if the phases are independent, the output has a checkerboard. This
+    initializer draws a kernel of m = K // stride taps per axis from `inner` and repeats
+    each tap `stride` times, so that all phases are equal. The layer then computes a
+    convolution with the small kernel and repeats its elements (ICNR, Aitken et al.,
+    arXiv:1707.02937, for this layer).
 
-    Where K is not a multiple of the stride, r = K % stride taps are left over, and the
-    repeated kernel can start at any of r + 1 positions. The weight is the mean over
-    them: the nearest-neighbour upsampling, smoothed by a box of r + 1 elements. It is
-    symmetric, uses all taps, and each phase still has the same sum, so a constant input
-    gives a constant output.
+    If K is not a multiple of the stride, the repeated kernel can start at any of r + 1
+    positions, with r = K % stride. The weight is the mean over these positions, which
+    smooths the upsampled image by a box of r + 1 elements. It is symmetric and uses all
+    taps, and every phase has the same sum, so a constant input gives a constant output.
 
     Args:
       inner: any initializer of ``jax.nn.initializers`` or of this module. It is called
-        with the shape ``(C_in, C_out/groups, *m)``, whose fan-in is what an output
-        element sees.
-      stride: the layer's, an int or one for each spatial axis. Its dilation must be 1.
+        with the shape ``(C_in, C_out/groups, *m)``, the taps that an output element
+        uses.
+      stride: the layer's `stride`, an int or one for each spatial axis. The layer's
+        dilation must be 1.
 
     Returns:
       ``init(key, shape, dtype)`` for the shape of a weight, ``(C_in, C_out/groups,
       *K)``.
 
     Raises:
-      TypeError: `inner` is not callable, or `stride` not ints.
-      ValueError: a stride less than 1; in the initializer, a kernel smaller than the
-        stride, some of whose phases would have no tap.
+      TypeError: `inner` is not callable, or `stride` has the wrong type.
+      ValueError: `stride` is less than 1; in the initializer, the kernel is smaller
+        than the stride, so that some phases have no tap.
 
     Example:
       >>> import jax, jconvt, jconvt.initializers

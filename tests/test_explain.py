@@ -32,8 +32,8 @@ def test_a_pinned_lowering_is_the_reason():
     [
         ("cpu", 1, "least estimated time, both gradients together"),
         ("cpu", 3, "least estimated time, both gradients together"),
-        ("cuda", 1, "one group and no dilation: what cuDNN's own convolutions are"),
-        ("rocm", 3, "groups or dilation: nothing that pads zeros into the input"),
+        ("cuda", 1, "one group and no dilation: the form that XLA maps to "),
+        ("rocm", 3, "groups or dilation: a form that inserts no zeros into the input"),
         ("tpu", 1, "fewest cycles by the compiler's estimates for layers of this kind"),
         ("tpu", 3, "fewest cycles by the compiler's estimates for layers of this kind"),
     ],
@@ -47,7 +47,7 @@ def test_reasons(platform, groups, reason):
 def test_where_sizes_are_symbolic_nothing_is_estimated():
     (n,) = jax.export.symbolic_shape("n")
     for platform, reason in (
-        ("cpu", "symbolic sizes: no GEMM of merged axes"),
+        ("cpu", "symbolic sizes: only forms that merge no axes into a GEMM"),
         ("tpu", "fewest cycles by the compiler's estimates for layers of this kind"),
     ):
         found = jconvt.explain((1, 3, n), (3, 4, 2), platform=platform)
@@ -67,6 +67,8 @@ def test_every_lowering_is_a_candidate():
     [
         (3, TypeError, "explain: `platform` must be a string; got 3."),
         ("abacus", ValueError, "explain: `platform` must be one of cpu, cuda, rocm, "),
+        ("gup", ValueError, r"rocm, tpu; got 'gup'\. Did you mean 'gpu'\?$"),
+        ("crocm", ValueError, r"rocm, tpu; got 'crocm'\. Did you mean 'rocm'\?$"),
     ],
 )
 def test_errors_of_the_platform(platform, error, message):

@@ -1,7 +1,7 @@
-"""What a user may write for an option -> canonical tuples of ints, or the error.
+"""Checks of single arguments: each returns ints or tuples of ints, or raises.
 
-Every message reads: function, argument in backticks, rule, what came, and a hint where
-there is one. Nothing here knows JAX; shapes may hold symbolic dimensions.
+Every message names the function, the argument in backticks and the rule, shows what was
+given, and may end with a hint. Imports no JAX; shapes may hold symbolic dimensions.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ Shape = Sequence[Size]
 
 
 LARGEST_OPTION = 2**31 - 1
-"""No option of use is larger, and sums and products of two stay below 2**63."""
+"""The largest value of an option; sums and products of two stay below 2**63."""
 
 
 def is_int(value: object) -> bool:
@@ -31,32 +31,50 @@ def is_int(value: object) -> bool:
 
 
 def is_symbolic(value: object) -> bool:
-    """Whether `value` is a symbolic dimension: by the attribute JAX looks for."""
-    return hasattr(value, "dimension_as_value")
+    """Whether `value` is a symbolic dimension, by the attribute that JAX looks for."""
+    return hasattr(value, "dimension_as_value") and not _is_traced(value)
 
 
-def _show(value: object) -> str:
-    return f"{value!r} of type {_kind(value)}"
+def _is_traced(value: object) -> bool:
+    """Whether JAX has made `value` an argument of a traced function."""
+    return _kind(value).endswith("Tracer")
+
+
+def did_you_mean(word: object, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The hint ``" Did you mean 'float16'?"``, or nothing if no known name is similar.
+
+    Of names that are about as similar, one with the same first letter is taken.
+    """
+    from difflib import get_close_matches  # for errors alone
+
+    if not isinstance(word, str):
+        return ""
+    names = {name.lower().lstrip("-"): name for name in known}
+    word = word.lower().lstrip("-")
+    found = get_close_matches(word, names, n=3, cutoff=cutoff)
+    found.sort(key=lambda name: name[:1] != word[:1])
+    return f" Did you mean {names[found[0]]!r}?" if found else ""
+
+
+def _got(value: object) -> str:
+    """``"got 2.0 of type float."``, and what to do with a traced or symbolic value."""
+    if _is_traced(value):
+        return (
+            f"got a {_kind(value)}. Options are static: name this one in "
+            "`static_argnames` of jax.jit."
+        )
+    hint = " Of the options only `output_size` may be symbolic."
+    return f"got {value!r} of type {_kind(value)}.{hint if is_symbolic(value) else ''}"
 
 
 def _kind(value: object) -> str:
     return type(value).__name__
 
 
-def _when_traced(value: object) -> str:
-    """A hint where JAX has made an argument of a traced function of `value`."""
-    if not _kind(value).endswith("Tracer"):
-        return ""
-    return " Options are static: name this one in `static_argnames` of jax.jit."
-
-
 def check_int(function: str, argument: str, value: object, minimum: int) -> int:
     """`value` as an int of at least `minimum`, or a TypeError or ValueError."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
-        raise TypeError(
-            f"{function}: `{argument}` must be an int; got {_show(value)}."
-            f"{_when_traced(value)}"
-        )
+        raise TypeError(f"{function}: `{argument}` must be an int; {_got(value)}")
     if value < minimum:
         raise ValueError(
             f"{function}: `{argument}` must be at least {minimum}; got {value}."
@@ -73,7 +91,7 @@ def check_ints(
     if not isinstance(value, tuple | list):
         raise TypeError(
             f"{function}: `{argument}` must be an int or a tuple or list of {rank} "
-            f"ints; got {_show(value)}.{_when_traced(value)}"
+            f"ints; {_got(value)}"
         )
     if len(value) != rank:
         raise ValueError(
@@ -88,13 +106,13 @@ def check_ints(
 def check_symmetric_padding(
     function: str, value: object, rank: int
 ) -> tuple[tuple[int, int], ...]:
-    """The seed's padding, an int or `rank` ints of at least 0, as (low, high) crops."""
+    """PyTorch's padding, an int or `rank` ints of at least 0, as (low, high) crops."""
     hint = " Strings and (low, high) pairs are for jconvt.conv_transpose."
     items = value if isinstance(value, tuple | list) else ()
     if isinstance(value, str) or any(isinstance(v, tuple | list | str) for v in items):
         raise TypeError(
             f"{function}: `padding` must be an int or a tuple or list of {rank} ints; "
-            f"got {_show(value)}.{hint}"
+            f"{_got(value)}{hint}"
         )
     return tuple((p, p) for p in check_ints(function, "padding", value, rank, 0))
 
@@ -108,6 +126,7 @@ def check_padding(
             raise ValueError(
                 f"{function}: `padding` must be an int, {rank} ints, {rank} (low, high)"
                 f" pairs or one of {', '.join(DIALECTS)}; got {value!r}."
+                f"{did_you_mean(value, DIALECTS)}"
             )
         return value.upper()
     if is_int(value):
@@ -116,7 +135,7 @@ def check_padding(
     if not isinstance(value, tuple | list):
         raise TypeError(
             f"{function}: `padding` must be an int, a tuple or list of {rank} ints or "
-            f"(low, high) pairs, or a string; got {_show(value)}."
+            f"(low, high) pairs, or a string; {_got(value)}"
         )
     if len(value) != rank:
         raise ValueError(
@@ -139,7 +158,7 @@ def _check_pair(function: str, i: int, item: Any) -> tuple[int, int]:
     for value in item:
         if not is_int(value):
             raise TypeError(
-                f"{function}: `{argument}` must hold two ints; got {item!r}."
+                f"{function}: `{argument}` must hold two ints; {_got(value)}"
             )
     return int(item[0]), int(item[1])
 
@@ -168,7 +187,7 @@ def check_output_padding(
 def check_output_size(
     function: str, value: object, rank: int
 ) -> tuple[Size, ...] | None:
-    """`output_size` as None or one size for each spatial axis, symbolic ones kept."""
+    """`output_size` as None, or one int or symbolic size for each spatial axis."""
     if value is None:
         return None
     if is_int(value):
@@ -178,7 +197,7 @@ def check_output_size(
     if not isinstance(value, tuple | list):
         raise TypeError(
             f"{function}: `output_size` must be None, an int or a tuple or list of "
-            f"{rank} ints; got {_show(value)}."
+            f"{rank} ints; {_got(value)}"
         )
     if len(value) != rank:
         raise ValueError(
@@ -195,8 +214,8 @@ def check_shape(function: str, argument: str, value: object) -> tuple[Size, ...]
     """A shape: a tuple or list of ints of at least 0, or symbolic dimensions."""
     if not isinstance(value, tuple | list):
         raise TypeError(
-            f"{function}: `{argument}` must be a tuple or list of ints; got "
-            f"{_without_values(value)}."
+            f"{function}: `{argument}` must be a tuple or list of ints; "
+            f"{_without_values(value)}"
         )
     return tuple(
         v if is_symbolic(v) else check_int(function, f"{argument}[{i}]", v, 0)
@@ -205,14 +224,14 @@ def check_shape(function: str, argument: str, value: object) -> tuple[Size, ...]
 
 
 def _without_values(value: object) -> str:
-    """What came in place of a shape, and what to give of it; no array is printed."""
+    """What was given instead of a shape, without the values of an array, and a hint."""
     shape = getattr(value, "shape", None)
     if not isinstance(shape, tuple):
-        return _show(value)
+        return _got(value)
     # A vector of ints might be meant as the sizes themselves.
     sizes = " (or, if it holds the sizes, its .tolist())"
     is_vector = len(shape) == 1 and hasattr(value, "tolist")
-    return f"{_kind(value)}. Give its .shape{sizes if is_vector else ''}"
+    return f"got {_kind(value)}. Give its .shape{sizes if is_vector else ''}."
 
 
 def check_channels(function: str, in_channels: Size, groups: int) -> None:
@@ -225,7 +244,7 @@ def check_channels(function: str, in_channels: Size, groups: int) -> None:
 
 
 def spatial_rank(function: str, weight_shape: Shape) -> int:
-    """The number of spatial axes, which the weight's shape tells."""
+    """The number of spatial axes, from the weight's shape."""
     if len(weight_shape) < 2:
         raise ValueError(
             f"{function}: `weight` must have at least the axes C_in and C_out/groups; "

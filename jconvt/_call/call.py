@@ -1,4 +1,4 @@
-"""`Call`: everything static about one transposed convolution, except its sizes."""
+"""`Call`: all static facts about one transposed convolution, except its sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +19,12 @@ Sizes = tuple[Size, ...]
 """A shape, or the spatial part of one; sizes are ints or symbolic."""
 
 NOMINAL_SIZE = 32
-"""What a symbolic size counts as where formulations are compared: the program is for
-every size, and the comparison needs a number."""
+"""The number that replaces a symbolic size where formulations are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One transposed convolution: checked, hashable, no array and no size in it.
+    """The checked, hashable description of one transposed convolution, without sizes.
 
     Attributes:
       geometry: kernel sizes, strides, dilations, crops and groups.
@@ -33,10 +32,13 @@ class Call:
         axis.
       layout: which axis of each array is batch, channels, and each spatial axis.
       batched: whether input and output have a batch axis.
-      operand: dtype of input and weight as they are computed with, and of their
-        gradients. The result is never narrower (`Numerics`).
+      operand: dtype to which input and weight are cast, and of their gradients. The
+        result is never narrower (`Numerics`).
       numerics: precision, and the dtype of the result.
       lowering: "auto", or the name of a lowering.
+      cut: for each spatial axis the size to which the output is finally cut, or None.
+        Only where `output_size` is symbolic and an unknown number of elements, at most
+        stride - 1, has to be removed. Empty: no axis is cut.
     """
 
     geometry: Geometry
@@ -46,16 +48,21 @@ class Call:
     operand: np.dtype[Any]
     numerics: Numerics
     lowering: str
+    cut: tuple[Size | None, ...] = ()
 
     def output_shape(self, input_shape: Sizes, weight_shape: Sizes) -> Sizes:
         """The shape of the output, symbolic where the input's is."""
         layout = self.layout
         size = layout.spatial(input_shape, self.batched)
         wrapped = (n + sum(w) for n, w in zip(size, self.wrap, strict=True))
+        out = self.geometry.output_size(tuple(wrapped))
+        if self.cut:
+            cuts = zip(out, self.cut, strict=True)
+            out = tuple(n if cut is None else cut for n, cut in cuts)
         return layout.output_shape(
             input_shape[layout.input[0]] if self.batched else None,
             weight_shape[layout.weight[1]] * self.geometry.groups,
-            self.geometry.output_size(tuple(wrapped)),
+            out,
         )
 
     def is_static(self, input_shape: Sizes) -> bool:
@@ -66,10 +73,10 @@ class Call:
 
     @property
     def for_input_gradient(self) -> Self:
-        """The call whose input gradient is added up once more before it is rounded.
+        """The call for the input gradient: of a periodic input it is not yet rounded.
 
         Where a periodic input was extended, the gradients of the extension are added
-        to those of the elements that it repeats; the sum is rounded once, so the parts
+        to those of the elements that it repeats. The sum is rounded once, so its parts
         stay in the accumulation dtype.
         """
         if not any(map(any, self.wrap)):
@@ -78,7 +85,7 @@ class Call:
 
     @property
     def inner(self) -> Self:
-        """What a lowering is given: a trimmed geometry, and nothing periodic."""
+        """The call that a lowering computes: geometry trimmed, input not periodic."""
         geometry, _ = self.geometry.trim()
         return replace(self, geometry=geometry, wrap=((0, 0),) * geometry.rank)
 
@@ -93,7 +100,7 @@ class Call:
         return tuple(max(n, 0) if isinstance(n, int) else n for n in sizes)
 
     def problem(self, input_shape: Sizes, weight_shape: Sizes) -> Problem:
-        """The sizes of `inner` for arrays of these shapes, by which to choose."""
+        """The sizes of `inner` for arrays of these shapes, for the choice."""
         layout, groups = self.layout, self.geometry.groups
         in_channels, out_channels = (weight_shape[a] for a in layout.weight[:2])
         batch = input_shape[layout.input[0]] if self.batched else 1
@@ -112,7 +119,7 @@ class Call:
 
 
 class RunOptions(TypedDict, total=False):
-    """What a public function takes beside `GeometryOptions`."""
+    """The options of a public function that are not `GeometryOptions`."""
 
     output_size: Any
     precision: Precision
@@ -132,10 +139,10 @@ def make_call(
 ) -> Call:
     """The call for input, weight and bias of these shapes, or the error.
 
-    `operands` are the arrays or dtypes that are promoted together. `lowering` is taken
-    as it is: `jconvt._choice.pinned` checks it.
+    `operands` are the arrays or dtypes that are promoted together. `lowering` is not
+    checked here, but by `jconvt._choice.pinned`.
     """
-    geometry, wrap, batched = fit(options, *shapes, output_size)
+    geometry, wrap, batched, cut = fit(options, *shapes, output_size)
     operand, numerics = settle_dtypes(
         options.function, operands, precision, preferred_element_type
     )
@@ -147,6 +154,7 @@ def make_call(
         operand=operand,
         numerics=numerics,
         lowering=lowering,
+        cut=cut,
     )
 
 

@@ -1,32 +1,35 @@
 """The geometry of a call, from checked options and the shapes of its arrays.
 
-Paddings that have a name become numbers here, `output_size` is checked against what the
-sizes allow, and shapes that do not fit each other are refused.
+Named paddings become numbers here, `output_size` is checked against the sizes that can
+be reached, and shapes that do not fit each other are refused.
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jconvt._call import arguments
 from jconvt._call.arguments import Shape
 from jconvt._call.geometry import Geometry, Size
+from jconvt._call.layout import spell
 from jconvt._call.options import Options, Pairs
 from jconvt._call.padding import DIALECTS, PERIODIC, Crop, within_period
 
 
 class Fitted(NamedTuple):
-    """What shapes and options determine together.
+    """The facts that depend on both shapes and options.
 
     Attributes:
       geometry: kernel sizes, strides, dilations, crops and groups.
       wrap: input elements by which a periodic input is extended (before, after), per
         axis.
       batched: whether the input has a batch axis.
+      cut: as in `Call`.
     """
 
     geometry: Geometry
     wrap: Pairs
     batched: bool
+    cut: tuple[Size | None, ...]
 
 
 def fit(
@@ -46,9 +49,15 @@ def fit(
         options, crops = _within_period(options, kernel_size, crops, size)
     out = _output_size(options, kernel_size, crops, size)
     wanted = arguments.check_output_size(options.function, output_size, options.rank)
+    cut: tuple[Size | None, ...] = ()
     if wanted is not None:
         extra = _extra(options, wanted, out, size)
-        crops = [c._replace(high=c.high - a) for c, a in zip(crops, extra, strict=True)]
+        # A symbolic number of elements to append: append the most, and cut the result.
+        ints = [a if arguments.is_int(a) else r for a, r in extra]
+        crops = [c._replace(high=c.high - a) for c, a in zip(crops, ints, strict=True)]
+        if any(arguments.is_symbolic(a) for a, _ in extra):
+            pairs = zip(wanted, extra, strict=True)
+            cut = tuple(w if arguments.is_symbolic(a) else None for w, (a, _) in pairs)
         out = wanted
     if any(arguments.is_int(n) and n < 0 for n in out):
         raise ValueError(
@@ -56,7 +65,7 @@ def fit(
             f"an input of spatial size {size}. Use a smaller `padding`."
         )
     wrap = tuple(crop.wrap for crop in crops)
-    return Fitted(_geometry(options, kernel_size, crops), wrap, batched)
+    return Fitted(_geometry(options, kernel_size, crops), wrap, batched, cut)
 
 
 def _check_shapes(
@@ -85,13 +94,15 @@ def _check_shapes(
         channel -= channel > batch
     in_channels = weight_shape[layout.weight[0]]
     if input_shape[channel] != in_channels:
+        hint = _if_channels_last(input_shape, channel, in_channels)
+        hint = hint or _if_other_weight(options, input_shape[channel], weight_shape)
         raise ValueError(
             f"{function}: `input` must have as many channels as `weight` has input "
             f"channels; got {input_shape[channel]} on axis {channel} of input "
             f"{tuple(input_shape)} and {in_channels} on axis {layout.weight[0]} of "
             f"weight {tuple(weight_shape)}. A weight is (C_in, C_out/groups, *kernel) "
             f"unless `dimension_numbers` says otherwise."
-            f"{_if_channels_last(input_shape, channel, in_channels)}"
+            f"{hint}"
         )
     arguments.check_channels(function, in_channels, options.groups)
     kernel_size = layout.kernel_size(tuple(weight_shape))
@@ -111,7 +122,7 @@ def _check_shapes(
 
 
 def _if_channels_last(input_shape: Shape, channel: int, in_channels: Size) -> str:
-    """A hint for who has forgotten to say so."""
+    """The hint that the input seems to have its channels last."""
     last = len(input_shape) - 1
     if channel == last or input_shape[last] != in_channels:
         return ""
@@ -119,6 +130,33 @@ def _if_channels_last(input_shape: Shape, channel: int, in_channels: Size) -> st
         f" Axis {last} has {in_channels}: for channels last there are `data_format` "
         "and `dimension_numbers`."
     )
+
+
+def _if_other_weight(options: Options, channels: Size, weight_shape: Shape) -> str:
+    """The hint that the weight's axes seem to be in another order."""
+    layout, rank = options.layout, options.rank
+    specs = spell(layout)
+    is_default = layout.weight == tuple(range(rank + 2))
+    plain = options.groups == 1 and all(map(arguments.is_int, weight_shape))
+    if specs is None or not is_default or not plain:
+        return ""
+    space = specs[1].strip("IO")
+    for order in (f"{space}IO", f"{space}OI", f"OI{space}"):
+        sizes = dict(zip(order, weight_shape, strict=True))
+        taps = max(sizes[letter] for letter in space)
+        if sizes["I"] != channels or taps > max(sizes["I"], sizes["O"]):
+            continue
+        if order == f"OI{space}":
+            return (
+                " Axis 1 has them, as in the weight of a forward convolution, (C_out, "
+                "C_in, *kernel): give jnp.swapaxes(weight, 0, 1), and reverse its taps "
+                "with jnp.flip if they were written for a convolution."
+            )
+        return (
+            f" The weight looks like {order}: jconvt.conv_transpose takes it with "
+            f"dimension_numbers={(specs[0], order, specs[2])}."
+        )
+    return ""
 
 
 def _crops(options: Options, kernel_size: tuple[int, ...]) -> list[Crop]:
@@ -139,7 +177,7 @@ def _within_period(
     crops: list[Crop],
     size: tuple[Size, ...],
 ) -> tuple[Options, list[Crop]]:
-    """The same outputs, with dilations no larger than the output where it is known."""
+    """Reduce dilations that exceed the period; the outputs stay the same."""
     axes = zip(crops, kernel_size, options.stride, options.dilation, size, strict=True)
     found = [
         within_period(*axis) if arguments.is_int(axis[-1]) else (axis[0], axis[3])
@@ -181,8 +219,11 @@ def _extra(
     wanted: tuple[Size, ...],
     smallest: tuple[Size, ...],
     size: tuple[Size, ...],
-) -> tuple[int, ...]:
-    """Output elements to append for `output_size`, at most stride - 1 per axis."""
+) -> list[tuple[Size, int]]:
+    """For each axis the elements to append for `output_size`, and the most possible.
+
+    The first is symbolic where the scope's constraints only bound it.
+    """
     function = options.function
     if any(options.output_padding):
         raise ValueError(
@@ -191,14 +232,30 @@ def _extra(
             f"output_size {wanted}."
         )
     reach = [0 if options.padding in PERIODIC else s - 1 for s in options.stride]
-    extra: list[Any] = [w - m for w, m in zip(wanted, smallest, strict=True)]
-    # A difference of symbolic sizes that is not a plain number is out of reach too.
-    if not all(
-        arguments.is_int(a) and 0 <= a <= r for a, r in zip(extra, reach, strict=True)
-    ):
-        largest = tuple(m + r for m, r in zip(smallest, reach, strict=True))
+    largest = tuple(m + r for m, r in zip(smallest, reach, strict=True))
+    hint = ""
+    for w, m, most in zip(wanted, smallest, largest, strict=True):
+        fits = _is_between(m, w, most)
+        if fits:
+            continue
+        if fits is None:
+            hint = (
+                f" The constraints of the symbolic scope do not tell: add '{w} >= {m}' "
+                f"and '{w} <= {most}' to it, or give `output_padding`."
+            )
         raise ValueError(
             f"{function}: `output_size` must lie between {smallest} and {largest} for "
-            f"an input of spatial size {size}; got {wanted}."
+            f"an input of spatial size {size}; got {wanted}.{hint}"
         )
-    return tuple(int(a) for a in extra)
+    return [(w - m, r) for w, m, r in zip(wanted, smallest, reach, strict=True)]
+
+
+def _is_between(least: Size, n: Size, most: Size) -> bool | None:
+    """Whether ``least <= n <= most``; None where a scope's constraints do not tell."""
+    try:
+        return bool(least <= n <= most)
+    except Exception as error:
+        # No public name of this class is the same in all versions of JAX.
+        if type(error).__name__ != "InconclusiveDimensionOperation":
+            raise
+        return None

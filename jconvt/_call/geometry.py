@@ -1,4 +1,4 @@
-"""The one geometry behind every front door: frozen integers and their arithmetic.
+"""The geometry of a transposed convolution: integers per axis, and all sizes from them.
 
 Scatter view, per axis, with ``n`` input elements, ``k`` taps, stride ``s`` and
 dilation ``d``::
@@ -70,7 +70,7 @@ class Axis:
 
     @property
     def extra_blocks(self) -> int:
-        """``ceil(out(n)/stride) - n``, which is the same for every n."""
+        """``ceil(out(n)/stride) - n``, the same for every n."""
         surplus = self.extent - self.stride - self.low - self.high
         return -(-surplus // self.stride)
 
@@ -114,7 +114,7 @@ class Axis:
 
 
 class Trim(NamedTuple):
-    """One axis as: drop input elements, apply `axis`, append zeros to the output."""
+    """One axis in steps: drop inputs, apply `axis`, append zeros to the output."""
 
     drop: tuple[int, int]
     axis: Axis
@@ -123,7 +123,7 @@ class Trim(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
-    """A transposed convolution without its sizes and layouts.
+    """A transposed convolution without sizes and layouts.
 
     Attributes:
       kernel_size: taps per spatial axis.
@@ -131,7 +131,7 @@ class Geometry:
       dilation: output elements between neighbouring taps, per axis.
       crop: (low, high) output elements removed from the full output, per axis;
         negative: appended, holding zeros.
-      groups: how many times the channels are split.
+      groups: number of groups of channels.
     """
 
     kernel_size: tuple[int, ...]
@@ -147,7 +147,7 @@ class Geometry:
 
     @property
     def is_plain(self) -> bool:
-        """One group and no dilation: what fast convolutions are made for."""
+        """Whether there is one group and no dilation, the case libraries optimise."""
         return self.groups == 1 and all(d == 1 for d in self.dilation)
 
     @property

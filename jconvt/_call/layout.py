@@ -1,9 +1,9 @@
 """Which axis of each array is the batch, the channels, and each spatial axis.
 
-A layout is axis numbers alone. Its spatial axes are in the order of the options
+A layout consists of axis numbers. Its spatial axes are in the order of the options
 (stride, padding, ...), which is the order of the weight's spatial letters, as in lax.
-In the weight I is the input channels and O the output channels *per group* of the
-transposed convolution.
+In the weight, I stands for the input channels and O for the output channels *per group*
+of the transposed convolution.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,16 @@ from typing import Self
 
 from jax import lax
 
+from jconvt._call.arguments import did_you_mean
 from jconvt._call.geometry import Size
 
 DimensionNumbers = tuple[str, str, str] | lax.ConvDimensionNumbers
 """Specs of input, weight and output such as ``("NHWC", "HWIO", "NHWC")``."""
 
 _SPATIAL_LETTERS = {1: "W", 2: "HW", 3: "DHW"}
+_ARRAYS = ("input", "weight", "output")
+_CHANNELS = ("NC", "IO", "NC")
+"""The letters of each array's batch and channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +123,50 @@ def normalize_layout(function: str, dimension_numbers: object, rank: int) -> Lay
             f"{function}: `dimension_numbers` must hold three strings, for input, "
             f"weight and output; got {len(specs)}: {dimension_numbers!r}."
         )
-    space = [letter for letter in specs[1] if letter not in "IO"]
-    for argument, spec, channels in zip(
-        ("input", "weight", "output"), specs, ("NC", "IO", "NC"), strict=True
-    ):
-        if sorted(spec) != sorted([*channels, *space]) or len(set(spec)) != rank + 2:
+    space = _spatial_letters(specs)
+    for argument, spec, channels in zip(_ARRAYS, specs, _CHANNELS, strict=True):
+        if sorted(spec) != sorted(channels + space) or len(set(spec)) != rank + 2:
+            letters = (
+                space if len(set(space)) == rank else _SPATIAL_LETTERS.get(rank, "")
+            )
+            orders = (channels + letters, f"{channels[0]}{letters}{channels[1]}")
+            meant = did_you_mean(spec, (*orders, letters + channels))
             raise ValueError(
                 f"{function}: `dimension_numbers` must name for the {argument} each of "
                 f"{channels[0]}, {channels[1]} and {rank} spatial letters once, the "
-                f"letters that the weight names; got {spec!r} in {dimension_numbers!r}."
+                f"same letters in all three; got {spec!r} in {dimension_numbers!r}."
+                f"{meant}"
             )
+    space = "".join(letter for letter in specs[1] if letter in space)
     return Layout(
         *(
-            tuple(spec.index(letter) for letter in (*channels, *space))
-            for spec, channels in zip(specs, ("NC", "IO", "NC"), strict=True)
+            tuple(spec.index(letter) for letter in channels + space)
+            for spec, channels in zip(specs, _CHANNELS, strict=True)
         )
     )
+
+
+def _spatial_letters(specs: tuple[str, ...]) -> str:
+    """The spatial letters on which input and output agree, or else the weight's."""
+    found = [
+        "".join(letter for letter in spec if letter not in channels)
+        for spec, channels in zip(specs, _CHANNELS, strict=True)
+    ]
+    agree = set(found[0]) == set(found[2])
+    return found[0] if agree else found[1]
+
+
+def spell(layout: Layout) -> tuple[str, str, str] | None:
+    """The specs of a layout of one to three spatial axes."""
+    space = _SPATIAL_LETTERS.get(len(layout.weight) - 2)
+    if space is None:
+        return None
+    axes = (layout.input, layout.weight, layout.output)
+    first, second, third = (
+        "".join((channels + space)[axis] for axis in _inverse(of))
+        for of, channels in zip(axes, _CHANNELS, strict=True)
+    )
+    return first, second, third
 
 
 def _from_axes(function: str, numbers: lax.ConvDimensionNumbers, rank: int) -> Layout:

@@ -1,9 +1,9 @@
-"""Dtypes and precision: settled once, at the door.
+"""Checks of arrays, dtypes and precision.
 
-Operands are promoted together by JAX's own rules (under strict promotion JAX's own
-error). The result has `preferred_element_type`, or else the promoted dtype. 16-bit
-floats are summed in float32: inside one convolution or GEMM the backends do that
-themselves; a lowering that adds up several of them does it in `accumulation`.
+Operands are promoted together by JAX's rules (under strict promotion with JAX's error).
+The result has `preferred_element_type`, or else the promoted dtype. 16-bit floats are
+summed in float32: backends do so inside one convolution or GEMM, and a lowering that
+adds up several of them does so in `Numerics.accumulation`.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,17 @@ import numpy as np
 from jax import dtypes, lax
 from jax.typing import ArrayLike, DTypeLike
 
+from jconvt._call.arguments import did_you_mean, is_int
+
 Precision = str | lax.Precision | tuple[lax.Precision, lax.Precision] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """How a lowering computes.
+    """Precision and result dtype of a lowering.
 
     Attributes:
-      precision: as in lax, for (input, weight) where it is a pair.
+      precision: as in lax; a pair is for (input, weight).
       result: dtype of the result.
     """
 
@@ -48,7 +50,7 @@ class Numerics:
         return self
 
     def summed(self) -> "Numerics":
-        """The same for a part of a sum: the result in `accumulation`."""
+        """The same for a part of a sum, whose result has the dtype `accumulation`."""
         return Numerics(self.precision, self.accumulation)
 
 
@@ -62,14 +64,24 @@ def check_array(function: str, argument: str, value: object) -> Any:
     if masked or not isinstance(value, jax.Array | np.ndarray):
         raise TypeError(
             f"{function}: `{argument}` must be a JAX or NumPy array; got "
-            f"{type(value).__name__}. {_instead(value)}"
+            f"{type(value).__name__}. {_instead(argument, value)}"
         )
     check_dtype(function, argument, value.dtype)
     return value
 
 
-def _instead(value: object) -> str:
-    """A hint for what is no array: a shape, say, which other functions take."""
+_AS_NUMPY = {"torch": ".detach().numpy()", "tensorflow": ".numpy()"}
+"""Framework -> what makes a NumPy array of its tensors and parameters."""
+
+
+def _instead(argument: str, value: object) -> str:
+    """The hint for a value that is no array: how to convert it, or where it goes."""
+    framework = type(value).__module__.partition(".")[0]
+    if framework in _AS_NUMPY and hasattr(value, "numpy"):
+        return f"Convert it first, with {_AS_NUMPY[framework]}."
+    numbers = value if isinstance(value, tuple) else (value,)
+    if argument == "bias" and numbers and all(map(is_int, numbers)):
+        return f"The third argument is `bias`; write stride={value!r}."
     if isinstance(value, jax.ShapeDtypeStruct):
         return "For shapes alone there are jconvt.output_shape and jax.eval_shape."
     convert = "Convert it first, for example with jnp.asarray"
@@ -94,10 +106,17 @@ def as_dtype(function: str, dtype: object) -> np.dtype[Any]:
         found = np.dtype("" if dtype is None else dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
     except TypeError:
         raise TypeError(
-            f"{function}: `dtype` must be a dtype; got {dtype!r}."
+            f"{function}: `dtype` must be a dtype; got {dtype!r}.{dtype_hint(dtype)}"
         ) from None
     check_dtype(function, "dtype", found)
     return found
+
+
+def dtype_hint(dtype: object) -> str:
+    """Which dtype was probably meant, also for ``"fp16"`` and ``"c64"``."""
+    found = (getattr(value, "dtype", None) for value in vars(jnp).values())
+    known = {d.name for d in found if isinstance(d, np.dtype) and _is_number(d)}
+    return did_you_mean(dtype, sorted(known), cutoff=0.5)
 
 
 def _is_number(dtype: Any) -> bool:
@@ -152,6 +171,7 @@ def _check_preferred(
     except (TypeError, ValueError):
         raise TypeError(
             f"{function}: `preferred_element_type` must be a dtype; got {preferred!r}."
+            f"{dtype_hint(preferred)}"
         ) from None
     if _is_number(result):
         result = np.dtype(dtypes.canonicalize_dtype(result))
@@ -177,6 +197,6 @@ def _can_hold(promoted: np.dtype[Any], result: np.dtype[Any]) -> bool:
 
 
 def _bits(dtype: np.dtype[Any]) -> int:
-    """Bits of a number, or of its real part; `itemsize` calls an int4 a byte."""
+    """Bits of a number, or of its real part; the `itemsize` of an int4 is a byte."""
     info = jnp.iinfo if jnp.issubdtype(dtype, jnp.integer) else jnp.finfo
     return info(dtype).bits

@@ -1,9 +1,10 @@
-"""What a user wrote for one function -> `Options`: checked as far as no shape matters.
+"""Checks the options of a call that need no shape, and makes `Options` of them.
 
-Front doors, `output_shape`, `explain` and the layers all come through here, so they
-share every rule and every message.
+The public functions and all layers check their options here, so they share every rule
+and every message.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -25,10 +26,10 @@ Pairs = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Canonical tuples, of what was written for one function.
+    """Checked options of one call, with one entry for each spatial axis.
 
     Attributes:
-      function: the name that messages begin with.
+      function: the name with which messages begin.
       padding: a dialect's name, or (low, high) crops.
     """
 
@@ -69,7 +70,10 @@ def normalize_options(
     dimension_numbers: DimensionNumbers | None = None,
     symmetric_padding: bool = False,
 ) -> Options:
-    """Check all that needs no shape; `symmetric_padding`: the seed's padding alone."""
+    """The checked options, or the error.
+
+    `symmetric_padding`: accept only PyTorch's padding, an int or one for each axis.
+    """
     check_padding: Callable[[str, object, int], str | Pairs] = (
         arguments.check_symmetric_padding
         if symmetric_padding
@@ -122,15 +126,16 @@ def dimension_numbers_of(
     if data_format not in allowed:
         raise ValueError(
             f"{function}: `data_format` must be {allowed[0]!r} or {allowed[1]!r}; got "
-            f"{data_format!r}.{_meant(data_format, allowed)}"
+            f"{data_format!r}.{_format_hint(data_format, allowed)}"
         )
     return from_data_format(data_format)
 
 
-def _meant(data_format: str, allowed: tuple[str, ...]) -> str:
-    """A hint by where the channels stand: in another rank, or under other letters."""
-    written = data_format.upper()
-    last = written.endswith(("C", "LAST"))
-    if last or written.startswith(("NC", "C")):
-        return f" Is {allowed[last]!r} meant?"
-    return ""
+def _format_hint(data_format: str, allowed: tuple[str, ...]) -> str:
+    """The hint for a wrong data format, such as one of another rank."""
+    written = data_format.upper().removeprefix("CHANNELS_")
+    if written == "LAST" or re.fullmatch("N[DHWLT]*C", written):
+        written = allowed[1]
+    elif written == "FIRST" or re.fullmatch("N?C[DHWLT]*N?", written):
+        written = allowed[0]
+    return arguments.did_you_mean(written, allowed)

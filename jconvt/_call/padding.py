@@ -1,6 +1,6 @@
-"""Every padding dialect as a crop: (low, high) output elements removed, per axis.
+"""Every named padding (dialect) as a crop: output elements removed at each end.
 
-Letters as in `_geometry`: e the extent of the kernel, s the stride, t = e - s the
+Letters as in `geometry`: e the extent of the kernel, s the stride, t = e - s the
 overlap of neighbouring input elements. No crop depends on the input size.
 
 =============== ===================================== ===============================
@@ -15,11 +15,11 @@ dialect         crop (low, high)                      source
 
 with t+ = max(t, 0). All but ``VALID`` give n*s output elements for n input elements;
 ``VALID`` gives (n - 1)*s + max(e, s). The other rules of the frameworks are functions
-below, for `jconvt.interop`: each says how many elements to crop in all, and halves them
-with the odd one at the high end (`halve`) or at the low end (`halve_lower`).
+below, for `jconvt.interop`: each computes the number of elements to crop and halves it,
+with the odd element at the high end (`halve`) or at the low end (`halve_lower`).
 
-``CIRCULAR`` sums the full output modulo n*s. The same is had without that sum from an
-input continued periodically by as many elements as reach the kept outputs: position
+``CIRCULAR`` sums the full output modulo n*s. An input that is extended periodically, by
+as many elements as reach the kept outputs, gives the same without that sum: position
 p = 0..n*s-1 of the output is full position p + low, which elements
 ceil((p + low - e + 1)/s) to floor((p + low)/s) reach: floor((e - 1 - low)/s) of them
 before the first element and floor((low + s - 1)/s) after the last. Flax aligns its
@@ -31,12 +31,12 @@ from typing import NamedTuple
 
 
 class Crop(NamedTuple):
-    """What a dialect means on one axis."""
+    """The crop of a dialect on one axis."""
 
     low: int
     high: int
     wrap: tuple[int, int] = (0, 0)
-    """Input elements to continue periodically before the first and after the last."""
+    """Input elements of a periodic extension, before the first and after the last."""
 
 
 def halve(total: int) -> Crop:
@@ -114,9 +114,9 @@ PERIODIC = frozenset({"CIRCULAR", "CIRCULAR_LOWER"})
 
 
 def lax_pads(e: int, low: int, high: int) -> Crop:
-    """Zeros around the stride-dilated input (lax, Flax, Haiku): raw, or less than none.
+    """Zeros around the stride-dilated input, as in lax; negative removes elements.
 
-    e - 1 of them at an end keep every output that some tap reaches.
+    With e - 1 zeros at an end, every output that some tap reaches is kept.
     """
     return Crop(e - 1 - low, e - 1 - high)
 
@@ -138,7 +138,7 @@ def equinox_same(e: int, s: int, output_padding: int, *, lower: bool) -> Crop:
 
 
 def haiku_output_shape(e: int, s: int, size: int, *, same: bool) -> Crop:
-    """Haiku's `output_shape`, which admits one input size: the one that it implies.
+    """Haiku's `output_shape`, which fits exactly one input size.
 
     A convolution takes `size` elements to ceil(size/s) of them under ``SAME`` and to
     floor((size - e)/s) + 1 under ``VALID``.

@@ -1,6 +1,6 @@
-"""`Problem`: the sizes of one transposed convolution, as integers. No jax import.
+"""`Problem`: the sizes of one transposed convolution, as integers. Imports no JAX.
 
-The choice between lowerings sees nothing else of a call.
+The choice between lowerings depends on nothing else.
 """
 
 import math
@@ -32,11 +32,11 @@ class Problem:
 
     Attributes:
       geometry: trimmed (`Geometry.trim`).
-      batch: images.
-      in_channels: of the input.
-      out_channels: of the output.
+      batch: number of images.
+      in_channels: channels of the input.
+      out_channels: channels of the output.
       size: input elements per spatial axis.
-      dtype: of input and weight.
+      dtype: dtype of input and weight.
       features_first: whether the caller's channels stand before space.
       static: whether the spatial sizes are ints; if not, `size` holds stand-ins.
       static_batch: whether the batch is an int; if not, `batch` is a stand-in.
@@ -76,14 +76,14 @@ class Problem:
 
     @property
     def useful(self) -> int:
-        """Multiply-adds that reach an output: products of an element and a tap."""
+        """Products of an input element and a tap that are not cropped."""
         channels = self.in_channels * self.out_channels // self.geometry.groups
         pairs = zip(self.geometry.axes, self.size, strict=True)
         return self.batch * channels * math.prod(useful_pairs(a, n) for a, n in pairs)
 
 
 def useful_pairs(axis: Axis, n: int) -> int:
-    """Pairs of an element and a tap of one axis whose position is not cropped."""
+    """Pairs of an input element and a tap of one axis that are not cropped."""
     out, s = axis.output_size(n), axis.stride
     total = 0
     for tap in range(axis.kernel_size):

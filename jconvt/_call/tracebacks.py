@@ -1,8 +1,8 @@
-"""Where the traceback of a bad call ends: at the caller's line.
+"""Ends the traceback of an error in a call at the caller's line.
 
-What a caller wrote wrong is told by the message; the path from the public function to
-the check that refused it tells the caller nothing. JAX and Flax leave out their own
-frames too, and one switch brings all of them back: JAX_TRACEBACK_FILTERING=off.
+The message says what is wrong; the frames between the public function and the check do
+not help the caller. JAX and Flax hide their own frames too. With
+JAX_TRACEBACK_FILTERING=off all frames are shown.
 """
 
 import functools
@@ -19,9 +19,9 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def ends_traceback(function: Callable[P, R]) -> Callable[P, R]:
-    """For a public function: its own TypeErrors and ValueErrors end at its caller.
+    """Decorates a public function: tracebacks of its own errors end at its caller.
 
-    What JAX, Flax or a function of the caller's raises below it keeps all its frames.
+    Errors that JAX, Flax or a function of the caller raise keep all their frames.
     """
 
     @functools.wraps(function)
@@ -42,10 +42,10 @@ def ends_traceback(function: Callable[P, R]) -> Callable[P, R]:
 def _name_public_class(
     error: Exception, function: Callable[..., object], args: tuple[object, ...]
 ) -> None:
-    """Of a method of a private base class Python says the base's name; say the user's.
+    """Replaces a private base class by the user's class in a message of Python.
 
-    Python itself raises where the arguments do not fit the parameters: there is no
-    frame below this package's wrapper then.
+    Python itself raises where the arguments do not fit the parameters; then there is no
+    frame below this package's wrapper.
     """
     traceback = error.__traceback__
     base, _, method = function.__qualname__.rpartition(".")
@@ -64,7 +64,7 @@ def _is_whole() -> bool:
 
 
 def _is_of_this_package(traceback: TracebackType | None) -> bool:
-    """Whether the frame that raised is."""
+    """Whether the frame that raised belongs to this package."""
     name = ""
     while traceback is not None:
         name = traceback.tb_frame.f_globals.get("__name__", "")

@@ -1,5 +1,6 @@
-"""A lowering that the caller names."""
+"""Checks the `lowering` that the caller names."""
 
+from jconvt._call.arguments import did_you_mean
 from jconvt._call.geometry import Geometry
 
 AUTO = "auto"
@@ -18,7 +19,7 @@ def check_lowering(
     if lowering not in LOWERINGS:
         raise ValueError(
             f"{function}: `lowering` must be one of auto, {', '.join(LOWERINGS)}; got "
-            f"{lowering!r}."
+            f"{lowering!r}.{did_you_mean(lowering, (AUTO, *LOWERINGS))}"
         )
     reason = LOWERINGS[lowering].refuses(geometry, static)
     if reason is not None:

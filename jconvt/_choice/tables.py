@@ -1,14 +1,16 @@
-"""Which lowering a GPU or TPU is given, and a CPU where sizes are symbolic: tables.
+"""Tables of preferred lowerings: for GPUs and TPUs, and on a CPU for symbolic sizes.
 
-For GPUs they say what cuDNN's convolutions are matched by, seen in programs compiled
-for an H100. For a TPU they follow the compiler's estimates for a v5e: it multiplies few
-of a dilation's zeros up to strides of 3, with groups too, but works on eight images at
-once; and a GEMM's products have to be laid out anew (`python -m benchmarks.aot` prints
-both).
+For GPUs the tables prefer the forms that XLA maps to cuDNN's own convolutions, as seen
+in programs compiled for an H100. For TPUs they follow the compiler's estimates for a
+v5e (`python -m benchmarks.aot` prints both):
 
-Where a program is for several TPUs, which of its axes are sharded is not known. Those
-are given what GPUs are, for which XLA's partitioner moves no activation of a sharded
-batch, in grouped layers neither, as it does for a convolution of many groups.
+- up to strides of 3, with groups too, the TPU skips most zeros of a dilated input;
+- it works on eight images at once;
+- the products of a GEMM have to be moved to another layout.
+
+A program for several TPUs does not know which of its axes are sharded. It uses the
+table for GPUs: with these lowerings XLA's partitioner moves no activation of a sharded
+batch, while it does so for a convolution with many groups.
 """
 
 import math
@@ -27,9 +29,9 @@ LANES = 128
 
 
 class Preference(NamedTuple):
-    """A lowering, for layers where it is preferred if it can serve.
+    """A lowering, and the layers for which it is preferred if it can serve.
 
-    Without a variant it is the one that would cost a CPU least.
+    Without a variant, the one that costs least on a CPU is used.
     """
 
     lowering: str
@@ -38,9 +40,9 @@ class Preference(NamedTuple):
 
 
 def preferred(which: Map, platform: str, problem: Problem, local: bool) -> Preference:
-    """The first preference that serves; at last `lhs_dilation`, which always does.
+    """The first preference that can serve, or `lhs_dilation`, which always can.
 
-    `local` says that one device holds the arrays whole.
+    `local`: whether one device holds the whole arrays.
     """
     for found in _TABLES[_table_of(platform, problem.geometry, local)][which]:
         if (
@@ -69,30 +71,34 @@ def _always(problem: Problem) -> bool:
 
 
 def _has_one_channel(problem: Problem) -> bool:
-    """Channels stand in 128 lanes; the products of all taps fill more of them.
+    """Whether there is one output channel, and enough positions to fill the lanes.
 
-    If there are enough: positions stand in the lanes then.
+    Channels are laid along 128 lanes, of which one channel fills one. The products of
+    all taps fill more of them.
     """
     rows = problem.size[-1:] >= (2 * SUBLANES,)
     return problem.out_channels == 1 and rows and math.prod(problem.size) >= LANES
 
 
 def _has_one_plane(problem: Problem) -> bool:
-    """One channel of more than a signal: its products too are few with channels last.
+    """Whether there is one output channel and more than one spatial axis.
 
-    An array of one channel is channels first and last at once, so that matrices with
-    features first are made of either. Blocks of a signal stand in a row as they are.
+    An array of one channel is channels first and channels last at once, so matrices
+    with features first can be made from it without moving data. On one spatial axis
+    the blocks are in a row already.
     """
     return problem.geometry.rank > 1 and _has_one_channel(problem)
 
 
 def _has_few_images(problem: Problem) -> bool:
-    """Few enough for shares of them, where XLA makes none itself.
+    """Whether to divide space into shares, because there are few images.
 
-    It does so where no input is dilated, and of signals up to a stride of 3. Of several
-    images, up to such strides, shares pay in groups, or two of them where nothing is
-    read twice; and as many blocks as there are must be cut evenly, for shares that are
-    filled up are moved once more.
+    XLA does this itself where no input is dilated, and on one spatial axis for strides
+    up to 3. For a batch of several images it pays
+
+    - with a stride above 3, or with groups;
+    - with smaller strides for one image, or two if no element is read twice, and only
+      if the blocks divide evenly, since filled-up shares are copied once more.
     """
     geometry = problem.geometry
     shares = shares_of(geometry, problem.size, problem.batch)
@@ -106,11 +112,12 @@ def _has_few_images(problem: Problem) -> bool:
 
 
 def _gathers_shares(problem: Problem) -> bool:
-    """An input gradient dilates no input: XLA makes shares itself, but worse ones.
+    """Whether to divide space into shares for an input gradient.
 
-    In groups it is so of one image, or where the kernel is dilated. Not where strides
-    are far, a channel is alone, shares are not even or read most elements twice, whose
-    gradients are then added up.
+    XLA divides it itself here, since no input is dilated, but less well. With groups
+    this is so only for one image or a dilated kernel. It does not pay with large
+    strides, with one channel, if the blocks do not divide evenly, or if most elements
+    are read twice, since their gradients are then added up.
     """
     geometry = problem.geometry
     shares = shares_of(geometry, problem.size, problem.batch)
@@ -124,28 +131,28 @@ def _gathers_shares(problem: Problem) -> bool:
 
 
 def _is_even(shares: Shares, problem: Problem) -> bool:
-    """Whether the blocks of the first axis, a stride each, make shares of one size."""
+    """Whether the first axis, in blocks of one stride, divides into equal shares."""
     axis = problem.geometry.axes[0]
     blocks = -(-axis.output_size(problem.size[0]) // axis.stride)
     return shares.number * shares.blocks == blocks
 
 
 def _is_matrix(problem: Problem) -> bool:
-    """Where the products, which are laid out anew, are no more than the operands."""
+    """Whether the products, which have to be moved, are no more than the operands."""
     return problem.in_channels >= problem.out_channels and not _is_ragged(problem)
 
 
 def _is_ragged(problem: Problem) -> bool:
-    """Whether the last axis, whose elements fill the sublanes, leaves some empty."""
+    """Whether the last axis, which is laid along the sublanes, leaves some empty."""
     return problem.size[-1:] != () and problem.size[-1] % SUBLANES > 0
 
 
 def _is_deep(problem: Problem) -> bool:
-    """Volumes in 16 bits whose cotangent has its channels in the lanes.
+    """Whether this is a 16-bit volume whose cotangent has its channels in the lanes.
 
-    There a GEMM's products are where they are wanted, and nothing is reversed. Of
-    channels and the last axis, XLA lays that along the lanes which leaves fewer empty;
-    the other fills sublanes, two elements each.
+    Then a GEMM's products need not be moved, and nothing is reversed. XLA lays channels
+    or the last axis along the lanes, whichever leaves fewer empty; the other is laid
+    along the sublanes, two elements in each.
     """
     geometry = problem.geometry
     if geometry.rank < 3 or geometry.groups > 1 or problem.itemsize != 2:
@@ -156,7 +163,7 @@ def _is_deep(problem: Problem) -> bool:
 
 
 def _tiled(lanes: int, sublanes: int) -> int:
-    """Elements of 16 bits that such an array takes in registers."""
+    """16-bit elements, with padding, of registers for such an array."""
     return _filled(lanes, LANES) * _filled(sublanes, 2 * SUBLANES)
 
 
@@ -165,11 +172,11 @@ def _filled(n: int, whole: int) -> int:
 
 
 def _turns_less(problem: Problem) -> bool:
-    """Where `lhs_dilation`, transposed in the weight, is not the best.
+    """Whether `role_swapped` is better than `lhs_dilation` for a weight gradient.
 
-    It convolves the input, which should be the larger array then, and reverses the
-    weight gradient, which should be small. Ragged images and channels by themselves
-    leave its registers empty.
+    `lhs_dilation`, transposed in the weight, is good if the input is larger than the
+    output and the weight gradient, which it reverses, is small. Last axes that do not
+    fill the sublanes, and depthwise layers, leave its registers partly empty.
     """
     geometry = problem.geometry
     overlaps = any(a.extent > a.stride > 1 for a in geometry.axes)
@@ -219,11 +226,11 @@ _TABLES: dict[str, dict[Map, tuple[Preference, ...]]] = {
 
 _REASONS = {
     "plain": (
-        "one group and no dilation: what cuDNN's own convolutions are matched by"
+        "one group and no dilation: the form that XLA maps to cuDNN's own convolutions"
     ),
     "groups or dilation": (
-        "groups or dilation: nothing that pads zeros into the input"
+        "groups or dilation: a form that inserts no zeros into the input"
     ),
     "tpu": "fewest cycles by the compiler's estimates for layers of this kind",
-    "cpu": "symbolic sizes: no GEMM of merged axes",
+    "cpu": "symbolic sizes: only forms that merge no axes into a GEMM",
 }

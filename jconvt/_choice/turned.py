@@ -6,12 +6,11 @@ Per axis, with ``low`` of the output cropped and ``e = d*(k - 1) + 1``::
     dx[i] = sum over t of dy[i - low + d*t] * w[t]
           = sum over t of dy[i + (e - 1 - low) - d*t] * w[k - 1 - t]
 
-so the cotangent takes the place of the input, the kernel is reversed along every
-spatial axis and its channels change places, and ``e - 1 - low`` is cropped. With a crop
-between 0 and ``e - 1`` (`Geometry.trim`) that one is too. Lowerings made for an output
-then serve the gradient as they are, not transposed, and the transposes of some of them
-are slower: filters are spread over an input where the output's are collected. No jax
-import.
+so the cotangent replaces the input, the kernel is reversed along every spatial axis,
+its input and output channels change places, and ``e - 1 - low`` elements are cropped.
+If the crop is between 0 and ``e - 1`` (`Geometry.trim`), so is the new one. A lowering
+then computes the gradient without being transposed, and the transposes of some
+lowerings are slower than the lowerings themselves. Imports no JAX.
 """
 
 import math
@@ -22,7 +21,7 @@ from jconvt._call.problem import Map, Problem
 
 
 def as_output(which: Map, problem: Problem) -> tuple[Map, Problem]:
-    """What is computed for a map: an output of the turned kernel, or the map itself."""
+    """The map to compute instead: an output of the turned kernel, or the same map."""
     if not is_turned(which, problem):
         return which, problem
     turned = replace(
@@ -38,8 +37,8 @@ def as_output(which: Map, problem: Problem) -> tuple[Map, Problem]:
 def is_turned(which: Map, problem: Problem) -> bool:
     """Whether a map of a trimmed geometry is computed as an output instead.
 
-    Turning the kernel takes time for each weight, and what it saves grows with the
-    products, of which a weight has one at each place at most.
+    The time to turn the kernel grows with the number of weights, the time saved with
+    the number of products.
     """
     geometry = problem.geometry
     if which != Map.INPUT or any(s > 1 for s in geometry.stride):
@@ -50,9 +49,9 @@ def is_turned(which: Map, problem: Problem) -> bool:
 
 
 _PLACES = 1000
-"""Turn only if each weight is used at least this often: turning takes some 3 ns a
-weight (`prepared` in `jconvt._choice.cost`), and saves about a third of a GEMM's 0.01
-ns a product."""
+"""Turn only if each weight is used at least this often: turning takes about 3 ns per
+weight (`prepared` in `jconvt._choice.cost`) and saves about a third of the 0.01 ns that
+a GEMM takes per product."""
 
 
 def turned_geometry(geometry: Geometry) -> Geometry:

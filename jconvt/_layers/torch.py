@@ -19,7 +19,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._call.arguments import IntOrInts, check_int, check_ints
 from jconvt._call.fit import geometry_of
 from jconvt._call.layout import data_formats
-from jconvt._call.numerics import Precision, check_array, check_precision
+from jconvt._call.numerics import Precision, check_array, check_precision, dtype_hint
 from jconvt._call.options import Options, dimension_numbers_of, normalize_options
 from jconvt._choice.pinned import AUTO, check_lowering
 from jconvt._maps.execute import execute
@@ -231,7 +231,7 @@ def _check_dtype(name: str, argument: str, value: Any) -> np.dtype[Any]:
         return np.dtype(dtypes.canonicalize_dtype("" if value is None else value))
     except TypeError:
         raise TypeError(
-            f"{name}: `{argument}` must be a dtype; got {value!r}."
+            f"{name}: `{argument}` must be a dtype; got {value!r}.{dtype_hint(value)}"
         ) from None
 
 

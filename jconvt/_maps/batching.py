@@ -1,9 +1,12 @@
-"""Many convolutions as one: where a batch axis goes.
+"""Many convolutions as one larger convolution: the rule for `jax.vmap`.
 
 A mapped axis appears in two of the three arrays of the form ``<y, f(x, w)>``, or in
-all. In input and output it is more batch; in input and weight more input channels,
-which are summed over as it is; in weight and output more output channels; in all three
-(a kernel for each example) more groups.
+all three, and is merged into another axis there:
+
+- of input and output: into the batch;
+- of input and weight: into the input channels, since both are summed over;
+- of weight and output: into the output channels;
+- of all three (a kernel for each example): into the groups.
 """
 
 import jax
@@ -24,9 +27,9 @@ def fold(
     layout: Layout,
     groups: int,
 ) -> jax.Array:
-    """Array `which`, with its mapped axis `axis` merged into one of its other axes.
+    """Merge the mapped axis `axis` of array `which` into one of its other axes.
 
-    `mapped` are the arrays that have such an axis.
+    `mapped`: the arrays that have a mapped axis.
     """
     to, outer = _place(which, mapped, layout, groups)
     a = jnp.moveaxis(a, axis, to)
@@ -48,9 +51,9 @@ def unfold(
     layout: Layout,
     groups: int,
 ) -> tuple[jax.Array, int]:
-    """The inverse of `fold`: `a`, and which of its axes is the mapped one.
+    """The inverse of `fold`: the array, and the number of its mapped axis.
 
-    `size` is the shape without that axis, whose length `count` may be 0.
+    `size` is the shape without that axis; its length `count` may be 0.
     """
     axis, outer = _place(which, mapped, layout, groups)
     shape = (outer, count, size[axis] // outer)
@@ -70,15 +73,15 @@ def groups_of(mapped: frozenset[Map], groups: int, count: int) -> int:
 def _place(
     which: Map, mapped: frozenset[Map], layout: Layout, groups: int
 ) -> tuple[int, int]:
-    """The axis that takes the mapped one, and how many parts of it stand outside."""
+    """The axis into which to merge, and how many parts of it are outside the mapped."""
     axes = {Map.INPUT: layout.input, Map.WEIGHT: layout.weight}
     letter, grouped = _PLACES[mapped][which]
     return axes.get(which, layout.output)[letter], groups if grouped else 1
 
 
-# Arrays with the mapped axis -> array -> which of its axes takes it, counted as
-# (N, C) and (I, O), and whether the mapped axis stands inside the groups there. (A
-# weight's O is that of one group, and new groups stand outside of the old ones.)
+# Arrays with the mapped axis -> array -> the axis into which it is merged, counted as
+# (N, C) and (I, O), and whether the mapped axis is inside the groups of that axis. (A
+# weight's O is that of one group, and new groups are outside the old ones.)
 _PLACES: dict[frozenset[Map], dict[Map, tuple[int, bool]]] = {
     frozenset({Map.INPUT, Map.OUTPUT}): {
         Map.INPUT: (0, False),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jconvt._call.call import Call
 from jconvt._call.problem import Map
@@ -16,6 +17,11 @@ def bilinear(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
 
     One of three primitives of JAX; the other two are its gradients.
     """
+    if call.cut:
+        y = bilinear(x, w, replace(call, cut=()))
+        for axis, size in zip(call.layout.output[2:], call.cut, strict=True):
+            y = y if size is None else lax.slice_in_dim(y, 0, size, axis=axis)
+        return y
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         # JAX makes a complex convolution of real ones, whose operands are sums of real
         # and imaginary parts: in the operands' dtype, whatever the result's.

@@ -17,7 +17,7 @@ from jconvt._lowerings.axes import pad_axis, wrap_axis
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What turns the arrays of a call into those of ``call.inner``, and back."""
+    """Converts the arrays of a call into those of ``call.inner``, and back."""
 
     call: Call
 
@@ -41,14 +41,14 @@ class Frame:
         return x
 
     def leave(self, y: jax.Array) -> jax.Array:
-        """The output, out of that of the inner call."""
+        """The output, from that of the inner call."""
         _, trims = self.call.geometry.trim()
         for axis, trim in zip(self.call.layout.output[2:], trims, strict=True):
             y = pad_axis(y, axis, *trim.pad)
         return y
 
     def take(self, which: Map, a: jax.Array, inside: Sizes) -> jax.Array:
-        """An operand of the inner call, of shape `inside`."""
+        """An operand of the inner call, of shape `inside`, from that of the call."""
         if which == Map.INPUT:
             return self.enter(a)
         if which == Map.OUTPUT and a.shape != inside:
@@ -57,7 +57,7 @@ class Frame:
         return a
 
     def give(self, which: Map, a: jax.Array, shape: Sizes) -> jax.Array:
-        """The result, of `shape`, out of the inner call's."""
+        """The result, of `shape`, from that of the inner call."""
         if which == Map.OUTPUT:
             return self.leave(a)
         if which == Map.INPUT and a.shape != shape:

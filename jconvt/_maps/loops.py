@@ -1,4 +1,7 @@
-"""A map computed piece by piece, in a loop. See `jconvt._choice.pieces`."""
+"""Computes a map piece by piece in a loop, so that temporaries stay small.
+
+`jconvt._choice.pieces` decides on the pieces.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -24,11 +27,11 @@ def in_batches(
     count: int,
     run: Callable[[Arrays, Sizes], jax.Array],
 ) -> jax.Array:
-    """The array `made`, of `shape`, from `count` pieces of the batch.
+    """The array `made`, of `shape`, computed in `count` pieces of the batch.
 
-    A piece is every count-th image: an array that is sharded along its batch stays so,
-    each device with its own images. `run` makes a piece of the result, of the shape
-    that it is given, out of pieces of the operands.
+    A piece holds every count-th image, so that each device of a sharded batch works on
+    its own images. `run` computes a piece of the result from pieces of the operands and
+    the shape of the result.
     """
     axes = {Map.INPUT: call.layout.input[0], Map.OUTPUT: call.layout.output[0]}
 
@@ -74,10 +77,10 @@ def in_rows(
     axis: int,
     run: Callable[[Arrays, Sizes, Geometry], jax.Array],
 ) -> jax.Array:
-    """The array `made`, of `shape`, from pieces of a spatial axis.
+    """The array `made`, of `shape`, computed in pieces of a spatial axis.
 
-    `run` makes a piece of the result, of the shape that it is given, out of pieces of
-    the operands, with the geometry of the piece.
+    `run` computes a piece of the result from pieces of the operands, the shape of the
+    result and the geometry of the piece.
     """
     layout = call.layout
     at = {Map.INPUT: layout.input[2 + axis], Map.OUTPUT: layout.output[2 + axis]}
@@ -130,7 +133,7 @@ def in_rows(
 def _sum(
     call: Call, shape: Sizes, piece: Callable[[jax.Array], jax.Array], count: int
 ) -> jax.Array:
-    """The sum of the pieces of a weight gradient, not yet rounded."""
+    """The sum of the pieces of a weight gradient, before it is rounded."""
 
     def body(i: jax.Array, total: jax.Array) -> jax.Array:
         return total + piece(i)

@@ -1,6 +1,6 @@
 """The commands of `python -m jconvt`, a file each, and what they share.
 
 `command.py` says what a command is, `operation.py` reads a layer from the command line,
-`tables.py` prints, and `hints.py` ends the error of an unknown name. A command imports
-what it needs when it runs, so that `shape` answers without starting JAX.
+`tables.py` prints. A command imports what it needs when it runs, so that `shape`
+answers without starting JAX.
 """

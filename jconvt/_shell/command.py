@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from jconvt._shell.hints import meant
+from jconvt._call.arguments import did_you_mean
 
 PROGRAM = "python -m jconvt"
 
@@ -42,7 +42,9 @@ class Parser(argparse.ArgumentParser):
         if all(word.isdigit() for word in words):
             self.error(f"{message} (a shape is one argument, such as 1,64,16,16)")
         options = (word.partition("=")[0] for word in words if word[:2] == "--")
-        hints = [meant(option, self._option_string_actions) for option in options]
+        hints = [
+            did_you_mean(option, self._option_string_actions) for option in options
+        ]
         self.error(_sentences(message, *hints))
 
     def error(self, message: str) -> NoReturn:
@@ -50,7 +52,7 @@ class Parser(argparse.ArgumentParser):
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
         if choice:
             message = _sentences(
-                message, meant(choice[1], re.findall(r"\w+", choice[2]))
+                message, did_you_mean(choice[1], re.findall(r"\w+", choice[2]))
             )
         if message.endswith("expected one argument"):
             # argparse takes it for an option.

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jconvt
+from jconvt._call.arguments import did_you_mean
 from jconvt._call.call import Call
 from jconvt._call.numerics import Numerics, as_dtype
 from jconvt._call.options import dimension_numbers_of
@@ -184,6 +185,7 @@ def _contenders(
         if name not in known:
             raise ValueError(
                 f"bench: `contenders` must be of {', '.join(known)}; got {name!r}."
+                f"{did_you_mean(name, known)}"
             )
         if name in LOWERINGS:
             check_lowering("bench", name, layer.call.geometry, static=True)

@@ -1,4 +1,4 @@
-"""Doors between frameworks: a trained layer from elsewhere, and back.
+"""Converters for trained layers, from other frameworks and back.
 
 ``from_*`` reads a layer of another framework into a `PortedLayer`, which computes what
 the source computes, in the source's data layout. ``to_*`` makes a layer of another

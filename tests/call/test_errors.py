@@ -415,9 +415,37 @@ VALUES = {
     # words
     "lowering name": (
         FRONTS,
-        {"lowering": "fastest"},
-        f"`lowering` must be one of auto, {', '.join(LOWERINGS)}; got 'fastest'.",
+        {"lowering": "quickest"},
+        f"`lowering` must be one of auto, {', '.join(LOWERINGS)}; got 'quickest'.",
     ),
+    **{
+        f"lowering {written}": (
+            FRONTS,
+            {"lowering": written},
+            f"`lowering` must be one of auto, {', '.join(LOWERINGS)}; got {written!r}. "
+            f"Did you mean {meant!r}?",
+        )
+        for written, meant in (
+            ("matmull", "matmul"),
+            ("Winograd", "winograd"),
+            ("lhs dilation", "lhs_dilation"),
+            ("atuo", "auto"),
+        )
+    },
+    **{
+        f"padding {written}": (
+            GENERAL,
+            {"padding": written},
+            "`padding` must be an int, 2 ints, 2 (low, high) pairs or one of VALID, "
+            f"SAME, SAME_LOWER, CAUSAL, CIRCULAR, CIRCULAR_LOWER; got {written!r}. Did "
+            f"you mean {meant!r}?",
+        )
+        for written, meant in (
+            ("SMAE", "SAME"),
+            ("casual", "CAUSAL"),
+            ("SAME-LOWER", "SAME_LOWER"),
+        )
+    },
     "precision name": (
         FRONTS,
         {"precision": "low"},
@@ -433,12 +461,12 @@ VALUES = {
     "data_format of another rank": (
         ["conv_transpose2d", "output_shape"],
         {"data_format": "NCW"},
-        "`data_format` must be 'NCHW' or 'NHWC'; got 'NCW'. Is 'NCHW' meant?",
+        "`data_format` must be 'NCHW' or 'NHWC'; got 'NCW'. Did you mean 'NCHW'?",
     ),
     "data_format 1d": (
         ["conv_transpose1d"],
         {"data_format": "nwc"},
-        "`data_format` must be 'NCW' or 'NWC'; got 'nwc'. Is 'NWC' meant?",
+        "`data_format` must be 'NCW' or 'NWC'; got 'nwc'. Did you mean 'NWC'?",
     ),
     **{
         f"data_format {written}": (
@@ -447,12 +475,16 @@ VALUES = {
             f"`data_format` must be 'NCHW' or 'NHWC'; got '{written}'.{hint}",
         )
         for written, hint in (
-            ("NLC", " Is 'NHWC' meant?"),
-            ("channels_last", " Is 'NHWC' meant?"),
-            ("channels_first", " Is 'NCHW' meant?"),
-            ("CHW", " Is 'NCHW' meant?"),
-            ("CHWN", " Is 'NCHW' meant?"),
+            ("NLC", " Did you mean 'NHWC'?"),
+            ("channels_last", " Did you mean 'NHWC'?"),
+            ("channels_first", " Did you mean 'NCHW'?"),
+            ("CHW", " Did you mean 'NCHW'?"),
+            ("CHWN", " Did you mean 'NCHW'?"),
             ("HWNO", ""),
+            ("NCWH", " Did you mean 'NCHW'?"),
+            ("SAME", ""),
+            ("CAUSAL", ""),
+            ("CIRCULAR", ""),
         )
     },
     "data_format 3d": (
@@ -470,36 +502,50 @@ VALUES = {
         GENERAL,
         {"dimension_numbers": ("NCW", "IOW", "NCW")},
         "`dimension_numbers` must name for the input each of N, C and 2 spatial "
-        "letters once, the letters that the weight names; got 'NCW' in ('NCW', 'IOW', "
-        "'NCW').",
+        "letters once, the same letters in all three; got 'NCW' in ('NCW', 'IOW', "
+        "'NCW'). Did you mean 'NCHW'?",
     ),
     "spec without I": (
         GENERAL,
         {"dimension_numbers": ("NCHW", "AOHW", "NCHW")},
+        "`dimension_numbers` must name for the weight each of I, O and 2 spatial "
+        "letters once, the same letters in all three; got 'AOHW' in ('NCHW', "
+        "'AOHW', 'NCHW'). Did you mean 'IOHW'?",
+    ),
+    "spec with a misspelt letter": (
+        GENERAL,
+        {"dimension_numbers": ("NHWC", "HWIK", "NHWC")},
+        "`dimension_numbers` must name for the weight each of I, O and 2 spatial "
+        "letters once, the same letters in all three; got 'HWIK' in ('NHWC', 'HWIK', "
+        "'NHWC'). Did you mean 'HWIO'?",
+    ),
+    "spec in lower case": (
+        GENERAL,
+        {"dimension_numbers": ("nxyc", "ioxy", "nxyc")},
         "`dimension_numbers` must name for the input each of N, C and 2 spatial "
-        "letters once, the letters that the weight names; got 'NCHW' in ('NCHW', "
-        "'AOHW', 'NCHW').",
+        "letters once, the same letters in all three; got 'nxyc' in ('nxyc', 'ioxy', "
+        "'nxyc').",
     ),
     "spec twice a letter": (
         GENERAL,
         {"dimension_numbers": ("NCHH", "IOHH", "NCHH")},
         "`dimension_numbers` must name for the input each of N, C and 2 spatial "
-        "letters once, the letters that the weight names; got 'NCHH' in ('NCHH', "
-        "'IOHH', 'NCHH').",
+        "letters once, the same letters in all three; got 'NCHH' in ('NCHH', "
+        "'IOHH', 'NCHH'). Did you mean 'NCHW'?",
     ),
     "spec of other letters": (
         GENERAL,
         {"dimension_numbers": ("NCHW", "IOHW", "NCXY")},
         "`dimension_numbers` must name for the output each of N, C and 2 spatial "
-        "letters once, the letters that the weight names; got 'NCXY' in ('NCHW', "
+        "letters once, the same letters in all three; got 'NCXY' in ('NCHW', "
         "'IOHW', 'NCXY').",
     ),
     "spec of a weight of other letters": (
         GENERAL,
         {"dimension_numbers": ("NCHW", "IIHW", "NCHW")},
         "`dimension_numbers` must name for the weight each of I, O and 2 spatial "
-        "letters once, the letters that the weight names; got 'IIHW' in ('NCHW', "
-        "'IIHW', 'NCHW').",
+        "letters once, the same letters in all three; got 'IIHW' in ('NCHW', "
+        "'IIHW', 'NCHW'). Did you mean 'IOHW'?",
     ),
     "axes out of range": (
         GENERAL,
@@ -581,9 +627,12 @@ WRONG_KINDS = {
         f"padding[1] {pair}": (
             GENERAL,
             {"padding": [0, pair]},
-            f"`padding[1]` must hold two ints; got {pair!r}.",
+            f"`padding[1]` must hold two ints; got {pair[0]!r} of type {kind}.",
         )
-        for pair in [(1, None), (1.0, 1), (True, 1), ("1", 1), ((1, 1), 1)]
+        for pair, kind in [
+            *(((None, 1), "NoneType"), ((1.0, 1), "float"), ((True, 1), "bool")),
+            *((("1", 1), "str"), (((1, 1), 1), "tuple")),
+        ]
     },
     **{
         f"padding {value} of the seed": (
@@ -663,10 +712,22 @@ WRONG_KINDS = {
         f"preferred_element_type {value}": (
             WITH_ARRAYS,
             {"preferred_element_type": value},
+            f"`preferred_element_type` must be a dtype; got {value!r}.{hint}",
+        )
+        for value, hint in [
+            ("flot32", " Did you mean 'float32'?"),
+            ("fp16", " Did you mean 'float16'?"),
+            ("abacus", ""),
+        ]
+    },
+    **{
+        f"preferred_element_type {value}": (
+            WITH_ARRAYS,
+            {"preferred_element_type": value},
             f"`preferred_element_type` must be a dtype; got {value!r}.",
         )
         for value in [
-            *(1, True, 2.0, "flot32", len, (None, []), np.float32(1)),
+            *(1, True, 2.0, len, (None, []), np.float32(1)),
             np.ones(1, np.float32),
             jnp.ones(1),
             jax.random.key(0).dtype,
@@ -940,16 +1001,113 @@ def test_a_shape_in_place_of_an_array(value, hint, nothing_bound):
 
 
 @pytest.mark.parametrize(
-    ("option", "rule"), [("stride", INT_OR_INTS.format(rank=2)), ("groups", SINGLE_INT)]
+    ("front", "option", "given"),
+    [
+        *[("conv_transpose2d", option, lambda v: v) for option in KINDS],
+        *[("conv_transpose2d", o, lambda v: (9, v)) for o in KINDS if o != "groups"],
+        ("conv_transpose", "padding", lambda v: v),
+        ("conv_transpose", "padding", lambda v: (1, (v, 1))),
+    ],
 )
-def test_a_traced_option(option, rule):
+def test_a_traced_option(front, option, given):
+    """No tracer is shown: its repr says nothing about the call."""
     with pytest.raises(TypeError) as caught:
-        jax.jit(lambda value: call("conv_transpose2d", **{option: value}))(2)
+        jax.jit(lambda value: call(front, **{option: given(value)}))(2)
     pattern = (
-        rf"conv_transpose2d: `{option}` {rule}; got .*Tracer\. Options are static: "
-        r"name this one in `static_argnames` of jax\.jit\."
+        rf"{front}: `{option}(\[1\])?` must (be|hold) [^;<>]*; got a \w+Tracer\. "
+        r"Options are static: name this one in `static_argnames` of jax\.jit\."
     )
     assert re.fullmatch(pattern, str(caught.value))
+
+
+def test_a_symbolic_option():
+    (n,) = jax.export.symbolic_shape("n")
+    check(
+        "output_shape",
+        TypeError,
+        "`stride[1]` must be an int; got n of type _DimExpr. Of the options only "
+        "`output_size` may be symbolic.",
+        stride=(1, n),
+    )
+
+
+@pytest.mark.parametrize("front", WITH_ARRAYS)
+@pytest.mark.parametrize("stride", [2, (2, 1), np.int64(2)])
+def test_a_stride_in_place_of_the_bias(front, stride, nothing_bound):
+    got = type(stride).__name__
+    rule = f"`bias` must be a JAX or NumPy array; got {got}. The third argument is "
+    check(front, TypeError, f"{rule}`bias`; write stride={stride!r}.", bias=stride)
+
+
+def of_framework(name, methods):
+    """An instance of a class that a module of this framework might define."""
+    body = {"__module__": f"{name}.nn", **dict.fromkeys(methods, lambda self: None)}
+    return type("Parameter", (), body)()
+
+
+@pytest.mark.parametrize("argument", ["input", "weight", "bias"])
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (of_framework("torch", ["numpy"]), "Convert it first, with .detach().numpy()."),
+        (of_framework("tensorflow", ["numpy"]), "Convert it first, with .numpy()."),
+        (
+            of_framework("torch", []),
+            "Convert it first, for example with jnp.asarray.",
+        ),
+    ],
+)
+def test_a_tensor_of_another_framework(argument, value, hint, nothing_bound):
+    rule = f"`{argument}` must be a JAX or NumPy array; got Parameter. {hint}"
+    check("conv_transpose2d", TypeError, rule, **{argument: value})
+
+
+@pytest.mark.parametrize(
+    ("weight", "data_format", "hint"),
+    [
+        (
+            (3, 3, 4, 6),
+            "NCHW",
+            " The weight looks like HWIO: jconvt.conv_transpose takes it with "
+            "dimension_numbers=('NCHW', 'HWIO', 'NCHW').",
+        ),
+        (
+            (3, 3, 6, 4),
+            "NHWC",
+            " The weight looks like HWOI: jconvt.conv_transpose takes it with "
+            "dimension_numbers=('NHWC', 'HWOI', 'NHWC').",
+        ),
+        (
+            (6, 4, 3, 3),
+            "NHWC",
+            " Axis 1 has them, as in the weight of a forward convolution, (C_out, C_in,"
+            " *kernel): give jnp.swapaxes(weight, 0, 1), and reverse its taps with "
+            "jnp.flip if they were written for a convolution.",
+        ),
+        # A kernel of 64 by 128 is not what is meant.
+        ((64, 128, 4, 4), "NCHW", ""),
+        ((3, 3, 5, 6), "NCHW", ""),
+    ],
+)
+def test_a_weight_in_another_order(weight, data_format, hint, nothing_bound):
+    channel, shape = (1, (2, 4, 5, 5)) if data_format == "NCHW" else (3, (2, 5, 5, 4))
+    check(
+        "output_shape",
+        ValueError,
+        f"`input` must have as many channels as `weight` has input channels; got 4 on "
+        f"axis {channel} of input {shape} and {weight[0]} on axis 0 of weight {weight}."
+        " A weight is (C_in, C_out/groups, *kernel) unless `dimension_numbers` says "
+        f"otherwise.{hint}",
+        input_shape=shape,
+        weight_shape=weight,
+        data_format=data_format,
+    )
+
+
+def test_what_the_hint_on_a_weight_proposes_is_right(nothing_bound):
+    numbers = ("NCHW", "HWIO", "NCHW")
+    shape = jconvt.output_shape((2, 4, 5, 5), (3, 3, 4, 6), dimension_numbers=numbers)
+    assert shape == (2, 6, 7, 7)
 
 
 @pytest.mark.parametrize("front", ["conv_transpose", "output_shape"])

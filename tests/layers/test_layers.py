@@ -741,7 +741,7 @@ BAD = {
         (2, 3, 3),
         {"data_format": "NWC"},
         ValueError,
-        "`data_format` must be 'NCHW' or 'NHWC'; got 'NWC'. Is 'NHWC' meant?",
+        "`data_format` must be 'NCHW' or 'NHWC'; got 'NWC'. Did you mean 'NHWC'?",
     ),
     "data_format int": (
         (2, 3, 3),
@@ -753,7 +753,7 @@ BAD = {
         (2, 3, 3),
         {"dtype": "float33"},
         TypeError,
-        "`dtype` must be a dtype; got 'float33'.",
+        "`dtype` must be a dtype; got 'float33'. Did you mean 'float32'?",
     ),
     "dtype of integers": (
         (2, 3, 3),

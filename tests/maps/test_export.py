@@ -203,6 +203,121 @@ def test_symbolic_output_size_out_of_reach():
         exported(triple, *symbolic("blocks"))
 
 
+OUTPUT_SIZES = {  # constraints, input size, output size, (input, output) to try
+    "rounded up": ((), "floordiv(h+1, 2)", "h", [(1, 1), (1, 2), (3, 5), (3, 6)]),
+    "negated": ((), "-1*floordiv(-1*h, 2)", "h", [(1, 1), (2, 3), (2, 4)]),
+    "at least": (("h >= 4",), "floordiv(h+1, 2)", "h", [(2, 4), (3, 5)]),
+    "even": (("mod(h, 2) == 0",), "floordiv(h, 2)", "h", [(1, 2), (3, 6)]),
+    "even, rounded up": (("mod(h, 2) == 0",), "floordiv(h+1, 2)", "h", [(3, 6)]),
+    "a multiple": (("h == 2*k",), "k", "h", [(1, 2), (3, 6)]),
+    "bounds": (("h >= 2*k-1", "h <= 2*k"), "k", "h", [(3, 5), (3, 6), (1, 1)]),
+    "an int out": (("k >= 4", "k <= 4"), "k", "8", [(4, 8)]),
+    "an int in": (("h >= 7", "h <= 8"), "4", "h", [(4, 7), (4, 8)]),
+}
+
+
+def with_gradients(f):
+    """As `training`, of a function that also takes an array for its shape alone."""
+
+    def run(x, w, like):
+        y, pull = jax.vjp(lambda x, w: f(x, w, like), x, w)
+        return y, pull(y)
+
+    return run
+
+
+@pytest.mark.parametrize("form", OUTPUT_SIZES)
+def test_symbolic_output_size_by_constraints(form):
+    """Wherever the constraints say that the size can be reached, and with gradients."""
+    constraints, inside, outside, sizes = OUTPUT_SIZES[form]
+    _, w = operands("overlap")
+    specs = export.symbolic_args_specs(
+        (np.zeros((2, 4, 4), np.float32), np.zeros((2, 3, 8), np.int8)),
+        (f"b, _, {inside}", f"b, _, {outside}"),
+        constraints=constraints,
+    )
+
+    def f(x, w, like):
+        options = {"stride": 2, "padding": 1, "output_size": like.shape[2:]}
+        shape = jconvt.output_shape(x.shape, w.shape, **options)
+        assert shape[2:] == like.shape[2:]
+        return jconvt.conv_transpose(x, w, **options)
+
+    if form != "even":
+        # There JAX transposes an operand of size floordiv(h, 2) into one of size
+        # floordiv(h - 2, 2) + 1, and does not know that this is the same.
+        f = with_gradients(f)
+    artefact = exported(f, specs[0], w, specs[1])
+    for n, out in sizes:
+        x, _ = operands("overlap", size=n)
+        like = np.zeros((2, 3, out), np.int8)
+        assert_equal(artefact.call(x, w, like), jax.jit(f)(x, w, like))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [
+        ((3, 3), {"padding": 1}),
+        ((1, 2), {"padding": "SAME"}),
+        ((2, 3), {"dilation": 2, "groups": 2, "lowering": "phases"}),
+        ((3, 4), {"padding": [(1, 0), (0, 1)], "lowering": "lhs_dilation"}),
+    ],
+)
+def test_symbolic_output_size_of_an_unbatched_image(kernel, options):
+    """One axis to which a symbolic number of elements is appended, and one with 1."""
+    w = jnp.arange(8 * np.prod(kernel), dtype=jnp.float32)
+    w = w.reshape(4, 2, *kernel)
+
+    @with_gradients
+    def f(x, w, like):
+        high, wide = jconvt.output_shape(x.shape, w.shape, stride=2, **options)[1:]
+        size = (high + (like.shape[0] + 1) % 2, wide + 1)
+        return jconvt.conv_transpose(x, w, stride=2, output_size=size, **options)
+
+    specs = export.symbolic_args_specs(
+        (np.zeros((4, 4, 5), np.float32), np.zeros(8)), ("_, floordiv(h+1, 2), _", "h")
+    )
+    artefact = exported(f, specs[0], w, specs[1])
+    for h in (5, 6):
+        x = jnp.arange(20 * ((h + 1) // 2), dtype=jnp.float32).reshape(4, -1, 5)
+        arrays = x, w, np.zeros(h)
+        assert_equal(artefact.call(*arrays), jax.jit(f)(*arrays))
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [("3*n", True), ("n", False), ("2*n + m", True)]
+)
+def test_the_constraints_to_add_are_named(size, told):
+    """And with them it works."""
+
+    def shape(constraints=()):
+        scope = export.SymbolicScope(constraints)
+        n, wanted, _ = export.symbolic_shape(f"n, {size}, m", scope=scope)
+        options = {"stride": 2, "output_size": wanted}
+        return jconvt.output_shape((1, 4, n), (4, 3, 2), **options), wanted
+
+    with pytest.raises(ValueError, match="`output_size` must lie between") as caught:
+        shape()
+    assert ("symbolic scope do not tell: add" in str(caught.value)) == told
+    if told:
+        (_, _, found), wanted = shape(re.findall(r"'(.*?)'", str(caught.value)))
+        assert str(found) == str(wanted)
+
+
+def test_sizes_of_another_array_are_an_output_size():
+    def f(x, w, like):
+        for size in (jnp.shape(like)[2:], list(like.shape[2:]), like.shape[2]):
+            y = jconvt.conv_transpose1d(x, w, stride=2, padding=1, output_size=size)
+            assert y.shape == (like.shape[0], 3, like.shape[2])
+        return y
+
+    specs = export.symbolic_args_specs(
+        (np.zeros((2, 4, 4), np.float32), np.zeros((2, 3, 8))),
+        ("b, _, floordiv(h+1, 2)", "b, _, h"),
+    )
+    exported(f, specs[0], operands("overlap")[1], specs[1])
+
+
 def test_symbolic_unbatched():
     x, w = operands("overlap_even")
     (spec,) = export.symbolic_args_specs((x[0],), "_, n")

@@ -55,6 +55,21 @@ def test_the_map_has_what_is_beside_the_package():
     assert code - built - {"jconvt"} <= set(named)
 
 
+def test_one_call_can_be_followed():
+    """Ten stops, in order; each file that is named defines what is named with it."""
+    text = section("Follow one call")
+    assert re.findall(r"^(\d+)\. ", text, re.MULTILINE) == [
+        str(i + 1) for i in range(10)
+    ]
+    stops = re.findall(r"`(\S+\.py)`\s+`(\w+)`", text)
+    assert len(stops) >= 10
+    for file, name in stops:
+        body = ast.parse((ROOT / "jconvt" / file).read_text()).body
+        assert name in {getattr(node, "name", None) for node in body}, (file, name)
+    named = re.findall(r"`(\S+\.py)`", text)
+    assert [file for file in named if not (ROOT / "jconvt" / file).exists()] == []
+
+
 # Commands -----------------------------------------------------------------------------
 
 TARGETS = set(

@@ -444,8 +444,8 @@ def test_an_error_is_one_clear_line(capsys, command, arguments, message):
         ("bench 1,4,9 4,2,5 --contenders natve", "Did you mean 'native'?"),
         ("shape 1,4,9 4,2,5 --padding smae", "got 'smae'. Did you mean 'SAME'?"),
         ("shape 1,4,9 4,2,5 --data-format NWH", "got 'NWH'. Did you mean 'NWC'?"),
-        # The functions give a hint of their own, or complain about something else.
-        ("shape 1,4,9 4,2,5 --data-format NHWC", "got 'NHWC'. Is 'NWC' meant?"),
+        ("shape 1,4,9 4,2,5 --data-format NHWC", "got 'NHWC'. Did you mean 'NWC'?"),
+        # An error about something else has no hint.
         ("explain 1,4,9 4,2,5 --stride 0", "at least 1; got 0."),
     ],
 )
