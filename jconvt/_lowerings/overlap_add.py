@@ -23,7 +23,7 @@ from jax import lax
 from jconvt._call.call import Call
 from jconvt._call.geometry import Axis, Geometry
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.axes import merge_axes, move_axis, permute
+from jconvt._lowerings.axes import merge_axes, move_axis, pad, permute
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import (
     Blocks,
@@ -35,7 +35,7 @@ from jconvt._lowerings.patches.blocks import (
 from jconvt._lowerings.patches.joins import concatenate, interleave, zeros_like_residues
 from jconvt._lowerings.patches.places import Place, apart, place
 from jconvt._lowerings.patches.sheet import Sheet, grouped_taps
-from jconvt._lowerings.row import Lowering, pad, takes_all
+from jconvt._lowerings.row import Lowering, takes_all
 from jconvt._lowerings.work import (
     Variant,
     Work,

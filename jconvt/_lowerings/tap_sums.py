@@ -36,7 +36,7 @@ from jconvt._call.geometry import Geometry
 from jconvt._call.layout import Layout
 from jconvt._call.numerics import Numerics
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.axes import merge_axes, permute, split_axis
+from jconvt._lowerings.axes import crop_space, merge_axes, pad, permute, split_axis
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import (
     Blocks,
@@ -46,7 +46,7 @@ from jconvt._lowerings.patches.blocks import (
 )
 from jconvt._lowerings.patches.joins import concatenate
 from jconvt._lowerings.patches.sheet import Sheet
-from jconvt._lowerings.row import Lowering, crop_space, pad
+from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.taps.planes import planes_in_blocks, shifted_planes
 from jconvt._lowerings.taps.rows import shifted_taps, taps_by_rows
 from jconvt._lowerings.work import Variant, Work, copied, filled, moves

@@ -19,7 +19,7 @@ from jax import lax
 from jconvt._call.call import Call
 from jconvt._call.numerics import Numerics
 from jconvt._call.problem import Map
-from jconvt._lowerings.axes import merge_axes, permute, split_axis
+from jconvt._lowerings.axes import merge_axes, pad, permute, split_axis
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import (
     Blocks,
@@ -34,7 +34,6 @@ from jconvt._lowerings.patches.kernels import kernel_matrix, kernels_of
 from jconvt._lowerings.patches.places import place, residues_apart
 from jconvt._lowerings.patches.sheet import Sheet, grouped_taps
 from jconvt._lowerings.patches.work import elements_at_once
-from jconvt._lowerings.row import pad
 from jconvt._lowerings.work import Variant
 
 

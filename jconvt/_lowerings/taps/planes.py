@@ -14,13 +14,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jconvt._call.geometry import Geometry
-from jconvt._lowerings.axes import merge_axes, split_axis
+from jconvt._lowerings.axes import crop_space, merge_axes, pad, split_axis
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import cut_axes, keep_taps
 from jconvt._lowerings.patches.joins import interleave
 from jconvt._lowerings.patches.places import Place, place
 from jconvt._lowerings.patches.sheet import Sheet
-from jconvt._lowerings.row import crop_space, pad
 from jconvt._lowerings.taps.rows import Tap, in_loops
 
 _SPACE = 4

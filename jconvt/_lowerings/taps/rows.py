@@ -14,11 +14,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jconvt._call.geometry import Geometry
-from jconvt._lowerings.axes import merge_axes
+from jconvt._lowerings.axes import crop_space, merge_axes, pad
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import keep_taps
 from jconvt._lowerings.patches.joins import concatenate
-from jconvt._lowerings.row import crop_space, pad
 
 Tap = tuple[int, ...]
 
