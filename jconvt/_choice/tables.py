@@ -18,7 +18,9 @@ from typing import NamedTuple
 from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.phases import is_compact
-from jconvt._lowerings.space_to_batch import SUBLANES, Shares, shares_of
+from jconvt._lowerings.space_to_batch import SUBLANES
+from jconvt._lowerings.space_to_batch import Strips as Shares
+from jconvt._lowerings.space_to_batch import strips_of as shares_of
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._lowerings.work import Variant
 

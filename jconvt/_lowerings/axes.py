@@ -87,9 +87,16 @@ def crop_space(
     y: jax.Array, crops: Sequence[tuple[Size, Size]], first: int = 1
 ) -> jax.Array:
     """Remove (low, high) elements of axis `first` and the next; negative adds zeros."""
-    if all(crop == (0, 0) for crop in crops):
+    return pad_space(y, [(-low, -high) for low, high in crops], first)
+
+
+def pad_space(
+    y: jax.Array, pads: Sequence[tuple[Size, Size]], first: int = 1
+) -> jax.Array:
+    """Append (low, high) zeros to axis `first` and the next; negative removes."""
+    if all(ends == (0, 0) for ends in pads):
         return y
-    return pad(y, [(-low, -high, 0) for low, high in crops], first)
+    return pad(y, [(low, high, 0) for low, high in pads], first)
 
 
 def depth_to_space(y: jax.Array, rank: int, first: int = 1) -> jax.Array:

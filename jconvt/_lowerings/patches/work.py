@@ -1,4 +1,4 @@
-"""What a lowering by patches does, as integers, and the variants it has."""
+"""The counts and the variants of the lowerings by patches. No jax import."""
 
 import math
 from collections.abc import Sequence
@@ -16,16 +16,20 @@ from jconvt._lowerings.work import (
 
 
 def elements_at_once(elements: int, nbytes: int) -> int:
-    """How many of a block's elements one GEMM multiplies, with `nbytes` of patches."""
+    """How many of a block's elements one GEMM takes, if all patches have `nbytes`.
+
+    Larger patches are made in equal parts, whose products are added.
+    """
     gemms = min(elements, -(-nbytes // PATCH_BYTES))
     return -(-elements // gemms)
 
 
 PATCH_BYTES = 8 * 2**20
+"""Patches of one GEMM have about this size at most."""
 
 
 def variants_of_patches(problem: Problem) -> tuple[Variant, ...]:
-    """Both orders of features, and both grids of blocks where they differ."""
+    """Features first or last, and blocks early or not where that differs."""
     differ = any(a.low % a.stride for a in problem.geometry.axes)
     return tuple(
         Variant(first=first, early=early)
@@ -37,7 +41,7 @@ def variants_of_patches(problem: Problem) -> tuple[Variant, ...]:
 def work_of_patches(
     problem: Problem, variant: Variant, paired: tuple[bool, ...], which: Map
 ) -> Work:
-    """What `lower_patches` does."""
+    """The counts of `lower_patches` for one map."""
     geometry = problem.geometry
     cuts = cut_axes(geometry, problem.size, paired, variant.early)
     positions = problem.batch * math.prod(cut.tiles for cut in cuts)
@@ -70,7 +74,7 @@ def work_of_patches(
     if variant.first and geometry.rank:
         strided += joined if geometry.stride[-1] > 1 else 0
         if paired[-1] and which == Map.OUTPUT:
-            # Pairs lie along the vectorised axis, and many readers pick them apart.
+            # Pairs are neighbours along the vectorised axis, and are read by strides.
             strided += 6 * gathered + 2 * joined
     return Work(
         multiply_adds=macs,
@@ -90,5 +94,5 @@ def work_of_patches(
 
 
 def _is_whole(cuts: Sequence[Blocks]) -> bool:
-    """Whether the only patch is the input as it is."""
+    """Whether the patches are the input as it is, without padding."""
     return all(cut.pad == (0, 0) for cut in cuts)
