@@ -29,20 +29,14 @@ from jax import lax
 from jconvt._call.call import Call
 from jconvt._call.geometry import Axis, Geometry
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.axes import (
-    add_arrays,
-    merge_axes,
-    move_axis,
-    pad_axis,
-    permute,
-)
+from jconvt._lowerings.axes import add_arrays, merge_axes, move_axis, pad_axis, permute
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import (
     Blocks,
     Span,
     blocks,
     keep_taps,
-    too_many_slices,
+    too_many_slices_along,
 )
 from jconvt._lowerings.patches.joins import concatenate, interleave, zeros_like_residues
 from jconvt._lowerings.patches.places import Place, scatter_sum, split_features
@@ -60,17 +54,8 @@ from jconvt._lowerings.work import (
 
 def unsupported(geometry: Geometry) -> str | None:
     """The program holds each addition of each axis: they must not be too many."""
-    for axis in geometry.axes:
-        alone = Geometry(
-            kernel_size=(axis.kernel_size,),
-            stride=(axis.stride,),
-            dilation=(axis.dilation,),
-            crop=((axis.low, axis.high),),
-        )
-        reason = too_many_slices(alone)
-        if reason is not None:
-            return f"on every axis {reason}"
-    return None
+    reasons = (too_many_slices_along([axis]) for axis in geometry.axes)
+    return next((f"on every axis {reason}" for reason in reasons if reason), None)
 
 
 def lower(
@@ -113,6 +98,7 @@ def lower(
             y = fenced(add, y) if i + 1 < rank else add(y)
         return interleave(y, cuts, sheet).astype(numerics.result)
 
+    # Fenced, unless what `join` gives is the result in its final layout.
     direct = which == Map.OUTPUT and first == layout.is_features_first
     y = join(m) if direct else fenced(join, m)
     return sheet.result(y, layout)

@@ -99,15 +99,9 @@ def _lower(
     low = axis.low - axis.stride * strips.start
     full = (strips.window - 1) * axis.stride + axis.extent
     high = full - low - strips.blocks * axis.stride
-    y = lhs_dilation.lower(
-        _into_strips(x, strips, layout).astype(w.dtype),
-        w,
-        replace(
-            call, geometry=replace(geometry, crop=((low, high), *geometry.crop[1:]))
-        ),
-        variant,
-        which,
-    )
+    inner = replace(geometry, crop=((low, high), *geometry.crop[1:]))
+    x = _into_strips(x, strips, layout).astype(w.dtype)
+    y = lhs_dilation.lower(x, w, replace(call, geometry=inner), variant, which)
     return _out_of_strips(y, strips, axis.output_size(size[0]), layout)
 
 

@@ -29,17 +29,10 @@ import jax
 from jax import lax
 
 from jconvt._call.call import Call
-from jconvt._call.geometry import Geometry
-from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
 from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.axes import permute, split_axis
 from jconvt._lowerings.fence import fenced
-from jconvt._lowerings.patches.blocks import (
-    cut_axes,
-    keep_taps,
-    too_many_slices,
-)
+from jconvt._lowerings.patches.blocks import cut_axes, keep_taps, too_many_slices
 from jconvt._lowerings.patches.sheet import Sheet
 from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.taps.planes import planes_in_blocks, shifted_planes
@@ -56,7 +49,7 @@ def lower(
     first = _is_first(variant, which)
     sheet = Sheet(first, rank, groups)
     if first:
-        return _lower_first(x, w, geometry, layout, numerics, sheet, which)
+        return _lower_first(x, w, call, sheet, which)
     w = fenced(
         partial(_taps, rank=rank, groups=groups),
         permute(w, layout.weight_channels_first),
@@ -76,21 +69,16 @@ def _is_first(variant: Variant, which: Map) -> bool:
 
 
 def _lower_first(
-    x: jax.Array,
-    w: jax.Array,
-    geometry: Geometry,
-    layout: Layout,
-    numerics: Numerics,
-    sheet: Sheet,
-    which: Map,
+    x: jax.Array, w: jax.Array, call: Call, sheet: Sheet, which: Map
 ) -> jax.Array:
+    """`lower` with features first."""
+    layout, numerics, groups = call.layout, call.numerics, sheet.groups
     x, w = sheet.array(x, layout), permute(w, layout.weight_channels_first)
-    groups = geometry.groups
     each = x.shape[0] // groups
     x = split_axis(x.astype(numerics.accumulation), 0, (groups, each, 1))
     w = split_axis(w.astype(numerics.accumulation), 0, (groups, each))
     form = planes_in_blocks if which == Map.OUTPUT else shifted_planes
-    y = form(x, w, geometry, sheet)
+    y = form(x, w, call.geometry, sheet)
     return sheet.result(y.astype(numerics.result), layout)
 
 

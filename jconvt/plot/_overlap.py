@@ -74,16 +74,15 @@ def overlap(
     ax = axes_of(function, ax, (5.0, 2.4 if len(lines) == 1 else 4.0))
     from matplotlib.ticker import MaxNLocator
 
-    whole = MaxNLocator(integer=True)
     counts = [line.overlap for line in lines]
     if len(counts) == 1:
         ax.bar(np.arange(counts[0].size), counts[0], width=0.9)
         ax.set(xlabel="output element", ylabel="taps")
-        ax.yaxis.set_major_locator(whole)
     else:
         image = ax.imshow(np.multiply.outer(*counts), vmin=0, interpolation="nearest")
         ax.set(xlabel="output column", ylabel="output row")
-        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.figure.colorbar(image, ax=ax, label="taps", ticks=whole)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ticks = MaxNLocator(integer=True)
+        ax.figure.colorbar(image, ax=ax, label="taps", ticks=ticks)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     return ax

@@ -216,9 +216,14 @@ def _kept(axis: Axis, n: int) -> tuple[int, int]:
 
 def too_many_slices(geometry: Geometry) -> str | None:
     """Why a program with a slice for each tap would be too large, or None."""
-    if any(max(a.stride, a.kernel_size) > _MOST_TAPS for a in geometry.axes):
+    return too_many_slices_along(geometry.axes)
+
+
+def too_many_slices_along(axes: Sequence[Axis]) -> str | None:
+    """The same for some of the axes."""
+    if any(max(a.stride, a.kernel_size) > _MOST_TAPS for a in axes):
         return f"it needs strides and kernel sizes of at most {_MOST_TAPS}"
-    slices = math.prod(map(_slices, geometry.axes))
+    slices = math.prod(map(_slices, axes))
     if slices > _MOST_SLICES:
         return f"it needs at most {_MOST_SLICES} slices of the input, not {slices}"
     return None

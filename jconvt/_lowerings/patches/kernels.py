@@ -1,5 +1,6 @@
 """Matrices of taps for the GEMMs of patches."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -42,20 +43,14 @@ def _windows(k: jax.Array, residues: ResidueClass, at: int) -> jax.Array:
     """Axis `at` of taps becomes an axis of elements; residues come at the end."""
     if residues.taps == 1:
         return lax.expand_dims(_elements(k, residues, at)[0], (at,))
-    if _is_whole(residues, k.shape[at]):
-        shape = (*k.shape[:at], residues.taps, residues.tap_step, *k.shape[at + 1 :])
-        k = lax.rev(lax.reshape(k, shape), (at,))
+    grid = (residues.taps, residues.tap_step)
+    if math.prod(grid) == k.shape[at] and len(residues.residues) == residues.tap_step:
+        # The class reads every tap: the axis is (elements reversed, residues) as it is.
+        k = lax.reshape(k, (*k.shape[:at], *grid, *k.shape[at + 1 :]))
+        k = lax.rev(k, (at,))
         return move_axis(k, at + 1, k.ndim - 1)
     return lax.concatenate(
         [lax.expand_dims(e, (at,)) for e in _elements(k, residues, at)], at
-    )
-
-
-def _is_whole(residues: ResidueClass, kernel_size: int) -> bool:
-    """Whether the axis of taps is (elements, residues) as it stands."""
-    return (
-        residues.taps * residues.tap_step == kernel_size
-        and len(residues.residues) == residues.tap_step
     )
 
 

@@ -85,6 +85,7 @@ def lower_patches(
             y = interleave(y, cuts, sheet)
         return y.astype(numerics.result)
 
+    # Fenced, unless what `join` gives is the result in its final layout.
     direct = which == Map.OUTPUT and sheet.first == layout.is_features_first
     y = join(parts) if direct else fenced(join, parts)
     return sheet.result(y, layout)
@@ -107,7 +108,9 @@ def _multiply(
         1 if cut.paired else residues.taps
         for cut, residues in zip(cuts, combination, strict=True)
     )
-    step = _step(x, elements)
+    step = elements
+    if all(isinstance(n, int) for n in x.shape):
+        step = elements_at_once(elements, elements * x.nbytes)
     found: list[jax.Array] = []
     for start in range(0, elements, step):
         chosen = slice(start, start + step)
@@ -120,13 +123,6 @@ def _multiply(
         ]
         found = made if not found else [a + b for a, b in zip(found, made, strict=True)]
     return found
-
-
-def _step(x: jax.Array, elements: int) -> int:
-    """How many of the elements that a block reads are multiplied by one GEMM."""
-    if not all(isinstance(n, int) for n in x.shape):
-        return elements
-    return elements_at_once(elements, elements * x.nbytes)
 
 
 def _patches(

@@ -15,13 +15,7 @@ import jax
 from jax import lax
 
 from jconvt._call.geometry import Size
-from jconvt._lowerings.axes import (
-    add_arrays,
-    merge_axes,
-    move_axis,
-    pad,
-    split_axis,
-)
+from jconvt._lowerings.axes import add_arrays, merge_axes, move_axis, pad, split_axis
 from jconvt._lowerings.patches.blocks import Blocks, Combination
 from jconvt._lowerings.patches.joins import sum_products
 from jconvt._lowerings.patches.sheet import Sheet

@@ -77,17 +77,14 @@ class Sheet:
 
     def matrix(self, v: jax.Array) -> jax.Array:
         """An array -> its matrix."""
-        groups, positions = self.groups, 1 + self.rank
-        if self.first:
-            v = merge_axes(v, 1, positions)
-            if groups > 1:
-                v = lax.reshape(v, (groups, v.shape[0] // groups, v.shape[1]))
+        groups = self.groups
+        v = merge_axes(v, 1 if self.first else 0, 1 + self.rank)
+        if groups == 1:
             return v
-        v = merge_axes(v, 0, positions)
-        if groups > 1:
-            v = lax.reshape(v, (v.shape[0], groups, v.shape[1] // groups))
-            v = move_axis(v, 1, 0)
-        return v
+        if self.first:
+            return lax.reshape(v, (groups, v.shape[0] // groups, v.shape[1]))
+        v = lax.reshape(v, (v.shape[0], groups, v.shape[1] // groups))
+        return move_axis(v, 1, 0)
 
     def split(
         self, m: jax.Array, features: Sequence[int], positions: Sequence[int]

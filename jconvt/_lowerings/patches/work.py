@@ -1,10 +1,9 @@
 """The counts and the variants of the lowerings by patches. No jax import."""
 
 import math
-from collections.abc import Sequence
 
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.patches.blocks import Blocks, combinations_of, cut_axes
+from jconvt._lowerings.patches.blocks import combinations_of, cut_axes
 from jconvt._lowerings.work import (
     Variant,
     Work,
@@ -66,8 +65,9 @@ def work_of_patches(
         kernels += gemms * groups * k * f
         made += products
         calls += gemms * parts
-    if not any(paired) and gathered == problem.inputs and _is_whole(cuts):
-        gathered = 0
+    unpadded = all(cut.pad == (0, 0) for cut in cuts)
+    if not any(paired) and gathered == problem.inputs and unpadded:
+        gathered = 0  # the only patch is the input as it is
     moved = copied(problem, variant.first)
     joined = made + problem.outputs
     strided = 0
@@ -91,8 +91,3 @@ def work_of_patches(
         temporary=moved + gathered + made + kernels,
         **moves(problem, variant.first),
     )
-
-
-def _is_whole(cuts: Sequence[Blocks]) -> bool:
-    """Whether the patches are the input as it is, without padding."""
-    return all(cut.pad == (0, 0) for cut in cuts)

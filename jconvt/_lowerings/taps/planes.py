@@ -48,16 +48,9 @@ def planes_in_blocks(
             return add_arrays(products)
         return jnp.zeros((w.shape[0] * w.shape[2], x.shape[3], *counts), x.dtype)
 
-    terms = [cut.terms for cut in cuts]
-    strides = [cut.stride for cut in cuts]
-    y = lax.concatenate(
-        [
-            lax.expand_dims(outputs(residues), (0,))
-            for residues in itertools.product(*terms)
-        ],
-        0,
-    )
-    return interleave(split_axis(y, 0, strides), cuts, sheet)
+    each = itertools.product(*(cut.terms for cut in cuts))
+    y = lax.concatenate([lax.expand_dims(outputs(r), (0,)) for r in each], 0)
+    return interleave(split_axis(y, 0, geometry.stride), cuts, sheet)
 
 
 def shifted_planes(

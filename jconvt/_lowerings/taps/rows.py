@@ -14,13 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jconvt._call.geometry import Geometry
-from jconvt._lowerings.axes import (
-    add_arrays,
-    crop_space,
-    merge_axes,
-    pad,
-    pad_space,
-)
+from jconvt._lowerings.axes import add_arrays, crop_space, merge_axes, pad, pad_space
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import Blocks, Span, cut_axes, each_kept_tap
 from jconvt._lowerings.patches.joins import concatenate
