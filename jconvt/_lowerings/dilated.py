@@ -1,4 +1,4 @@
-"""One convolution of an input with zeros between its elements, around a fault of XLA.
+"""A convolution of a dilated input, written so that XLA does not abort on it.
 
 XLA writes groups as space: as an axis without padding, of an input dilated by d, with
 a kernel of d elements that stand d - 1 apart. Where it exchanges input and kernel, if
@@ -30,14 +30,14 @@ def convolve_dilated(
     groups: int,
     out_sharding: PartitionSpec | None = None,
 ) -> jax.Array:
-    """`array`, dilated, convolved with the reversed `kernel`, dilated too.
+    """Convolve the dilated `array` with the dilated and reversed `kernel`.
 
     `output_size`, `padding` and both dilations are per spatial axis.
     """
     space = numbers.rhs_spec[2:]
     sizes = [kernel.shape[axis] for axis in space]
     more = [
-        # As it is, and transposed in `array`, with the cotangent as kernel.
+        # First this convolution, then its transpose, whose kernel is the cotangent.
         pads == (0, 0) and (k == d == 2 or out == d == kernel_d + 1)
         for k, out, d, kernel_d, pads in zip(
             sizes, output_size, dilation, kernel_dilation, padding, strict=True

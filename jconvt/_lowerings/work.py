@@ -141,7 +141,7 @@ def lanes_of_product(
 
 
 def regrouped(problem: Problem, elements: int, *, of_output: bool = False) -> int:
-    """Contiguous stretches of `elements`: the channels of a group, 8 at most."""
+    """How many contiguous stretches `elements` are: channels of a group, 8 at most."""
     groups = problem.geometry.groups
     channels = problem.out_channels if of_output else problem.in_channels
     return 0 if groups == 1 else elements // min(channels // groups, 8)

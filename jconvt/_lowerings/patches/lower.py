@@ -101,7 +101,7 @@ def _multiply(
 ) -> list[jax.Array]:
     """The products of the GEMMs of one combination of classes.
 
-    More than one GEMM are needed for filters, and where patches are made in parts.
+    Minimal filters have several, and the products of patches made in parts are added.
     """
     kernels = kernels_of(taps, combination, cuts, sheet.groups)
     elements = math.prod(
