@@ -1,8 +1,8 @@
-"""A transposed convolution of arrays whose space lies on several devices.
+"""A transposed convolution of spatially sharded arrays, with a halo exchange.
 
-Under `jax.jit` JAX partitions the functions of `jconvt` by itself, and what travels
-between the devices is up to its compiler. Here it is explicit: neighbours exchange the
-elements that they share, and nothing else is sent.
+Under `jax.jit` the functions of `jconvt` work on sharded arrays too, but JAX's compiler
+decides what is sent between devices. Here it is explicit: each device sends its border
+elements to its neighbours, and nothing else.
 """
 
 from collections.abc import Sequence
@@ -45,27 +45,28 @@ def conv_transpose(
     preferred_element_type: DTypeLike | None = None,
     lowering: str = "auto",
 ) -> jax.Array:
-    """`jconvt.conv_transpose` of a share of space, inside `jax.shard_map`.
+    """`jconvt.conv_transpose` of spatially sharded arrays, inside `jax.shard_map`.
 
-    Each device passes its share of the input and gets its share of the output: together
-    they are what `jconvt.conv_transpose` makes of the whole, with any stride, kernel,
-    dilation and padding, also where a kernel reaches beyond a neighbour, and so are the
-    gradients. Neighbours exchange the elements at the edges of their shares
-    (`jax.lax.ppermute`), and the gradient sends their cotangents back. Batch and
-    channels may be sharded over other mesh axes, by the rules of `jax.shard_map`.
+    Each device passes its share of the input and gets its share of the output. All
+    shares together, and the gradients, equal those of `jconvt.conv_transpose` of the
+    whole input, for any stride, kernel, dilation and padding. Devices exchange the
+    elements at the borders of their shares (`jax.lax.ppermute`), with several
+    neighbours if the kernel is longer than a share; the gradient sends cotangents back.
+    Batch and channels may be sharded over other mesh axes, by the rules of
+    `jax.shard_map`.
 
     Args:
-      input: a share of ``(N, C_in, *S)`` or ``(C_in, *S)``, at least one element of
-        each sharded axis; all shares are of one size.
-      weight: whole, ``(C_in, C_out/groups, *K)``.
-      bias: whole, ``(C_out,)``, or None.
+      input: a share of ``(N, C_in, *S)`` or ``(C_in, *S)`` with at least one element
+        along each sharded axis; all shares have the same size.
+      weight: the whole weight, ``(C_in, C_out/groups, *K)``.
+      bias: the whole bias, ``(C_out,)``, or None.
       mesh_axes: for each spatial axis, in the order of `stride`, the name of the mesh
         axis over which it is sharded, or None.
-      stride: as in `jconvt.conv_transpose`, output elements, as all of these.
-      padding: output elements cropped at both ends of the whole.
-      output_padding: output elements appended to the whole.
-      output_size: O of the whole.
-      groups: groups of channels.
+      stride: as in `jconvt.conv_transpose`, in output elements.
+      padding: as there; output elements cropped at both ends of the whole output.
+      output_padding: output elements appended to the whole output.
+      output_size: spatial size of the whole output.
+      groups: number of channel groups.
       dilation: output elements between neighbouring taps.
       dimension_numbers: layouts of input, weight and output.
       precision: as in `jax.lax.conv_general_dilated`.
@@ -73,13 +74,15 @@ def conv_transpose(
       lowering: ``"auto"``, or the name of a formulation.
 
     Returns:
-      A share of ``(N, C_out, *O)`` or ``(C_out, *O)``. The sharded sizes O must be
-      multiples of the number of devices; least is computed where ``O = S*stride``.
+      A share of ``(N, C_out, *O)`` or ``(C_out, *O)``. Each sharded size O must be a
+      multiple of the number of devices. With ``O = S*stride`` each device computes its
+      share alone, otherwise more than that.
 
     Raises:
       TypeError: an option or array of the wrong kind.
-      ValueError: an option out of range, shapes that do not fit, an output that cannot
-        be shared evenly, or a name that is no mesh axis of a `jax.shard_map` around.
+      ValueError: an option out of range, shapes that do not fit, an output size that
+        the devices do not divide, or a name that is no mesh axis of an enclosing
+        `jax.shard_map`.
 
     Example:
       >>> import jax, jax.numpy as jnp, jconvt.sharding
@@ -140,7 +143,7 @@ def conv_transpose(
 
 
 def _devices(mesh_axes: object, rank: int) -> tuple[int | None, ...]:
-    """Among how many devices each spatial axis is divided, if it is."""
+    """The number of devices along each spatial axis; None if it is not sharded."""
     if not isinstance(mesh_axes, tuple | list) or not all(
         name is None or isinstance(name, str) for name in mesh_axes
     ):
@@ -166,15 +169,15 @@ def _devices(mesh_axes: object, rank: int) -> tuple[int | None, ...]:
 
 
 def _number(axes: tuple[int, ...], i: int, batched: bool) -> int:
-    """Which axis of an input or output, maybe without a batch, is the i-th spatial."""
+    """The axis number of the i-th spatial axis; `axes` counts a batch axis."""
     return axes[2 + i] - (not batched and axes[2 + i] > axes[0])
 
 
 def _whole(layout: Layout, shape: Sizes, devices: tuple[int | None, ...]) -> Sizes:
-    """The shape of the whole input, of which a device has a share of `shape`."""
+    """The shape of the whole input, from the `shape` of one device's share."""
     missing = len(layout.input) - len(shape)
     if missing not in (0, 1):
-        return shape  # refused for that by the next check
+        return shape  # the next check refuses a wrong rank
     sizes = list(shape)
     for i, count in enumerate(devices):
         axis = _number(layout.input, i, batched=not missing)
@@ -183,20 +186,21 @@ def _whole(layout: Layout, shape: Sizes, devices: tuple[int | None, ...]) -> Siz
         if not (isinstance(sizes[axis], int) and sizes[axis] > 0):
             raise ValueError(
                 f"{_FUNCTION}: `input` must have at least one element along a sharded "
-                f"axis, in a plain int; got {sizes[axis]} on axis {axis} of "
-                f"{tuple(shape)}."
+                f"axis, and a size that is an int there; got {sizes[axis]} on axis "
+                f"{axis} of {tuple(shape)}."
             )
         sizes[axis] *= count
     return tuple(sizes)
 
 
 def _outputs(whole: int, devices: int, name: str) -> int:
+    """The outputs of one device, or the error."""
     if whole % devices:
         raise ValueError(
             f"{_FUNCTION}: the output size must be a multiple of the number of devices "
             f"along a sharded axis; got {whole} on the {devices} of {name!r}. With "
-            f"`output_size` or another `padding` it may be input size times stride, "
-            f"which is one."
+            f"`output_size` or another `padding` it can be input size times stride, "
+            f"which is such a multiple."
         )
     return whole // devices
 
@@ -204,14 +208,14 @@ def _outputs(whole: int, devices: int, name: str) -> int:
 def _exchange(
     x: jax.Array, axis: int, share: Share, name: str, devices: int, *, periodic: bool
 ) -> jax.Array:
-    """`x` between the elements of its neighbours that it needs."""
+    """Extends a device's `x` along `axis` by the elements of its neighbours."""
     n, x = x.shape[axis], jnp.asarray(x)
-    # Elements travel as they are. What comes back the transpose adds, not in 16 bits.
+    # 16-bit floats are sent as such. The transpose adds what it receives in float32.
     narrow, wide = x.dtype, Numerics(None, x.dtype).accumulation
     x = x.astype(wide)
 
     def neighbours(halo: int, step: int) -> list[jax.Array]:
-        """Those of the next device first; `step` says on which side it is."""
+        """`halo` elements of the devices before (step -1) or after (1), by distance."""
         parts: list[jax.Array] = []
         for hops, taken in enumerate(range(0, halo, n), start=1):
             length = min(n, halo - taken)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.phases import is_compact
-from jconvt._lowerings.space_to_batch import SUBLANES, Shares, shares_of
+from jconvt._lowerings.space_to_batch import SUBLANES, Strips, strips_of
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._lowerings.work import Variant
 
@@ -91,28 +91,28 @@ def _has_one_plane(problem: Problem) -> bool:
 
 
 def _has_few_images(problem: Problem) -> bool:
-    """Whether to divide space into shares, because there are few images.
+    """Whether to divide space into strips, because there are few images.
 
     XLA does this itself where no input is dilated, and on one spatial axis for strides
     up to 3. For a batch of several images it pays
 
     - with a stride above 3, or with groups;
     - with smaller strides for one image, or two if no element is read twice, and only
-      if the blocks divide evenly, since filled-up shares are copied once more.
+      if the blocks divide evenly, since filled-up strips are copied once more.
     """
     geometry = problem.geometry
-    shares = shares_of(geometry, problem.size, problem.batch)
+    strips = strips_of(geometry, problem.size, problem.batch)
     least = 2 if geometry.rank > 1 else 4
-    if shares is None or all(s < least for s in geometry.stride):
+    if strips is None or all(s < least for s in geometry.stride):
         return False
     if geometry.groups > 1 or any(s > 3 for s in geometry.stride):
         return True
-    halo = shares.window > shares.blocks
-    return _is_even(shares, problem) and problem.batch <= (1 if halo else 2)
+    halo = strips.window > strips.blocks
+    return _is_even(strips, problem) and problem.batch <= (1 if halo else 2)
 
 
-def _gathers_shares(problem: Problem) -> bool:
-    """Whether to divide space into shares for an input gradient.
+def _gathers_strips(problem: Problem) -> bool:
+    """Whether to divide space into strips for an input gradient.
 
     XLA divides it itself here, since no input is dilated, but less well. With groups
     this is so only for one image or a dilated kernel. It does not pay with large
@@ -120,21 +120,21 @@ def _gathers_shares(problem: Problem) -> bool:
     are read twice, since their gradients are then added up.
     """
     geometry = problem.geometry
-    shares = shares_of(geometry, problem.size, problem.batch)
-    if shares is None or geometry.rank == 1 or problem.out_channels == 1:
+    strips = strips_of(geometry, problem.size, problem.batch)
+    if strips is None or geometry.rank == 1 or problem.out_channels == 1:
         return False
     near = 1 < math.prod(geometry.stride) < 64
     dilated = any(d > 1 for d in geometry.dilation)
     worse = geometry.groups == 1 or problem.batch == 1 or dilated
-    halo = shares.window - shares.blocks
-    return near and worse and halo < shares.blocks and _is_even(shares, problem)
+    halo = strips.window - strips.blocks
+    return near and worse and halo < strips.blocks and _is_even(strips, problem)
 
 
-def _is_even(shares: Shares, problem: Problem) -> bool:
-    """Whether the first axis, in blocks of one stride, divides into equal shares."""
+def _is_even(strips: Strips, problem: Problem) -> bool:
+    """Whether the first axis, in blocks of one stride, divides into equal strips."""
     axis = problem.geometry.axes[0]
     blocks = -(-axis.output_size(problem.size[0]) // axis.stride)
-    return shares.number * shares.blocks == blocks
+    return strips.number * strips.blocks == blocks
 
 
 def _is_matrix(problem: Problem) -> bool:
@@ -209,7 +209,7 @@ _TABLES: dict[str, dict[Map, tuple[Preference, ...]]] = {
         ),
         Map.INPUT: (
             Preference("matmul", _is_matrix),
-            Preference("space_to_batch", _gathers_shares),
+            Preference("space_to_batch", _gathers_strips),
         ),
         Map.WEIGHT: (
             Preference("matmul", _is_deep),

@@ -1,12 +1,12 @@
 """`python -m jconvt demo`: learn, in a minute, to enlarge a photograph threefold.
 
-A small super-resolution network, its last layer `jconvt.nnx.ConvTranspose2d`, trains on
-photographs that ship inside scikit-image and is judged on one it has never seen. The
-story is told in `run.py`; `photos.py` has the photographs, `network.py` the network and
-`picture.py` the picture.
+A small super-resolution network whose last layer is `jconvt.nnx.ConvTranspose2d` trains
+on photographs of scikit-image and is tested on another one. `run.py` is the whole
+program; `photos.py` has the photographs, `network.py` the network and `picture.py` the
+picture.
 
-This file imports no package of the demo's, so that where the demo's packages are not
-installed one clear line can say so.
+This file imports none of the packages that the demo needs, so that one clear line can
+name those that are missing.
 """
 
 import argparse
@@ -26,13 +26,13 @@ PACKAGES = {
     "rich": "rich",
     "skimage": "scikit-image",
 }
-"""The modules the demo imports, each with the package to install for it."""
+"""Module that the demo imports -> package to install."""
 
 FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the demo's options on `parser`."""
+    """Declare the demo's options on `parser`."""
     parser.add_argument(
         "--output",
         type=_picture_path,
@@ -59,12 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="of the first weights and the patches (default: %(default)s)",
+        help="seed of the first weights and the patches (default: %(default)s)",
     )
 
 
 def main(options: argparse.Namespace) -> int:
-    """Runs the demo with the options of `add_arguments`; returns the exit status."""
+    """Run the demo with the options of `add_arguments`; returns the exit status."""
     missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
     if missing:
         needed = ", ".join(missing)
@@ -81,6 +81,8 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _positive(kind: type[int] | type[float]) -> Callable[[str], int | float]:
+    """A parser of positive, finite numbers, for argparse."""
+
     def parse(text: str) -> int | float:
         try:
             value = kind(text)
@@ -96,6 +98,7 @@ def _positive(kind: type[int] | type[float]) -> Callable[[str], int | float]:
 
 
 def _picture_path(text: str) -> Path:
+    """A path with an image suffix in a directory that exists, for argparse."""
     path = Path(text)
     if path.suffix.lower() not in FORMATS:
         raise argparse.ArgumentTypeError(

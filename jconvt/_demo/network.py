@@ -1,4 +1,4 @@
-"""FSRCNN in small: all the work at the low resolution, then one transposed convolution.
+"""A small FSRCNN: layers at low resolution, and a transposed convolution at the end.
 
 After Dong, Loy and Tang, "Accelerating the Super-Resolution Convolutional Neural
 Network" (2016), with leaky ReLUs and the bicubic enlargement added to the output.
@@ -36,7 +36,7 @@ class SuperResolution(nnx.Module):
             padding=KERNEL // 2,
             output_padding=FACTOR - 1,
             data_format="NHWC",
-            weight_init=nnx.initializers.zeros,  # it starts from bicubic, exactly
+            weight_init=nnx.initializers.zeros,  # at first the output is bicubic
             bias_init=nnx.initializers.zeros,
             rngs=rngs,
         )
@@ -51,7 +51,7 @@ class SuperResolution(nnx.Module):
 
 
 def bicubic(images: jax.Array) -> jax.Array:
-    """What Pillow's bicubic gives, but for rounding."""
+    """Bicubic enlargement, equal to Pillow's except for rounding."""
     n, height, width, channels = images.shape
     shape = (n, FACTOR * height, FACTOR * width, channels)
     return jax.image.resize(images, shape, "cubic")
@@ -65,7 +65,7 @@ def with_flax_layer(network: SuperResolution) -> SuperResolution:
         1,
         (KERNEL, KERNEL),
         (FACTOR, FACTOR),
-        # Flax counts the zeros around the input, PyTorch the outputs cut off.
+        # Flax counts zeros around the input, PyTorch counts cropped outputs.
         padding=((extent - crop, extent - crop + FACTOR - 1),) * 2,
         transpose_kernel=True,
         rngs=nnx.Rngs(0),
@@ -78,7 +78,7 @@ def with_flax_layer(network: SuperResolution) -> SuperResolution:
 
 
 def make_optimizer(network: SuperResolution) -> nnx.Optimizer[SuperResolution]:
-    """Adam, whose learning rate each `train_step` sets."""
+    """Adam; each `train_step` sets its learning rate."""
     import optax
 
     adam = optax.inject_hyperparams(optax.adam)(learning_rate=0.0)
@@ -96,7 +96,7 @@ def train_step(
     """One step of Adam on one batch, in place; returns the mean squared error."""
 
     def loss(network: SuperResolution) -> jax.Array:
-        inner = slice(FACTOR, -FACTOR)  # beyond a patch's border the network sees zeros
+        inner = slice(FACTOR, -FACTOR)  # at the border the network sees padding
         return jnp.mean((network(jnp.asarray(small)) - large)[:, inner, inner] ** 2)
 
     error, gradients = nnx.value_and_grad(loss)(network)
@@ -107,5 +107,5 @@ def train_step(
 
 @nnx.jit
 def enlarge(network: SuperResolution, small: ArrayLike) -> jax.Array:
-    """The network's answer for a batch."""
+    """The network's output for a batch, compiled."""
     return network(jnp.asarray(small))

@@ -1,4 +1,4 @@
-"""The photographs, made small as a camera would, and patches of them to learn from."""
+"""The photographs, their reduced versions, and random patches to learn from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 FACTOR = 3
-"""How many times larger, each way, the network makes a photograph."""
+"""By what factor the network enlarges height and width."""
 
 LEARN = ("chelsea", "coffee", "rocket", "stereo_motorcycle")
 HELD_OUT = "astronaut"
-"""All in scikit-image's wheel: nothing is downloaded."""
+"""All are part of scikit-image's wheel; nothing is downloaded."""
 
 ZOOMS = (1.0, 0.7)
-"""The sizes at which each photograph is learned from."""
+"""Each photograph is used at these scales."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,9 +41,9 @@ def load(name: str, zoom: float = 1.0) -> Photo:
 
 
 def resize(image: Array, zoom: float) -> Array:
-    """Pillow's bicubic resize, which smooths first when it makes an image smaller.
+    """Pillow's bicubic resize, which smooths before it reduces.
 
-    One kernel for the small photographs and for the bicubic baseline.
+    It makes both the small photographs and the bicubic baseline.
     """
     from PIL import Image
 
@@ -64,9 +64,9 @@ def recolour(brightness: Array, image: Array) -> Array:
 
 
 def psnr(image: Array, truth: Array) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 images, but for a border.
+    """Peak signal-to-noise ratio in dB of two uint8 images, without the border.
 
-    The outermost `FACTOR` pixels are left out, as papers on super-resolution do.
+    The outermost `FACTOR` pixels are left out, as is usual for super-resolution.
     """
     inner = (slice(FACTOR, -FACTOR),) * 2
     error = image[inner].astype(np.float64) - truth[inner]
@@ -76,7 +76,7 @@ def psnr(image: Array, truth: Array) -> float:
 def patches(
     photos: list[Photo], count: int, size: int, seed: int
 ) -> Iterator[tuple[Array, Array]]:
-    """Endless batches of random patches, turned and mirrored at random.
+    """Endless batches of random patches, randomly rotated and mirrored.
 
     Yields:
         The brightness in [0, 1] of `count` patches, float32 and channels last:
@@ -107,6 +107,7 @@ def as_image(output: Any) -> Array:
 def _patch(
     small: Array, large: Array, size: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
+    """A random patch of both versions of a photograph, as batches of one."""
     y, x = (rng.integers(n - size + 1) for n in small.shape[1:3])
     turns, mirrored = int(rng.integers(4)), rng.integers(2)
 

@@ -1,4 +1,4 @@
-"""The comparison picture: the whole photograph in each column, above a detail of it."""
+"""The comparison picture: a column for each version, with a magnified detail below."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,12 @@ from jconvt._demo.photos import Array
 INK, QUIET, ACCENT = "#1c1c1c", "#707070", "#c2410c"
 
 DETAIL = (162, 51, 126, 126)
-"""Left, top, width and height of the detail, in pixels of the truth."""
+"""Left, top, width and height of the detail, in pixels of the true image."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One column: an RGB image of any resolution, its name and a line about it."""
+    """One column: an RGB image of any resolution, its name and a note."""
 
     image: Array
     name: str
@@ -23,7 +23,7 @@ class Panel:
 
 
 def draw(panels: list[Panel], title: str, path: Path) -> None:
-    """Writes `panels` side by side to `path`; the last one is the truth."""
+    """Write `panels` side by side to `path`; the last one is the true image."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.patches import Rectangle
@@ -35,7 +35,7 @@ def draw(panels: list[Panel], title: str, path: Path) -> None:
     figure.suptitle(title, color=INK, fontsize=18)
     rows = figure.subplots(2, len(panels), squeeze=False)
     for panel, whole, detail in zip(panels, *rows, strict=True):
-        # The detail is magnified: there each pixel is a plain square.
+        # In the magnified detail each pixel is a square of one colour.
         for axes, interpolation in ((whole, "antialiased"), (detail, "nearest")):
             axes.imshow(
                 panel.image, extent=(0, width, height, 0), interpolation=interpolation
@@ -49,6 +49,7 @@ def draw(panels: list[Panel], title: str, path: Path) -> None:
 
 
 def _caption(axes: Any, panel: Panel) -> None:
+    """Write name and note of a panel above it."""
     colour, weight = (ACCENT, "bold") if panel.is_ours else (INK, "normal")
     axes.set_title(f"{panel.name}\n", color=colour, weight=weight, fontsize=15)
     axes.text(

@@ -1,4 +1,4 @@
-"""The demo from top to bottom: train, judge, time, draw."""
+"""The demo from top to bottom: train, test, time, draw."""
 
 import math
 import os
@@ -48,7 +48,7 @@ Batches = Iterator[tuple[Array, Array]]
 
 
 def run(output: Path, seconds: float, steps: int | None, seed: int) -> None:
-    """Trains for `seconds`, or `steps` where given, and tells how it went."""
+    """Train for `seconds`, or for `steps` if given, and print the results."""
     batches = patches([load(n, z) for n in LEARN for z in ZOOMS], BATCH, PATCH, seed)
     photo = load(HELD_OUT)
     network = SuperResolution(rngs=nnx.Rngs(seed))
@@ -62,6 +62,7 @@ def run(output: Path, seconds: float, steps: int | None, seed: int) -> None:
 
 
 def _introduce(network: SuperResolution) -> None:
+    """Print versions, device, photographs and network."""
     versions = ", ".join(f"{m.__name__} {m.__version__}" for m in (jconvt, jax, flax))
     device = jax.devices()[0].device_kind
     weights = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network)))
@@ -76,7 +77,7 @@ def _introduce(network: SuperResolution) -> None:
 
 
 def _fractions(seconds: float, steps: int | None) -> Iterator[float]:
-    """How much of the training is done, in [0, 1), before each of its steps."""
+    """Before each step, the fraction of the training that is done, in [0, 1)."""
     if steps is not None:
         yield from (step / steps for step in range(steps))
         return
@@ -88,7 +89,7 @@ def _fractions(seconds: float, steps: int | None) -> Iterator[float]:
 def _train(
     network: SuperResolution, batches: Batches, fractions: Iterator[float]
 ) -> None:
-    """Trains `network` in place, its learning rate falling along a cosine."""
+    """Train `network` in place; the learning rate follows a cosine."""
     optimizer = make_optimizer(network)
     error = average = float(train_step(network, optimizer, *next(batches), 0.0))
     step = 0
@@ -124,7 +125,7 @@ def _decibel(mean_squared_error: float) -> float:
 
 
 def _judge(network: SuperResolution, photo: Photo) -> Array:
-    """The network's brightness for `photo`; prints how near to the truth it comes."""
+    """The network's brightness for `photo`; prints its PSNR."""
     truth = luma(photo.large)
     answer = as_image(enlarge(network, as_input(luma(photo.small))))
     before, after = psnr(luma(resize(photo.small, FACTOR)), truth), psnr(answer, truth)
@@ -136,7 +137,7 @@ def _judge(network: SuperResolution, photo: Photo) -> Array:
 
 
 def _compare_times(network: SuperResolution, photo: Photo, batches: Batches) -> None:
-    """Prints the times with jconvt's last layer and with Flax's, weights the same."""
+    """Print the times with jconvt's and with Flax's last layer, with equal weights."""
     rivals = (nnx.clone(network), with_flax_layer(network))
     batch, whole = next(batches), as_input(luma(photo.small))
     ours, theirs = (np.asarray(enlarge(rival, whole)) for rival in rivals)
@@ -161,7 +162,7 @@ def _compare_times(network: SuperResolution, photo: Photo, batches: Batches) -> 
 
 
 def _medians(jobs: list[Callable[[], jax.Array]]) -> list[float]:
-    """Median seconds of each job, warm, taken in turns so that all see one machine."""
+    """Median seconds of each job after a first run; the jobs take turns."""
     for job in jobs:
         jax.block_until_ready(job())
     times: list[list[float]] = [[] for _ in jobs]
@@ -174,6 +175,7 @@ def _medians(jobs: list[Callable[[], jax.Array]]) -> list[float]:
 
 
 def _panels(photo: Photo, answer: Array) -> list[Panel]:
+    """The four columns of the picture."""
     truth, bicubic = luma(photo.large), resize(photo.small, FACTOR)
     height, width = photo.small.shape[:2]
     return [

@@ -1,12 +1,13 @@
-"""A fence that XLA:CPU does not fuse across.
+"""`fenced`: a call that XLA:CPU does not fuse with the code around it.
 
-XLA:CPU fuses the packing of a GEMM's operand into a loop of its own for each GEMM that
-reads it, and the unpacking of several GEMMs' results into one loop with strided reads:
-up to five times slower than packing once, contiguously, and keeping it.
-`jax.lax.optimization_barrier` does not hold there (jaxlib 0.10 expands it before
-fusion). A call that is not inlined does: what it takes and what it gives are arrays in
-memory. XLA's inliner leaves alone a call whose frontend attribute says so; where the
-attribute is not known, the call is inlined and only time is lost.
+Without it, XLA:CPU repeats the rearrangement of a GEMM's operand for each GEMM that
+reads it, and fuses the rearrangement of several results into one loop with strided
+reads. That is up to five times slower than to rearrange once, into contiguous memory.
+
+`jax.lax.optimization_barrier` does not help, because jaxlib 0.10 removes it before
+fusion. A call that is not inlined does: its arguments and results are arrays in memory.
+A frontend attribute tells XLA not to inline it; where XLA does not know the attribute,
+only time is lost.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,6 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 
 def fenced(function: Callable[..., Any], *arrays: Any) -> Any:
-    """``function(*arrays)``, computed apart; its transpose is computed apart too."""
+    """``function(*arrays)`` as a call that is not fused; nor is its transpose."""
     with set_xla_metadata(inlineable="false"):
         return jax.jit(function)(*arrays)

@@ -1,12 +1,17 @@
-"""All phases in one convolution with ``prod(stride)`` times the output channels.
+"""All output residues in one stride-1 convolution, then depth-to-space.
 
-Served where every phase of an axis has the same taps at the same places of the input:
-stride 1, or dilation 1 and a kernel size divisible by the stride. Elsewhere a kernel
-padded with zeros would be needed, and zero times a non-finite input is not zero.
+The convolution has ``prod(stride)`` times the output channels, one set for each
+residue. With kernel size k divisible by stride s, position ``s*q + rho`` of the full
+output is::
 
-On the grid of uncropped blocks, position ``p = s*q + rho`` is reached by taps
-``rho + m*s`` of elements ``q - m``. The blocks kept are those that hold output
-elements: q from ``low // s`` to ``(low + out - 1) // s``.
+    y[s*q + rho] = sum_m w[rho + m*s] * x[q - m]        m = 0, ..., k/s - 1
+
+Only blocks q that hold kept outputs are computed: from ``low // s`` to
+``(low + out - 1) // s``.
+
+It needs the same input elements for every residue: stride 1, or dilation 1 and a kernel
+size divisible by the stride. Other kernels would have to be padded with zeros, and zero
+times a non-finite input is not zero.
 """
 
 import jax
@@ -16,18 +21,14 @@ from jax import lax
 from jconvt._call.call import Call
 from jconvt._call.geometry import Axis, Geometry
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.axes import merge_axes, permute
+from jconvt._lowerings.axes import crop_space, depth_to_space, merge_axes, permute
 from jconvt._lowerings.phases import channels_last_numbers, work_of_phases
-from jconvt._lowerings.row import (
-    Lowering,
-    crop_space,
-    depth_to_space,
-)
+from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.work import Variant, Work, has_fast_convolutions
 
 
 def unsupported(geometry: Geometry) -> str | None:
-    """Kernel sizes must be multiples of the stride, undilated."""
+    """Kernel sizes must be multiples of the stride, without dilation."""
     for axis in geometry.axes:
         if axis.stride > 1 and (axis.dilation > 1 or axis.kernel_size % axis.stride):
             return (
@@ -74,18 +75,20 @@ def _spacing(axis: Axis) -> int:
 
 
 def _blocks(axis: Axis) -> tuple[int, int]:
-    """First block kept, and last block kept less n."""
+    """The first block that is kept, and the last one minus n, for n input elements."""
     last = (axis.extent - axis.stride - axis.high - 1) // axis.stride
     return axis.low // axis.stride, last
 
 
 def _pad(axis: Axis) -> tuple[int, int]:
+    """Zeros around the input, so that the convolution gives the blocks kept."""
     first, last = _blocks(axis)
     reach = (axis.kernel_size // axis.stride - 1) * _spacing(axis)
     return reach - first, last + 1
 
 
 def _tails(axis: Axis) -> tuple[int, int]:
+    """Outputs of the first and of the last block that are cropped."""
     first, last = _blocks(axis)
     low = axis.low - first * axis.stride
     # The blocks hold (n + last + 1 - first)*stride elements, of which out(n) are kept.
@@ -94,24 +97,22 @@ def _tails(axis: Axis) -> tuple[int, int]:
 
 
 def _kernel(w: jax.Array, geometry: Geometry) -> jax.Array:
-    """(I, O, *K) -> (*K/stride, I/groups, groups*prod(stride)*O), flipped."""
+    """(I, O, *K) -> (*K/stride, I/groups, groups*prod(stride)*O), taps reversed."""
     rank, groups = geometry.rank, geometry.groups
     in_channels, _, *taps = w.shape
     for axis in reversed(range(rank)):
         s, at = geometry.stride[axis], 2 + axis
         w = w.reshape(*w.shape[:at], taps[axis] // s, s, *w.shape[at + 1 :])
-    # Now (I, O, k0/s0, s0, k1/s1, s1, ...), and the taps of a phase run backwards.
+    # Now (I, O, k0/s0, s0, k1/s1, s1, ...). A convolution wants the taps reversed.
     w = lax.rev(w, range(2, w.ndim, 2))
     w = w.reshape(groups, in_channels // groups, *w.shape[1:])
     steps, offsets = range(3, w.ndim, 2), range(4, w.ndim, 2)
     w = lax.transpose(w, (*steps, 1, 0, *offsets, 2))
-    for _ in range(rank + 1):
-        w = merge_axes(w, rank + 1)
-    return w
+    return merge_axes(w, rank + 1, rank + 2)
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
-    """As `gather` with early blocks, without gathering."""
+    """The counts of `gather` with early blocks, without those of gathering."""
     del variant
     return work_of_phases(problem, which, early=True)
 

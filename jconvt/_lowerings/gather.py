@@ -1,9 +1,15 @@
-"""Low-resolution patches and one GEMM for each class of output residues.
+"""im2col without inserted zeros: patches of the input, one GEMM for each residue class.
 
-The patches of the *undilated* input hold what one block of outputs reads; the GEMM's
-features are the residues of the block. See `jconvt._lowerings.patches.lower`. Nothing
-that is cropped is computed but the rest of a block, no zero is multiplied but the
-border's.
+The output is cut into blocks of ``stride`` outputs. A row of the patch matrix holds the
+input elements that one block needs, and the GEMM makes the block's residues as its
+features::
+
+    y[q, (r, c_out)] = sum of patches[q, (m, c_in)] * taps[(m, c_in), (r, c_out)]
+
+Residues that need different elements are in different classes, with a GEMM each. The
+only zeros multiplied are those of the border, and the only cropped outputs computed are
+in the first and the last block. It computes every geometry with a few hundred patch
+slices at most; the patches take memory. See `jconvt._lowerings.patches.lower`.
 """
 
 import jax
@@ -20,13 +26,13 @@ from jconvt._lowerings.work import Variant, Work
 def lower(
     x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
-    """Patches on every axis, no pairs."""
+    """`lower_patches` without minimal filtering on any axis."""
     paired = (False,) * call.geometry.rank
     return lower_patches(x, w, call, variant, which, paired)
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
-    """What each of the three maps takes."""
+    """The counts of one map."""
     return work_of_patches(problem, variant, (False,) * problem.geometry.rank, which)
 
 

@@ -1,8 +1,14 @@
-"""The canonical lowering: one convolution of the stride-dilated input.
+"""One convolution of the input with zeros between its elements: JAX's native form.
 
-The kernel is reversed by `lax.rev` feeding the convolution directly and is read as
-``IO`` + space, which is what XLA:GPU recognises as cuDNN's backward-data convolution.
-Its transpose in the input is the ordinary strided convolution.
+Per axis, with stride s, extent e and crop (low, high)::
+
+    y = convolve(x with s - 1 zeros between elements, w reversed),
+        padded by (e - 1 - low, e - 1 - high)
+
+It computes every geometry. On a GPU it is the form that XLA maps to cuDNN's
+backward-data convolution: the kernel must be reversed by `lax.rev` directly before the
+convolution and be read as ``IO`` + space. Its transpose in the input is the ordinary
+strided convolution. Elsewhere most multiplications are with the inserted zeros.
 """
 
 import math
@@ -12,69 +18,51 @@ from jax import lax
 
 from jconvt._call.call import Call
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.axes import permute
-from jconvt._lowerings.row import (
-    Lowering,
-    drop_last,
-    grouped_weight,
-    is_taken_for_groups,
-    serves_all,
-)
+from jconvt._lowerings.axes import grouped_weight, permute
+from jconvt._lowerings.dilated import convolve_dilated
+from jconvt._lowerings.row import Lowering, serves_all
 from jconvt._lowerings.work import Variant, Work, filled
 
 
 def lower(
     x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
-    """One `lax.conv_general_dilated` with ``lhs_dilation=stride``.
+    """One convolution with ``lhs_dilation=stride``.
 
-    With an output more, which is cropped, along axes that XLA may abort on.
-
-    Input and output are in one layout there: with two, and sharded along space, what
-    XLA's partitioner makes of a dilated kernel has wrong values (seen in jax 0.10.2).
+    Its output has the layout of the input and is permuted afterwards: with two layouts,
+    and arrays sharded along space, XLA's partitioner gives wrong values for a dilated
+    kernel (seen in jax 0.10.2).
     """
     del variant, which
-    geometry, layout, numerics = call.geometry, call.layout, call.numerics
+    geometry, layout = call.geometry, call.layout
     weight_axes = layout.weight
     if geometry.groups > 1:
         w = grouped_weight(permute(w, layout.weight_channels_first), geometry.groups)
         weight_axes = tuple(range(w.ndim))
     in_channels, out_channels, *space = weight_axes
-    size = [x.shape[axis] for axis in layout.input[2:]]
-    more = [
-        # As it is, and transposed in the weight, with the cotangent as kernel.
-        is_taken_for_groups(axis.kernel_size, axis.stride, 1, pads)
-        or is_taken_for_groups(axis.output_size(n), axis.stride, axis.dilation, pads)
-        for axis, n, pads in zip(
-            geometry.axes, size, geometry.dilated_pads, strict=True
-        )
-    ]
-    y = lax.conv_general_dilated(
+    size = tuple(x.shape[axis] for axis in layout.input[2:])
+    y = convolve_dilated(
         x,
-        lax.rev(w, space),
-        window_strides=(1,) * geometry.rank,
-        padding=[
-            (low, high + one)
-            for (low, high), one in zip(geometry.dilated_pads, more, strict=True)
-        ],
-        lhs_dilation=geometry.stride,
-        rhs_dilation=geometry.dilation,
-        dimension_numbers=lax.ConvDimensionNumbers(
+        w,
+        geometry.output_size(size),
+        lax.ConvDimensionNumbers(
             layout.input, (out_channels, in_channels, *space), layout.input
         ),
-        feature_group_count=geometry.groups,
-        precision=numerics.precision,
-        preferred_element_type=numerics.result,
+        call.numerics,
+        padding=geometry.dilated_pads,
+        dilation=geometry.stride,
+        kernel_dilation=geometry.dilation,
+        groups=geometry.groups,
     )
-    return permute(drop_last(y, layout.input[2:], more), layout.output_from_input)
+    return permute(y, layout.output_from_input)
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
-    """A convolution over outputs multiplies the zeros between the input elements.
+    """The counts of one convolution, zeros between the input elements included.
 
-    One over inputs, which an input gradient is, has none of them, and where XLA:CPU has
-    a fast path the output's is a GEMM whose products are scattered (its
-    EigenTransposedConv2D); a weight gradient, whose kernel is the cotangent, has none.
+    An input gradient runs over input positions and has no such zeros. For the output
+    XLA:CPU has a fast path (its EigenTransposedConv2D) in up to two dimensions, without
+    groups and dilation: a GEMM whose products are added to the output.
     """
     del variant
     geometry = problem.geometry
@@ -86,15 +74,14 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     macs = positions * problem.weights
     inflated = which != Map.INPUT and any(s > 1 for s in geometry.stride)
     scattered = 0
-    plain = geometry.groups == 1 and all(d == 1 for d in geometry.dilation)
-    if which == Map.OUTPUT and inflated and plain and geometry.rank <= 2:
+    if which == Map.OUTPUT and inflated and geometry.is_plain and geometry.rank <= 2:
         taps = math.prod(geometry.kernel_size)
         elements = problem.inputs // problem.in_channels
         scattered = elements * problem.out_channels * taps
     moved = problem.features_first * (problem.inputs + problem.outputs)
     copied = moved
     if which == Map.WEIGHT and problem.batch == 1 and problem.features_first:
-        # Contracted over the batch, one image has its features last as it is.
+        # The contraction is over the batch: an input of one image need not be moved.
         copied = problem.outputs
     return Work(
         convolved=macs,
@@ -112,7 +99,7 @@ def not_on_cpu(which: Map, problem: Problem) -> str | None:
     """With groups XLA:CPU is quick where no input is dilated."""
     inflated = which != Map.INPUT and any(s > 1 for s in problem.geometry.stride)
     if problem.geometry.groups > 1 and (inflated or which == Map.WEIGHT):
-        return "XLA:CPU has such grouped convolutions as plain loops"
+        return "XLA:CPU has such grouped convolutions as simple loops"
     return None
 
 

@@ -1,8 +1,13 @@
-"""No overlap: every input element owns a block of outputs. One GEMM, depth-to-space.
+"""One GEMM and depth-to-space, for kernels that do not overlap.
 
-Served where the kernel's extent is at most the stride (kernel = stride above all).
-Outputs between the taps and between the blocks hold nothing: the products are padded
-with zeros, never the weight.
+If the kernel's extent is at most the stride (most often both are equal), each output
+gets at most one product per input channel::
+
+    y[s*i + d*t] = sum_c x[i, c] * w[c, t]
+
+So all outputs are the entries of one matrix product, rearranged. Outputs that no tap
+reaches are zeros, added to the products and never to the weight. With overlap it cannot
+be used: see `overlap_add`.
 """
 
 import jax
@@ -11,18 +16,14 @@ import jax.numpy as jnp
 from jconvt._call.call import Call
 from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.axes import crop_space, depth_to_space, pad
 from jconvt._lowerings.products import merge_groups, tap_products
-from jconvt._lowerings.row import (
-    Lowering,
-    crop_space,
-    depth_to_space,
-    pad,
-)
+from jconvt._lowerings.row import Lowering, never
 from jconvt._lowerings.work import Variant, Work, copied
 
 
 def unsupported(geometry: Geometry) -> str | None:
-    """Blocks of neighbouring input elements must not overlap."""
+    """The outputs of neighbouring input elements must not overlap."""
     if any(axis.extent > axis.stride for axis in geometry.axes):
         return (
             "it needs dilation*(kernel_size - 1) + 1 <= stride on every axis, so that "
@@ -34,7 +35,7 @@ def unsupported(geometry: Geometry) -> str | None:
 def lower(
     x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
-    """One `lax.dot_general`, then an interleave and a crop."""
+    """One `lax.dot_general`, depth-to-space and a crop."""
     del variant, which
     geometry, layout, numerics = call.geometry, call.layout, call.numerics
     rank = geometry.rank
@@ -42,27 +43,20 @@ def lower(
     y = jnp.moveaxis(y, 1 + rank, 1)  # (N, groups, *space, *taps, O)
     y = depth_to_space(_spread(y, geometry), rank, first=2)
     # The blocks hold n*stride elements: the full output and stride - extent more.
-    y = crop_space(
-        y,
-        [(a.low, a.high + a.stride - a.extent) for a in geometry.axes],
-        first=2,
-    )
-    return merge_groups(y, layout)
+    crops = [(a.low, a.high + a.stride - a.extent) for a in geometry.axes]
+    return merge_groups(crop_space(y, crops, first=2), layout)
 
 
 def _spread(y: jax.Array, geometry: Geometry) -> jax.Array:
-    """Taps at their places in blocks of `stride` outputs."""
+    """(..., *taps, O) -> (..., *stride, O): a zero for each output without a tap."""
     if geometry.kernel_size == geometry.stride:
         return y
-    first = 2 + geometry.rank
-    pads = [(0, 0, 0)] * y.ndim
-    for i, axis in enumerate(geometry.axes):
-        pads[first + i] = (0, axis.stride - axis.extent, axis.dilation - 1)
-    return pad(y, pads)
+    pads = [(0, a.stride - a.extent, a.dilation - 1) for a in geometry.axes]
+    return pad(y, pads, first=2 + geometry.rank)
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
-    """One GEMM and the products moved once."""
+    """The counts of one GEMM whose products are moved once."""
     del variant, which
     positions = problem.inputs // problem.in_channels
     made = problem.outputs
@@ -78,17 +72,11 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     )
 
 
-def not_on_cpu(which: Map, problem: Problem) -> str:
-    """A CPU's choice never takes it."""
-    del which, problem
-    return "gather is the same matrix product with fewer moves"
-
-
 LOWERING = Lowering(
     name="matmul",
     summary="one GEMM and depth-to-space (no overlap)",
     lower=lower,
     unsupported=unsupported,
     work=work,
-    not_on_cpu=not_on_cpu,
+    not_on_cpu=never("gather is the same matrix product with fewer moves"),
 )

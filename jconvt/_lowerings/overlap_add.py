@@ -1,13 +1,20 @@
-"""One GEMM of every element with every tap, then shifted additions.
+"""Overlap-add (col2im): one GEMM of all elements with all taps, then shifted additions.
 
-An element's products with the taps of one output residue are added, block by block, to
-what its neighbours bring there: the `blocks` of `gather`, with the GEMM before the
-gathering. The products of all taps exist at once (``prod(kernel_size) * C_out/C_in``
-times the input); nothing is padded but they. Taps that reach no output are left out.
+The GEMM multiplies the input as it is by every tap, and each product is added to its
+output::
 
-Where there are fewer positions than input channels the weight is the larger operand. It
-then enters the GEMM in its own order, without a transpose, and the products are
-reordered in its place.
+    m[i, t, c_out] = sum of x[i, c_in] * w[c_in, t, c_out] over c_in
+    y[s*i + d*t - low] += m[i, t]
+
+The additions go axis by axis and by blocks of ``stride`` outputs, as in `gather`. The
+GEMM needs no patches, but the products of all taps are in memory at once:
+``prod(kernel_size) * C_out/C_in`` times the input. That is good for small kernels and
+for few output channels. Taps that reach no output are left out. It computes every
+geometry with a few hundred additions per axis at most.
+
+If there are fewer positions than input channels, the weight is the larger operand. In
+the variant `as_given` it enters the GEMM without a transpose, and the products are
+reordered instead.
 """
 
 import itertools
@@ -15,7 +22,6 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
 import jax
 from jax import lax
@@ -23,19 +29,19 @@ from jax import lax
 from jconvt._call.call import Call
 from jconvt._call.geometry import Axis, Geometry
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.axes import merge_axes, move_axis, permute
+from jconvt._lowerings.axes import add_arrays, merge_axes, move_axis, pad_axis, permute
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import (
     Blocks,
-    ResidueClass,
+    Span,
     blocks,
     keep_taps,
-    too_many_slices,
+    too_many_slices_along,
 )
 from jconvt._lowerings.patches.joins import concatenate, interleave, zeros_like_residues
-from jconvt._lowerings.patches.places import Place, apart, place
+from jconvt._lowerings.patches.places import Place, scatter_sum, split_features
 from jconvt._lowerings.patches.sheet import Sheet, grouped_taps
-from jconvt._lowerings.row import Lowering, pad, takes_all
+from jconvt._lowerings.row import Lowering, takes_all
 from jconvt._lowerings.work import (
     Variant,
     Work,
@@ -47,18 +53,9 @@ from jconvt._lowerings.work import (
 
 
 def unsupported(geometry: Geometry) -> str | None:
-    """The additions are written out one by one, axis after axis."""
-    for axis in geometry.axes:
-        alone = Geometry(
-            kernel_size=(axis.kernel_size,),
-            stride=(axis.stride,),
-            dilation=(axis.dilation,),
-            crop=((axis.low, axis.high),),
-        )
-        reason = too_many_slices(alone)
-        if reason is not None:
-            return f"on every axis {reason}"
-    return None
+    """The program holds each addition of each axis: they must not be too many."""
+    reasons = (too_many_slices_along([axis]) for axis in geometry.axes)
+    return next((f"on every axis {reason}" for reason in reasons if reason), None)
 
 
 def lower(
@@ -88,26 +85,27 @@ def lower(
             m = move_axis(m, m.ndim - 1, m.ndim - 2)
             m = merge_axes(m, m.ndim - 2)
         if which != Map.OUTPUT and groups > 1 and not first:
-            # Groups are moved apart in the one loop that reads every tap's place.
-            arrays = apart(m, math.prod(taps), sheet, (batch, *size))
+            # One loop of the transpose then reads the cotangent and orders by groups.
+            arrays = split_features(m, math.prod(taps), sheet, (batch, *size))
             made = zip(arrays, _places(axes, taps), strict=True)
             out_size = [a.output_size(n) for a, n in zip(axes, size, strict=True)]
-            return place(made, out_size, sheet).astype(numerics.result)
+            return scatter_sum(made, out_size, sheet).astype(numerics.result)
         y = sheet.split(m, taps, (batch, *size))
         space, tap = (rank + 2, 0) if first else (1, 1 + rank)
         for i, cut in enumerate(cuts):
             add = partial(_add_axis, cut=cut, space=space + i, tap=tap + i)
-            # XLA:CPU would compute one axis's sums anew for every tap of the next.
+            # Unfenced, XLA:CPU repeats these sums for every tap of the next axis.
             y = fenced(add, y) if i + 1 < rank else add(y)
         return interleave(y, cuts, sheet).astype(numerics.result)
 
+    # Fenced, unless what `join` gives is the result in its final layout.
     direct = which == Map.OUTPUT and first == layout.is_features_first
     y = join(m) if direct else fenced(join, m)
     return sheet.result(y, layout)
 
 
 def _places(axes: Sequence[Axis], taps: Sequence[int]) -> Iterator[tuple[Place, ...]]:
-    """Of the elements' products with each tap, in the order of the taps."""
+    """Per tap, in order: where its products are added, on each axis."""
     return itertools.product(
         *(
             [Place(t * axis.dilation - axis.low, axis.stride) for t in range(n)]
@@ -120,31 +118,29 @@ def _kernel(u: jax.Array, rank: int, as_given: bool) -> jax.Array:
     """(G, I, O, *taps) -> (G, taps*O, I), or as given (G, I, O*taps)."""
     lead = u.ndim - rank - 2
     if as_given:
-        for _ in range(rank):
-            u = merge_axes(u, lead + 1)
-        return u
+        return merge_axes(u, lead + 1, 1 + rank)
     u = lax.transpose(u, (*range(lead), *range(lead + 2, u.ndim), lead + 1, lead))
-    for _ in range(rank):
-        u = merge_axes(u, lead)
-    return u
+    return merge_axes(u, lead, 1 + rank)
 
 
 def _add_axis(y: jax.Array, cut: Blocks, space: int, tap: int) -> jax.Array:
-    """Elements and taps of one axis -> blocks and residues."""
-    pads = [(0, 0, 0)] * y.ndim
-    pads[space] = (*cut.pad, 0)
-    y = pad(y, pads) if cut.pad != (0, 0) else y
-    runs = [(length, _terms(cut.classes[i], at, length)) for i, at, length in cut.runs]
-    parts_of = _taps_apart(y, [term for _, terms in runs for term in terms], tap)
+    """Sums along one axis: elements become blocks, and taps become residues.
 
-    def residues(terms: list[_Term]) -> jax.Array | None:
+    `space` and `tap` are the numbers of the two axes.
+    """
+    y = pad_axis(y, space, *cut.pad)
+    kernel = _split_taps(y, cut.spans, tap)
+
+    def residues(span: Span) -> jax.Array | None:
         parts = [
-            lax.slice_in_dim(parts_of[t], t.start, t.start + cut.count, axis=space)
-            for t in terms
+            lax.slice_in_dim(
+                kernel[t, span.length], start, start + cut.count, axis=space
+            )
+            for t, start in span.terms
         ]
-        return sum(parts[1:], start=parts[0]) if parts else None
+        return add_arrays(parts) if parts else None
 
-    parts = [(length, residues(terms)) for length, terms in runs]
+    parts = [(span.length, residues(span)) for span in cut.spans]
     some = next(part for _, part in parts if part is not None)
     return concatenate(
         [
@@ -155,43 +151,30 @@ def _add_axis(y: jax.Array, cut: Blocks, space: int, tap: int) -> jax.Array:
     )
 
 
-class _Term(NamedTuple):
-    """Taps of neighbouring residues, and the element that the first block reads."""
+def _split_taps(
+    y: jax.Array, spans: Sequence[Span], axis: int
+) -> dict[tuple[int, int], jax.Array]:
+    """(first tap, count) -> these taps of `y`, for all that the spans need.
 
-    first_tap: int
-    taps: int
-    start: int
-
-
-def _terms(of: ResidueClass, first: int, length: int) -> list[_Term]:
-    """For each element that some residues of a class read, its taps."""
-    return [_Term(tap, length, element) for tap, element in of.terms(first)]
-
-
-def _taps_apart(
-    y: jax.Array, wanted: Sequence[_Term], axis: int
-) -> dict[_Term, jax.Array]:
-    """The taps of each term, all of them cut by one `lax.split`.
-
-    Its transpose puts them side by side again. That of a slice for each would write
-    zeros for all other taps, and add these up.
+    By one `lax.split`, whose transpose is a concatenation. The transpose of a slice for
+    each would be a sum of arrays padded with zeros.
     """
-    count = y.shape[axis]
-    ends = {e for t in wanted for e in (t.first_tap, t.first_tap + t.taps)}
-    bounds = sorted({0, *ends, count})
+    wanted = [(t, span.length) for span in spans for t, _ in span.terms]
+    ends = itertools.chain.from_iterable((t, t + n) for t, n in wanted)
+    bounds = sorted({0, y.shape[axis], *ends})
     sizes = [end - start for start, end in pairwise(bounds)]
     parts = dict(zip(bounds, lax.split(y, sizes, axis), strict=False))
-    return {term: parts[term.first_tap] for term in wanted}
+    return {(t, n): parts[t] for t, n in wanted}
 
 
 def variants(problem: Problem) -> tuple[Variant, ...]:
-    """Both orders of features, and the weight as given."""
+    """Features first or last, and the weight as it is given."""
     del problem
     return (Variant(first=True), Variant(), Variant(as_given=True))
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
-    """What each of the three maps takes."""
+    """The counts of one map."""
     _, axes = keep_taps(problem.geometry.axes, problem.size)
     taps = math.prod(axis.kernel_size for axis in axes)
     positions = problem.batch * math.prod(problem.size)
@@ -199,15 +182,12 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     made = positions * problem.out_channels * taps
     joined = made + problem.outputs
     groups = problem.geometry.groups
-    zipped = variant.first and problem.geometry.stride[-1:] > (1,)
-    apart = regrouped(problem, problem.inputs) + regrouped(
-        problem, made, of_output=True
-    )
+    strided = variant.first and problem.geometry.stride[-1:] > (1,)
     moved = copied(problem, variant.first)
     features = problem.out_channels // groups * taps
     inner = problem.in_channels // groups
     each = lanes_of_product(positions, inner, features, variant.first, which)
-    # The products, and once more where they are padded or reordered.
+    # The products are copied once more where they are padded or reordered.
     passes = 2 if which == Map.OUTPUT or variant.as_given else 1
     return Work(
         multiply_adds=positions * weights,
@@ -216,8 +196,11 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         joined=problem.outputs,
         added=made,
         reordered=made if variant.as_given else 0,
-        strided=joined if zipped else 0,
-        regrouped=0 if variant.first else apart,
+        strided=joined if strided else 0,
+        regrouped=0
+        if variant.first
+        else regrouped(problem, problem.inputs)
+        + regrouped(problem, made, of_output=True),
         prepared=0 if variant.as_given else weights,
         calls=1,
         temporary=moved + weights + passes * made + problem.outputs,

@@ -1,9 +1,15 @@
-"""One stride-1 convolution of the undilated input for each output residue.
+"""One stride-1 convolution of the input for each output residue.
 
-`Geometry` derives the phases. No zero of the dilation is multiplied, nothing cropped is
-computed but the tail of the last block, and no zero pads a kernel, so non-finite values
-stay where they belong. Where a phase's taps are more than an element apart, `undilate`
-brings them together.
+The outputs ``s*q + r`` of one residue r (a phase) are an ordinary convolution of the
+input with every (s/gcd(s, d))-th tap; `jconvt._call.geometry` derives it::
+
+    y[s*q + r] = sum_m w[t0 + m*step] * x[q + shift - m*spacing]
+
+The results are interleaved. No inserted zero is multiplied, and no kernel is padded
+with zeros, so non-finite values stay local. The only cropped outputs computed are in
+the last block. It computes every geometry with at most 4096 residues, but every residue
+is a convolution to compile and to run. Where a phase is itself dilated, `undilate`
+makes it an ordinary convolution.
 """
 
 import itertools
@@ -16,37 +22,44 @@ import jax.numpy as jnp
 from jax import lax
 
 from jconvt._call.call import Call
-from jconvt._call.geometry import Axis, Geometry, Phase, Size
+from jconvt._call.geometry import Axis, Geometry, Phase
 from jconvt._call.numerics import Numerics
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.axes import pad_axis, permute, split_axis
-from jconvt._lowerings.patches.work import work_of_patches
-from jconvt._lowerings.row import (
-    MOST_PARTS,
-    Lowering,
+from jconvt._lowerings.axes import (
     crop_space,
     depth_to_space,
     grouped_weight,
+    pad_axis,
+    permute,
+    split_axis,
 )
+from jconvt._lowerings.patches.work import work_of_patches
+from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.undilated import undilate
 from jconvt._lowerings.work import Variant, Work, has_fast_convolutions
 
+_MOST_PHASES = 4096
+_MOST_COMPACT = 64
+"""With more convolutions than this, compiling takes longer than they save."""
+
 
 def unsupported(geometry: Geometry) -> str | None:
-    """The phases are written out one by one."""
-    if math.prod(geometry.stride) > MOST_PARTS:
-        return f"it needs at most {MOST_PARTS} output residues, the product of strides"
+    """The program holds a convolution for each phase: they must not be too many."""
+    if math.prod(geometry.stride) > _MOST_PHASES:
+        return (
+            f"it needs at most {_MOST_PHASES} output residues, the product of strides"
+        )
     return None
 
 
 def lower(
     x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
-    """``prod(stride)`` convolutions in channels-last, interleaved."""
+    """``prod(stride)`` convolutions with channels last, interleaved."""
     del variant, which
     geometry, layout, numerics = call.geometry, call.layout, call.numerics
-    # Widened here and narrowed again by each phase (which XLA drops): the transpose in
-    # the input sums the phases' parts, and sums of 16-bit floats are in float32.
+    # To float32 here and back in each phase, which XLA removes: the transpose in the
+    # input adds the gradients of the phases, and sums of 16-bit floats are in float32.
     x = permute(x, layout.input_channels_last).astype(numerics.accumulation)
     w = grouped_weight(permute(w, layout.weight_channels_first), geometry.groups)
     axes, size = geometry.axes, x.shape[1:-1]
@@ -57,32 +70,31 @@ def lower(
         for phases in itertools.product(*(axis.phases() for axis in axes))
     ]
     some = next((part for part in made if part is not None), None)
-    if some is None:  # all that is kept lies between the taps
+    if some is None:  # no tap reaches an output that is kept
         space = geometry.output_size(size)
         zeros = jnp.zeros((x.shape[0], *space, w.shape[1]), numerics.result)
         return permute(zeros, layout.output_from_channels_last)
-    # Zeros made from a phase share its sharding, which explicit sharding asks of
-    # arrays that are stacked.
+    # Zeros made from a phase have its sharding: under explicit sharding, arrays that
+    # are stacked must be sharded alike.
     parts = [jnp.zeros_like(some) if part is None else part for part in made]
     y = _interleave(parts, geometry)
-    y = crop_space(
-        y, [_tail(axis, n, b) for axis, n, b in zip(axes, size, blocks, strict=True)]
-    )
-    return permute(y, layout.output_from_channels_last)
-
-
-def _tail(axis: Axis, n: Size, blocks: Size) -> tuple[int, Size]:
-    return 0, blocks * axis.stride - axis.output_size(n)
+    # What the last block of an axis holds beyond the output.
+    tails = [
+        (0, b * axis.stride - axis.output_size(n))
+        for axis, n, b in zip(axes, size, blocks, strict=True)
+    ]
+    return permute(crop_space(y, tails), layout.output_from_channels_last)
 
 
 _Kernels = dict[tuple[int, ...], jax.Array]
-"""First tap of each axis -> the taps from there on, a step apart: (I, O, *taps)."""
+"""First tap per axis -> every ``step``-th tap from there on: (I, O, *taps)."""
 
 
 def _kernels(w: jax.Array, axes: Sequence[Axis]) -> _Kernels:
-    """By `lax.split`, whose transpose puts the taps side by side again.
+    """The weight (I, O, *K), divided into the kernels of the phases.
 
-    That of strided slices would write zeros between them, and add these up.
+    By `lax.split`, whose transpose is a concatenation. The transpose of strided slices
+    would be a sum of arrays with zeros between the taps.
     """
     found: _Kernels = {(): w}
     for at, axis in enumerate(axes, start=2):
@@ -96,7 +108,7 @@ def _kernels(w: jax.Array, axes: Sequence[Axis]) -> _Kernels:
 
 
 def _every(w: jax.Array, axis: int, step: int) -> list[jax.Array]:
-    """Of an axis, the places 0, step, ...; 1, step + 1, ...; up to step - 1."""
+    """For each start below `step`: the taps start, start + step, ... of an axis."""
     n = w.shape[axis]
     if step == 1:
         return [w]
@@ -116,13 +128,14 @@ def _phase(
     groups: int,
     numerics: Numerics,
 ) -> jax.Array | None:
-    """The outputs of one residue per axis: (N, *blocks, C_out); None: all zero."""
+    """The outputs of one residue per axis: (N, *blocks, C_out), or None if all zero."""
     if any(not p.taps for p in phases):
         return None
     w = kernels[tuple(p.first_tap for p in phases)]
     kernel = lax.rev(w, range(2, w.ndim))
-    # What the window cannot see is cut off the input or appended to the output, so that
-    # the convolution and its transposes pad by nothing negative.
+    # The convolution and its transposes must not pad by a negative amount. So input
+    # elements that no window reaches are removed before the convolution, and outputs
+    # whose windows hold only zeros are appended after it.
     reach = [(p.taps - 1) * p.dilation for p in phases]
     inner = [
         (min(max(low, 0), r), min(max(high, 0), r))
@@ -132,8 +145,9 @@ def _phase(
     late: list[tuple[int, int]] = []
     for axis, phase in enumerate(phases, start=1):
         unseen = (min(phase.pad[0], 0), min(phase.pad[1], 0))
-        # A symbolic size may be 1, and no convolution may have a window of 0. There the
-        # window sees all, and its first and last positions are dropped.
+        # From an axis of symbolic size, which may be 1, nothing may be removed before:
+        # a convolution of no elements is an error. Its first and last outputs are
+        # removed instead.
         is_static = isinstance(x.shape[axis], int)
         late.append((0, 0) if is_static else unseen)
         if is_static:
@@ -143,8 +157,8 @@ def _phase(
     parts = undilate(x, kernel.shape[2:], inner, [p.dilation for p in phases])
     y = lax.conv_general_dilated(
         parts.x,
-        # Channels last throughout: inside scan and while bodies XLA:CPU only takes
-        # its fast path for these dimension numbers (jax issue 12868).
+        # Channels last: inside the bodies of scan and while, XLA:CPU has a fast path
+        # for these dimension numbers alone (jax issue 12868).
         jnp.moveaxis(kernel, (0, 1), (-2, -1)),
         window_strides=(1,) * len(phases),
         padding=parts.padding,
@@ -154,7 +168,7 @@ def _phase(
         precision=numerics.precision,
         preferred_element_type=numerics.result,
     )
-    y = parts.together(y)
+    y = parts.interleave(y)
     for axis, (phase, r) in enumerate(zip(phases, reach, strict=True), start=1):
         low, high = phase.pad
         y = pad_axis(y, axis, *late[axis - 1])
@@ -163,13 +177,13 @@ def _phase(
 
 
 def channels_last_numbers(rank: int) -> lax.ConvDimensionNumbers:
-    """``N`` + space + ``C``, kernel space + ``IO``, as axis numbers."""
+    """Axis numbers of ``N`` + space + ``C`` data and a space + ``IO`` kernel."""
     data = (0, rank + 1, *range(1, rank + 1))
     return lax.ConvDimensionNumbers(data, (rank + 1, rank, *range(rank)), data)
 
 
 def _interleave(parts: list[jax.Array], geometry: Geometry) -> jax.Array:
-    """Phases in row-major order of their residues -> (N, *(blocks*stride), C)."""
+    """One (N, *blocks, C) per phase, in row-major order -> (N, *(blocks*stride), C)."""
     rank = geometry.rank
     if math.prod(geometry.stride) == 1:
         return parts[0]
@@ -179,15 +193,15 @@ def _interleave(parts: list[jax.Array], geometry: Geometry) -> jax.Array:
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
-    """As `gather` without gathering: convolutions in place of GEMMs."""
+    """The counts of `gather`, with convolutions in place of patches and GEMMs."""
     del variant
     return work_of_phases(problem, which, early=False)
 
 
 def work_of_phases(problem: Problem, which: Map, early: bool) -> Work:
-    """A convolution for every combination of classes of residues."""
-    plain = (False,) * problem.geometry.rank
-    found = work_of_patches(problem, Variant(early=early), plain, which)
+    """`early`: all phases in one convolution (`fused_phases`), not one for each."""
+    unpaired = (False,) * problem.geometry.rank
+    found = work_of_patches(problem, Variant(early=early), unpaired, which)
     return replace(
         found, multiply_adds=0, convolved=found.multiply_adds, operands=0, gathered=0,
         calls=1 if early else math.prod(problem.geometry.stride),
@@ -196,18 +210,14 @@ def work_of_phases(problem: Problem, which: Map, early: bool) -> Work:
 
 
 def is_compact(problem: Problem) -> bool:
-    """Whether a convolution for each residue stays in proportion."""
-    return math.prod(problem.geometry.stride) <= _MOST_PHASES
-
-
-_MOST_PHASES = 64
-"""More convolutions than this take longer to compile than they save."""
+    """Whether there are few enough phases for a program of one convolution each."""
+    return math.prod(problem.geometry.stride) <= _MOST_COMPACT
 
 
 def not_on_cpu(which: Map, problem: Problem) -> str | None:
-    """XLA:CPU has fast convolutions for few kinds of layers, and no fast transposes."""
+    """Only for outputs, and only where XLA:CPU has fast convolutions."""
     if which != Map.OUTPUT or not has_fast_convolutions(which, problem):
-        return "XLA:CPU has these convolutions as plain loops"
+        return "XLA:CPU runs these convolutions in simple loops"
     if not is_compact(problem):
         return "its many convolutions take long to compile"
     return None

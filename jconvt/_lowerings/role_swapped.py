@@ -1,14 +1,14 @@
-"""The weight as the convolved array and the input as its kernel.
+"""The weight convolved with the input as its kernel: the two operands exchanged.
 
-The same sum, ``y[o] = sum w[t] * x[i]`` over ``o = s*i + d*t - low``, read with the
-roles exchanged: the weight, dilated by d, is convolved with the input, dilated by s, as
-kernel. Slow to run forward, but its transpose in the weight is::
+The same sum, ``y[o] = sum w[t] * x[i]`` over ``s*i + d*t = o + low``, is a convolution
+of the weight, dilated by d, with the input, dilated by s, as kernel. It computes every
+geometry and is slow forward. It is made for its transpose in the weight::
 
-    dw = conv(cotangent, input, window_strides=d, rhs_dilation=s)
+    dw = convolve(cotangent, x), window_strides=d, rhs_dilation=s
 
-with the cotangent's output channels as batch: what XLA:GPU recognises as cuDNN's
-backward-filter convolution. JAX's own weight gradient of `lhs_dilation` is a
-convolution with a dilated input, which it does not (jax issue 31662).
+in which the cotangent's output channels stand in the place of the batch: the form that
+XLA maps to cuDNN's backward-filter convolution. JAX's own weight gradient of the native
+form is a convolution of a dilated input, which XLA does not map (jax issue 31662).
 """
 
 from typing import Any
@@ -22,21 +22,16 @@ from jconvt._call.geometry import Geometry
 from jconvt._call.layout import Layout
 from jconvt._call.numerics import Numerics
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.axes import merge_axes, permute
-from jconvt._lowerings.row import (
-    Lowering,
-    drop_last,
-    is_taken_for_groups,
-    pad,
-    serves_all,
-)
+from jconvt._lowerings.axes import merge_axes, pad, permute
+from jconvt._lowerings.dilated import convolve_dilated
+from jconvt._lowerings.row import Lowering, never, serves_all
 from jconvt._lowerings.work import Variant, Work
 
 
 def lower(
     x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
-    """One `lax.conv_general_dilated` of the weight with the input as kernel."""
+    """One convolution of the weight with the input as kernel."""
     del variant, which
     geometry, layout, numerics = call.geometry, call.layout, call.numerics
     if geometry.groups > 1:
@@ -60,7 +55,7 @@ def lower(
 def _grouped(
     x: jax.Array, w: jax.Array, geometry: Geometry, layout: Layout, numerics: Numerics
 ) -> jax.Array:
-    """Groups: the kernel's output features are (groups, N), its inputs C_in/groups."""
+    """For several groups: the kernel maps C_in/groups features to (groups, N)."""
     rank, groups = geometry.rank, geometry.groups
     x = permute(x, layout.input_channels_last)
     batch, *space, channels = x.shape
@@ -90,19 +85,16 @@ def _convolve(
     numerics: Numerics,
     numbers: lax.ConvDimensionNumbers,
 ) -> jax.Array:
-    space = numbers.rhs_spec[2:]
+    size = tuple(x.shape[axis] for axis in numbers.rhs_spec[2:])
     # Full padding of the dilated weight by the dilated input, less the crop.
-    reach = [
-        (x_n - 1) * s
-        for x_n, s in zip((x.shape[a] for a in space), geometry.stride, strict=True)
-    ]
+    reach = [(n - 1) * s for n, s in zip(size, geometry.stride, strict=True)]
     padding = [
         (r - low, r - high) for r, (low, high) in zip(reach, geometry.crop, strict=True)
     ]
     dilation = geometry.dilation
-    if any(min(pad) < 0 for pad in padding):
-        # Taps that the crop hides from every element; `Geometry.trim` tells why no
-        # convolution may pad by less than nothing.
+    if any(min(pads) < 0 for pads in padding):
+        # Some taps meet no element. The weight is cropped and dilated before the
+        # convolution, which must not pad by a negative amount (`jconvt._maps.frame`).
         pads = [(0, 0, 0)] * w.ndim
         for axis, (low, high), d in zip(
             numbers.lhs_spec[2:], padding, dilation, strict=True
@@ -110,39 +102,27 @@ def _convolve(
             pads[axis] = (low, high, d - 1)
         w = pad(w, pads)
         padding, dilation = [(0, 0)] * geometry.rank, (1,) * geometry.rank
-    more = [
-        # As it is, and transposed in the input, with the cotangent as kernel.
-        is_taken_for_groups(x.shape[at], d, 1, pads)
-        or is_taken_for_groups(axis.output_size(x.shape[at]), d, axis.stride, pads)
-        for axis, at, d, pads in zip(
-            geometry.axes, space, dilation, padding, strict=True
-        )
-    ]
-    y = lax.conv_general_dilated(
+    return convolve_dilated(
         w,
-        lax.rev(x, space),
-        window_strides=(1,) * geometry.rank,
-        padding=[
-            (low, high + one) for (low, high), one in zip(padding, more, strict=True)
-        ],
-        lhs_dilation=dilation,
-        rhs_dilation=geometry.stride,
-        dimension_numbers=numbers,
-        feature_group_count=geometry.groups,
-        precision=numerics.swapped.precision,
-        preferred_element_type=numerics.result,
+        x,
+        geometry.output_size(size),
+        numbers,
+        numerics.swapped,
+        padding=padding,
+        dilation=dilation,
+        kernel_dilation=geometry.stride,
+        groups=geometry.groups,
         out_sharding=_out_sharding(x, numbers),
     )
-    return drop_last(y, numbers.out_spec[2:], more)
 
 
 def _out_sharding(
     x: jax.Array, numbers: lax.ConvDimensionNumbers
 ) -> PartitionSpec | None:
-    """The input's batch sharding on the output's batch axis.
+    """The sharding of the input's batch, for the output's batch axis.
 
-    JAX derives an output's sharding from the left operand alone, and with explicit
-    sharding refuses a sharded right one, which the input is here.
+    JAX derives an output's sharding from the left operand alone; under explicit
+    sharding it refuses a sharded right operand, which the input is here.
     """
     spec = jax.typeof(x).sharding.spec
     along = spec[numbers.rhs_spec[0]]
@@ -154,7 +134,7 @@ def _out_sharding(
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
-    """The zeros of both dilations are multiplied, but not in the weight gradient."""
+    """Zeros of both dilations are multiplied, except in the weight gradient."""
     del variant
     positions = problem.inputs // problem.in_channels
     if which != Map.WEIGHT:
@@ -168,18 +148,12 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     )
 
 
-def not_on_cpu(which: Map, problem: Problem) -> str:
-    """A CPU's choice never takes it."""
-    del which, problem
-    return "XLA:CPU runs it in plain loops"
-
-
 LOWERING = Lowering(
     name="role_swapped",
     summary="the weight convolved with the input as kernel",
     lower=lower,
     unsupported=serves_all,
     work=work,
-    not_on_cpu=not_on_cpu,
-    static_space=True,  # its padding is the input's extent, and lax wants ints there
+    not_on_cpu=never("XLA:CPU runs it in simple loops"),
+    static_space=True,  # its padding depends on the input size; lax wants ints there
 )

@@ -1,12 +1,13 @@
-"""The canonical convolution of shares of space, side by side in the batch.
+"""`lhs_dilation` over strips of the image that are moved into the batch.
 
 A TPU's convolution has channels in the lanes of its registers and images in the
-sublanes, of which there are eight: of one image it fills an eighth. Here the outputs of
-the first spatial axis are cut into shares, each is a convolution of the input elements
-that it reads, and all shares are one batch. Neighbouring shares read some elements
-twice; no output is computed twice.
+sublanes, of which there are eight: one image fills an eighth of them. Here the outputs
+of the first spatial axis are cut into strips. Each strip is a convolution of the input
+elements that it needs, and all strips are one batch. Neighbouring strips read some
+elements twice; no output is computed twice. With eight or more images there is nothing
+to cut, and it is `lhs_dilation`.
 
-XLA does so itself where a convolution has no dilated input ("space to batch").
+XLA does the same by itself for convolutions without a dilated input ("space to batch").
 """
 
 import math
@@ -23,18 +24,18 @@ from jconvt._call.layout import Layout
 from jconvt._call.problem import Map, Problem
 from jconvt._lowerings import lhs_dilation
 from jconvt._lowerings.axes import merge_axes, move_axis, pad_axis, permute, split_axis
-from jconvt._lowerings.row import Lowering, serves_all
+from jconvt._lowerings.row import Lowering, never, serves_all
 from jconvt._lowerings.work import Variant, Work
 
 SUBLANES = 8
-"""Images that a TPU's convolution works on at once."""
+"""Images that a TPU's convolution computes at once."""
 
 
-class Shares(NamedTuple):
-    """How an axis is cut.
+class Strips(NamedTuple):
+    """How an axis is cut into `number` strips.
 
-    Share j has outputs from ``j*blocks*stride`` on, ``blocks*stride`` of them, and
-    reads `window` elements from ``j*blocks + start`` on.
+    Strip j holds ``blocks*stride`` outputs, beginning with ``j*blocks*stride``, and
+    reads `window` input elements, beginning with ``j*blocks + start``.
     """
 
     number: int
@@ -43,11 +44,11 @@ class Shares(NamedTuple):
     window: int
 
 
-def shares_of(geometry: Geometry, size: Sequence[int], batch: Size) -> Shares | None:
-    """As many shares as fill the sublanes; None where the batch does, or nearly.
+def strips_of(geometry: Geometry, size: Sequence[int], batch: Size) -> Strips | None:
+    """As many strips as fill the sublanes, or None where that would be only one.
 
-    None of them smaller than the kernel: there XLA would exchange the two
-    (SwapConvOperands), for several times the cycles.
+    No strip is smaller than the kernel: XLA would exchange the two (SwapConvOperands),
+    which takes several times the cycles.
     """
     if not geometry.rank or not isinstance(batch, int):
         return None
@@ -62,20 +63,20 @@ def shares_of(geometry: Geometry, size: Sequence[int], batch: Size) -> Shares | 
         last = (blocks * axis.stride - 1 + axis.low) // axis.stride
         window = last - start + 1
         if number > 1 and window * rest >= taps:
-            return Shares(number, blocks, start, window)
+            return Strips(number, blocks, start, window)
     return None
 
 
 def lower(
     x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
-    """Shares of the input, one `lhs_dilation`, shares of the output in a row."""
+    """The input into strips, one `lhs_dilation`, and the strips into one output."""
     layout, rank = call.layout, call.geometry.rank
     several = x.shape[layout.input[0]] != 1
     if several and call.geometry.groups == 1 and rank > 1:
-        # The shares of several images stand beside these as they are if nothing stands
-        # between batch and space. One image has its shares in front in any layout; of
-        # signals and in groups XLA moves more for it (by its own estimates).
+        # With several images the strips join the batch without a transpose only if
+        # batch and space are neighbours, as with channels last. One image needs none in
+        # any layout; in 1-d and with groups, XLA estimates channels last as slower.
         last = replace(Layout.channels_last(rank), weight=layout.weight)
         x = permute(x, layout.input_channels_last)
         y = _lower(x, w, replace(call, layout=last), variant, which)
@@ -88,37 +89,30 @@ def _lower(
 ) -> jax.Array:
     geometry, layout, numerics = call.geometry, call.layout, call.numerics
     size = layout.spatial(x.shape, batched=True)
-    shares = shares_of(geometry, size, x.shape[layout.input[0]])
-    if shares is None:
+    strips = strips_of(geometry, size, x.shape[layout.input[0]])
+    if strips is None:
         return lhs_dilation.lower(x, w, call, variant, which)
     if which == Map.INPUT:
-        # Neighbouring shares read the same elements, whose gradients the transpose adds
-        # up: not in 16 bits.
+        # The transpose adds the gradients of elements that two strips read: in float32.
         x = x.astype(numerics.accumulation)
     axis = geometry.axes[0]
-    low = axis.low - axis.stride * shares.start
-    full = (shares.window - 1) * axis.stride + axis.extent
-    high = full - low - shares.blocks * axis.stride
-    y = lhs_dilation.lower(
-        _apart(x, shares, layout).astype(w.dtype),
-        w,
-        replace(
-            call, geometry=replace(geometry, crop=((low, high), *geometry.crop[1:]))
-        ),
-        variant,
-        which,
-    )
-    return _in_a_row(y, shares, axis.output_size(size[0]), layout)
+    low = axis.low - axis.stride * strips.start
+    full = (strips.window - 1) * axis.stride + axis.extent
+    high = full - low - strips.blocks * axis.stride
+    inner = replace(geometry, crop=((low, high), *geometry.crop[1:]))
+    x = _into_strips(x, strips, layout).astype(w.dtype)
+    y = lhs_dilation.lower(x, w, replace(call, geometry=inner), variant, which)
+    return _out_of_strips(y, strips, axis.output_size(size[0]), layout)
 
 
-def _apart(x: jax.Array, shares: Shares, layout: Layout) -> jax.Array:
-    """(N, n, ...) -> (N*shares, window, ...).
+def _into_strips(x: jax.Array, strips: Strips, layout: Layout) -> jax.Array:
+    """(N, n, ...) -> (N*number, window, ...).
 
-    Blocks into blocks first, so that a share is a block and what it reads of the next
-    ones.
+    The axis is split at the strips' beginnings first. The part of a strip that lies
+    beyond its successor's beginning is then cut from the successors and appended.
     """
     batch, space = layout.input[0], layout.input[2]
-    number, blocks, start, window = shares
+    number, blocks, start, window = strips
     more = -(-(window - blocks) // blocks)
     x = pad_axis(x, space, -start, 0)
     x = pad_axis(x, space, 0, (number + more) * blocks - x.shape[space])
@@ -136,27 +130,23 @@ def _apart(x: jax.Array, shares: Shares, layout: Layout) -> jax.Array:
     return merge_axes(move_axis(x, space, batch + 1), batch)
 
 
-def _in_a_row(y: jax.Array, shares: Shares, size: int, layout: Layout) -> jax.Array:
-    """(N*shares, o, ...) -> (N, shares*o, ...), less what is beyond the output."""
+def _out_of_strips(
+    y: jax.Array, strips: Strips, size: int, layout: Layout
+) -> jax.Array:
+    """(N*number, o, ...) -> (N, size, ...): strips in a row, cut to the output size."""
     batch, space = layout.output[0], layout.output[2]
-    images = y.shape[batch] // shares.number
-    y = split_axis(y, batch, (images, shares.number))
+    images = y.shape[batch] // strips.number
+    y = split_axis(y, batch, (images, strips.number))
     y = merge_axes(move_axis(y, batch + 1, space), space)
     return pad_axis(y, space, 0, size - y.shape[space])
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
-    """That of `lhs_dilation`, with the shares moved."""
+    """The counts of `lhs_dilation`, and those of moving the strips."""
     found = lhs_dilation.work(problem, variant, which)
-    if shares_of(problem.geometry, problem.size, problem.batch) is None:
+    if strips_of(problem.geometry, problem.size, problem.batch) is None:
         return found
     return replace(found, gathered=problem.inputs, joined=problem.outputs)
-
-
-def not_on_cpu(which: Map, problem: Problem) -> str:
-    """A CPU's choice never takes it."""
-    del which, problem
-    return "it fills a TPU's registers, which a CPU does not have"
 
 
 LOWERING = Lowering(
@@ -165,6 +155,6 @@ LOWERING = Lowering(
     lower=lower,
     unsupported=serves_all,
     work=work,
-    not_on_cpu=not_on_cpu,
+    not_on_cpu=never("it fills a TPU's registers, which a CPU does not have"),
     static_space=True,
 )

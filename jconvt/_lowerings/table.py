@@ -1,8 +1,7 @@
-"""The table of lowerings: every formulation of the one bilinear map.
+"""The table of lowerings: every way in which jconvt can compute the operation.
 
-To add one: write a file with a function of the signature `Lower` and a `LOWERING` row,
-enter the row here, and it is tested by being listed. `jconvt._choice.choose` decides
-where ``lowering="auto"`` uses it.
+To add one, write a file with a `LOWERING` row and enter the row here; the tests include
+every row. `jconvt._choice.choose` decides where ``lowering="auto"`` uses it.
 """
 
 from jconvt._lowerings import (

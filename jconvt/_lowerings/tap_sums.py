@@ -1,67 +1,55 @@
-"""Every tap times every element, added up element by element: no GEMM.
+"""Element-wise products of shifted inputs with taps, added up: no GEMM.
 
-Where a group has one input channel there is nothing to contract, and a GEMM would only
-be many small ones. With channels last each product and each sum is then a vector
-operation over the channels, and the outputs of a block lie side by side::
+It is for depthwise layers. Where a group has one input channel there is nothing to
+contract, and a GEMM would only be many small ones. In blocks of s outputs of the full
+output, block q and residue r are::
 
-    y[q, r, c] = sum_t x[q - m_t, c] * w[t, c],   (m_t, r_t) = divmod(t*d, s),  r_t = r
+    y[q, r, c] = sum over t with r_t = r of x[q - m_t, c] * w[t, c]
+                 (m_t, r_t) = divmod(t*d, s)
 
-on the grid of the uncropped output, ``s`` outputs to a block. The three maps want it
-written in three ways, because XLA:CPU makes vector code of loops over elements, not of
-sums along an axis that is not the last (up to thirty times slower):
+With channels last, products and sums are vector operations along the channels. XLA:CPU
+vectorises loops over elements, and sums along an axis other than the last are up to
+thirty times slower. So the code is written differently for each map:
 
-- the output: the blocks of `gather`, whose residues read the same elements, with the
-  weight's taps spread along the residues;
-- the input gradient: the transpose of shifting each product to its place, which reads
-  the cotangent once for each tap, ``dx[e] = sum_t g[e + m_t, r_t] * w[t]``;
-- the weight gradient: the same, with the sum over positions in two steps. Several rows
-  are added up element by element, and only what is left is summed along axes.
+- output: by the blocks of `gather`, whose residues read the same elements;
+- input gradient: the transpose of spreading each product to its output, which reads the
+  cotangent once for each tap: ``dx[i] = sum_t g[i + m_t, r_t] * w[t]``;
+- weight gradient: the same, with the sum over positions in two steps. Several rows are
+  added element by element, and only the rest is summed along axes.
 
-With channels first the first two are vector operations along the rows instead
-(`jconvt._lowerings.taps.planes`); sums over positions are not, so the weight gradient
-is made with channels last for both.
+With features first, output and input gradient are vectorised along image rows
+(`jconvt._lowerings.taps.planes`). The weight gradient is a sum over positions and is
+always computed with features last.
 """
 
-import itertools
 import math
-from collections.abc import Sequence
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jconvt._call.call import Call
-from jconvt._call.geometry import Geometry
-from jconvt._call.layout import Layout
-from jconvt._call.numerics import Numerics
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.axes import merge_axes, permute, split_axis
+from jconvt._lowerings.axes import permute, split_axis
 from jconvt._lowerings.fence import fenced
-from jconvt._lowerings.patches.blocks import (
-    Blocks,
-    cut_axes,
-    keep_taps,
-    too_many_slices,
-)
-from jconvt._lowerings.patches.joins import concatenate
+from jconvt._lowerings.patches.blocks import cut_axes, keep_taps, too_many_slices
 from jconvt._lowerings.patches.sheet import Sheet
-from jconvt._lowerings.row import Lowering, crop_space, pad
+from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.taps.planes import planes_in_blocks, shifted_planes
-from jconvt._lowerings.taps.rows import shifted_taps, taps_by_rows
+from jconvt._lowerings.taps.rows import rows_in_blocks, shifted_taps, taps_by_rows
 from jconvt._lowerings.work import Variant, Work, copied, filled, moves
 
 
 def lower(
     x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
-    """Products of elements and taps, in the way that suits the which."""
+    """The output, written in the way that suits the map `which`."""
     geometry, layout, numerics = call.geometry, call.layout, call.numerics
     rank, groups = geometry.rank, geometry.groups
     first = _is_first(variant, which)
     sheet = Sheet(first, rank, groups)
     if first:
-        return _lower_first(x, w, geometry, layout, numerics, sheet, which)
+        return _lower_first(x, w, call, sheet, which)
     w = fenced(
         partial(_taps, rank=rank, groups=groups),
         permute(w, layout.weight_channels_first),
@@ -70,32 +58,27 @@ def lower(
     x = lax.reshape(x, (*x.shape[:-1], groups, x.shape[-1] // groups, 1))
     # Sums of products are rounded once, at the end.
     x, w = x.astype(numerics.accumulation), w.astype(numerics.accumulation)
-    y = _FORMS[which](x, w, geometry)
+    y = _FEATURES_LAST[which](x, w, geometry)
     y = lax.reshape(y, (*y.shape[: 1 + rank], y.shape[-2] * y.shape[-1]))
     return sheet.result(y.astype(numerics.result), layout)
 
 
 def _is_first(variant: Variant, which: Map) -> bool:
-    """Weight gradients are sums over positions, for which these must not be last."""
+    """Whether features stand first; never for a weight gradient."""
     return variant.first and which != Map.WEIGHT
 
 
 def _lower_first(
-    x: jax.Array,
-    w: jax.Array,
-    geometry: Geometry,
-    layout: Layout,
-    numerics: Numerics,
-    sheet: Sheet,
-    which: Map,
+    x: jax.Array, w: jax.Array, call: Call, sheet: Sheet, which: Map
 ) -> jax.Array:
+    """`lower` with features first."""
+    layout, numerics, groups = call.layout, call.numerics, sheet.groups
     x, w = sheet.array(x, layout), permute(w, layout.weight_channels_first)
-    groups = geometry.groups
     each = x.shape[0] // groups
     x = split_axis(x.astype(numerics.accumulation), 0, (groups, each, 1))
     w = split_axis(w.astype(numerics.accumulation), 0, (groups, each))
     form = planes_in_blocks if which == Map.OUTPUT else shifted_planes
-    y = form(x, w, geometry, sheet)
+    y = form(x, w, call.geometry, sheet)
     return sheet.result(y.astype(numerics.result), layout)
 
 
@@ -106,79 +89,21 @@ def _taps(w: jax.Array, rank: int, groups: int) -> jax.Array:
     return lax.reshape(w, (*taps, groups, features // groups, out))
 
 
-def _in_blocks(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
-    """(N, *space, G, I, 1) and (*taps, G, I, O) -> (N, *out, G, O)."""
-    rank = geometry.rank
-    size = x.shape[1 : 1 + rank]
-    plain = (False,) * rank
-    cuts = cut_axes(geometry, size, plain, early=True)
-    pads = [(0, 0, 0), *((*cut.pad, 0) for cut in cuts), *[(0, 0, 0)] * 3]
-    if any(cut.pad != (0, 0) for cut in cuts):
-        x = fenced(partial(pad, pads=pads), x)
-
-    def assemble(runs: tuple[tuple[int, int, int], ...]) -> jax.Array:
-        axis = len(runs)
-        if axis == rank:
-            return _residues(x, w, cuts, runs)
-        return concatenate(
-            [assemble((*runs, run)) for run in cuts[axis].runs], 2 + 2 * axis
-        )
-
-    y = assemble(())
-    for axis in range(1, 1 + rank):
-        y = merge_axes(y, axis)
-    return crop_space(y, [cut.crop for cut in cuts])
-
-
-def _residues(
-    x: jax.Array,
-    w: jax.Array,
-    cuts: Sequence[Blocks],
-    runs: Sequence[tuple[int, int, int]],
-) -> jax.Array:
-    """The outputs of one run of residues on each axis: (N, *(blocks, run), G, O)."""
-    rank, blocks = len(cuts), [cut.count for cut in cuts]
-    lengths = [length for _, _, length in runs]
-    terms = [
-        cut.classes[index].terms(first)
-        for cut, (index, first, _) in zip(cuts, runs, strict=True)
-    ]
-
-    def product(chosen: tuple[tuple[int, int], ...]) -> jax.Array:
-        elements, taps = x, w
-        for axis, (tap, element) in enumerate(chosen):
-            elements = lax.slice_in_dim(
-                elements, element, element + blocks[axis], axis=1 + axis
-            )
-            taps = lax.slice_in_dim(taps, tap, tap + lengths[axis], axis=axis)
-        places = range(2, 2 + 2 * rank, 2)
-        elements = lax.expand_dims(elements, places)
-        taps = lax.expand_dims(taps, (0, *range(1, 1 + 2 * rank, 2)))
-        return (elements * taps).sum(-2, dtype=x.dtype)
-
-    products = [product(chosen) for chosen in itertools.product(*terms)]
-    if products:
-        return sum(products[1:], start=products[0])
-    space = itertools.chain.from_iterable(zip(blocks, lengths, strict=True))
-    shape = (x.shape[0], *space, w.shape[rank], w.shape[-1])
-    return jnp.zeros(shape, x.dtype)
-
-
-_FORMS = {
-    Map.OUTPUT: _in_blocks,
+_FEATURES_LAST = {
+    Map.OUTPUT: rows_in_blocks,
     Map.INPUT: shifted_taps,
     Map.WEIGHT: taps_by_rows,
 }
 
 
 def variants(problem: Problem) -> tuple[Variant, ...]:
-    """Both orders of features."""
+    """Features first or last."""
     del problem
     return Variant(), Variant(first=True)
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
-    """What each of the three maps takes."""
+    """The counts of one map."""
     geometry = problem.geometry
     first = _is_first(variant, which)
     products = problem.batch * problem.in_channels * problem.out_channels
@@ -188,7 +113,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         for cut in cuts:
             taps = sum(len(c.residues) * c.taps for c in cut.classes)
             products *= cut.count * taps
-        parts = math.prod(len(cut.runs) for cut in cuts)
+        parts = math.prod(len(cut.spans) for cut in cuts)
         row = cuts[-1].count if cuts else 1
     else:
         kept, _ = keep_taps(geometry.axes, problem.size)
@@ -213,7 +138,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
 
 
 def not_on_cpu(which: Map, problem: Problem) -> str | None:
-    """Without a matrix product it is for groups that have nothing to contract."""
+    """Only where a group has one input channel, and so nothing to contract."""
     del which
     if problem.in_channels == problem.geometry.groups:
         return None

@@ -1,8 +1,9 @@
-"""The input of a dilated convolution, for an ordinary one.
+"""A convolution with a dilated kernel as an ordinary one, by space-to-batch.
 
-With taps d apart an output reads elements that are d apart: residues of positions
-modulo d never meet. The elements of one residue are an image of their own, and all of
-these are one batch. XLA:GPU would write a dilated kernel out with its zeros.
+With taps d apart, an output reads only input elements whose positions are equal modulo
+d. So the elements of each of the d residues are an image of their own, and these images
+are one batch of an ordinary convolution. XLA:GPU would fill a dilated kernel up with
+zeros.
 """
 
 from collections.abc import Sequence
@@ -14,23 +15,24 @@ from jconvt._lowerings.axes import merge_axes, move_axis, pad_axis, split_axis
 
 
 class Undilated(NamedTuple):
-    """What to convolve, (N, *space, C), and how.
+    """The operand and the options of the ordinary convolution.
 
     Attributes:
-      x: with the residues of some axes in the batch.
-      padding: of each spatial axis, as far as it is not in `x`.
-      dilation: of each spatial axis, 1 where it is in the batch.
-      taken: those axes, with their dilations and the sizes of the result.
+      x: the input (N, *space, C), with the residues of some axes in the batch and those
+        axes padded.
+      padding: what the convolution has still to pad, per spatial axis.
+      dilation: the kernel's dilation, per spatial axis; 1 for those in the batch.
+      in_batch: (axis, dilation, output size) for each axis with residues in the batch.
     """
 
     x: jax.Array
     padding: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...]
-    taken: tuple[tuple[int, int, int], ...]
+    in_batch: tuple[tuple[int, int, int], ...]
 
-    def together(self, y: jax.Array) -> jax.Array:
-        """The result for all residues, in their order."""
-        for axis, d, size in reversed(self.taken):
+    def interleave(self, y: jax.Array) -> jax.Array:
+        """The convolution's result with the residues back in space: (N, *out, C)."""
+        for axis, d, size in reversed(self.in_batch):
             y = split_axis(y, 0, (y.shape[0] // d, d))
             y = merge_axes(move_axis(y, 1, axis + 1), axis)
             y = pad_axis(y, axis, 0, size - y.shape[axis])
@@ -43,10 +45,10 @@ def undilate(
     padding: Sequence[tuple[int, int]],
     dilation: Sequence[int],
 ) -> Undilated:
-    """Without dilation on the axes whose sizes are ints."""
+    """Moves the residues of every dilated axis of static size into the batch."""
     pads = [*padding]
     spacing = [1 if k == 1 else d for k, d in zip(taps, dilation, strict=True)]
-    taken: list[tuple[int, int, int]] = []
+    in_batch: list[tuple[int, int, int]] = []
     for i, (k, d) in enumerate(zip(taps, spacing, strict=True)):
         axis, n = 1 + i, x.shape[1 + i]
         size = n + sum(padding[i]) - d * (k - 1) if isinstance(n, int) else 0
@@ -59,5 +61,5 @@ def undilate(
         x = split_axis(x, axis, (elements, d))
         x = merge_axes(move_axis(x, axis + 1, 1), 0)
         pads[i], spacing[i] = (0, 0), 1
-        taken.append((axis, d, size))
-    return Undilated(x, tuple(pads), tuple(spacing), tuple(taken))
+        in_batch.append((axis, d, size))
+    return Undilated(x, tuple(pads), tuple(spacing), tuple(in_batch))

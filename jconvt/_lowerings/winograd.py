@@ -1,9 +1,13 @@
-"""`gather` with pairs of blocks made by minimal filtering: fewer multiplications.
+"""`gather` with Winograd's minimal filtering: fewer multiplications, more additions.
 
-Along an axis whose residues have 2 or 3 taps, a pair of blocks takes 3 products in
-place of 4, or 4 in place of 6 (`jconvt._lowerings.patches.filters`). With a kernel of 4
-and stride 2 on two axes that is 9 in place of 16. The price is sums of patches and of
-products, and a kernel for every product.
+Two neighbouring blocks are computed together, as a pair. Along an axis whose residues
+have 2 or 3 taps each, that takes 3 multiplications instead of 4, or 4 instead of 6
+(`jconvt._lowerings.patches.filters`); with a 4x4 kernel and stride 2 it is 9 instead of
+16. In return, sums of input elements and of products must be computed, and there are
+more kernels to prepare. It saves multiplications, not memory traffic.
+
+It cannot be used if the residues have one tap or more than 3, and for integers and
+16-bit floats it would lose accuracy.
 """
 
 import jax
@@ -21,7 +25,7 @@ from jconvt._lowerings.work import Variant, Work
 
 
 def unsupported(geometry: Geometry) -> str | None:
-    """Some axis must gain by pairs."""
+    """At least one axis must need fewer multiplications in pairs."""
     reason = too_many_slices(geometry)
     if reason is None and not any(map(is_paired, geometry.axes)):
         return (
@@ -32,7 +36,7 @@ def unsupported(geometry: Geometry) -> str | None:
 
 
 def is_paired(axis: Axis) -> bool:
-    """Whether blocks along this axis are made in pairs."""
+    """Whether blocks along this axis are computed in pairs."""
     phases = axis.phases()
     return any(p.taps > 1 for p in phases) and all(map(_is_short, phases))
 
@@ -44,9 +48,9 @@ def _is_short(phase: Phase) -> bool:
 def lower(
     x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
-    """Patches, in pairs wherever an axis gains by it.
+    """`lower_patches`, with pairs on every axis that needs fewer multiplications then.
 
-    Integers are not paired: a filter of 3 taps has halves.
+    Integers are not paired, because the filter of 3 taps divides by 2.
     """
     exact = not jnp.issubdtype(x.dtype, jnp.inexact)
     paired = tuple(not exact and is_paired(axis) for axis in call.geometry.axes)
@@ -54,13 +58,13 @@ def lower(
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
-    """What each of the three maps takes."""
+    """The counts of one map."""
     paired = tuple(map(is_paired, problem.geometry.axes))
     return work_of_patches(problem, variant, paired, which)
 
 
 def not_on_cpu(which: Map, problem: Problem) -> str | None:
-    """A filter's sums lose bits that 16-bit floats and integers do not have."""
+    """Only in float32 and float64: sums before the products lose accuracy."""
     del which
     if problem.dtype.name in ("float32", "float64"):
         return None

@@ -1,6 +1,7 @@
-"""`Work`: what a lowering does for one map, as counts. No jax import.
+"""`Work`: the counts of operations and memory traffic of one map. No jax import.
 
-A CPU's choice adds these counts up, each with a rate (`jconvt._choice.cost`).
+The choice on a CPU multiplies each count by a rate to estimate time
+(`jconvt._choice.cost`).
 """
 
 from dataclasses import dataclass, fields
@@ -10,31 +11,33 @@ from jconvt._call.problem import Map, Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a formulation does for one of the three maps.
+    """What a formulation executes, reads and writes for one of the three maps.
+
+    "Rounded up" means: the axis along which the CPU vectorises, to whole vectors.
 
     Attributes:
-      multiply_adds: executed in GEMMs, useful or not.
-      convolved: executed in convolutions; zeros of a dilated input are multiplied.
-      inflated: those of them over a dilated input, with its zeros.
-      scattered: elements of products that XLA:CPU adds up where it knows a convolution
-        of a dilated input for a transposed one, and multiplies no zeros.
-      summed: products added up element by element, not in GEMMs, with the channels
-        filled up to whole vectors.
-      lanes: the others with the vectorised axis filled up to whole vectors.
-      operands: elements of the GEMMs' operands and results.
-      gathered: elements of input patches written, or gradients of them added up.
-      joined: elements of products read to make the output, or written from it.
-      added: elements of products added up tap by tap.
-      reordered: elements of products moved between taps last and channels last.
-      strided: of those gathered, joined or added, elements whose neighbours in memory
-        are not neighbours.
-      regrouped: runs of neighbours moved between groups apart and side by side.
+      multiply_adds: multiply-adds outside of convolutions, useful or not.
+      convolved: multiply-adds of convolutions, with inserted zeros if there are any.
+      inflated: multiply-adds of convolutions whose input has inserted zeros.
+      scattered: products added to outputs where XLA:CPU computes a convolution of a
+        dilated input as a GEMM and additions, without the zeros.
+      summed: multiply-adds that are element-wise, without a GEMM; rounded up.
+      lanes: multiply-adds of GEMMs or convolutions; rounded up. Time is estimated by
+        these, not by `multiply_adds` and `convolved`.
+      operands: elements of the operands and results of GEMMs.
+      gathered: elements written into patches, or gradients of patches added.
+      joined: elements read from products, or written, when the output is assembled.
+      added: elements of products added, once for each tap.
+      reordered: elements of products moved from (O, taps) into (taps, O).
+      strided: elements gathered, joined or added that are not contiguous in memory.
+      regrouped: contiguous stretches moved between one matrix per group and channels of
+        all groups side by side.
       transposed: elements moved between features first and features last.
-      swapped: elements moved where batch and features, both in front, change places.
+      swapped: elements moved to exchange batch and channels, with features first.
       prepared: elements of kernels written.
-      cut: elements that a loop cuts into pieces, puts together or sums.
-      calls: GEMMs and convolutions.
-      temporary: elements alive at once beside input, weight and output.
+      cut: elements that a loop over pieces slices, concatenates or adds.
+      calls: GEMMs and convolutions, by number.
+      temporary: elements in memory at the same time beside input, weight and output.
     """
 
     multiply_adds: int = 0
@@ -59,16 +62,16 @@ class Work:
 
     @property
     def executed(self) -> int:
-        """Multiply-adds in all."""
+        """All multiply-adds."""
         return self.multiply_adds + self.convolved
 
     @property
     def moved(self) -> int:
-        """Elements read or written, each time that they are."""
+        """Elements read or written, counted each time."""
         return self.operands + 2 * sum(getattr(self, name) for name in PASSES)
 
     def and_then(self, other: "Work", count: int) -> "Work":
-        """This, and after it `other` so many times."""
+        """This work and `count` times the `other`, one after the other."""
         totals = {
             field.name: getattr(self, field.name) + count * getattr(other, field.name)
             for field in fields(self)
@@ -81,14 +84,13 @@ PASSES = (
     "gathered", "joined", "added", "reordered",
     "transposed", "swapped", "prepared", "cut",
 )  # fmt: skip
-"""Counts of elements that are read once and written once."""
+"""Counts whose elements are each read once and written once."""
 
 
 def moves(problem: Problem, first: bool) -> dict[str, int]:
-    """What is moved before and after GEMMs with such an order of features, as counts.
+    """The counts of bringing input and output from and to the caller's layout.
 
-    Features last makes a row of each channel vector; features first puts the batch
-    behind the channels.
+    With features first (`first`) the GEMM wants the batch after the channels.
     """
     elements = problem.inputs + problem.outputs
     if first != problem.features_first:
@@ -97,7 +99,7 @@ def moves(problem: Problem, first: bool) -> dict[str, int]:
 
 
 def copied(problem: Problem, first: bool) -> int:
-    """Elements of the input that are moved so."""
+    """Elements of the input that are copied into the layout of the GEMM."""
     return problem.inputs if moves(problem, first) else 0
 
 
@@ -105,7 +107,7 @@ def has_fast_convolutions(which: Map, problem: Problem) -> bool:
     """Whether XLA:CPU sends convolutions without zeros in their input to Eigen.
 
     It does so with those of float32 (and of 16-bit floats, widened) over one to three
-    axes, dilated kernels on up to two; groups are looped over. Others run in plain
+    axes, dilated kernels on up to two; groups are looped over. Others run in simple
     loops, some thirty times slower, and so does a weight gradient, whose kernel is the
     cotangent. Timed with jaxlib 0.8 to 0.12.
     """
@@ -118,18 +120,18 @@ def has_fast_convolutions(which: Map, problem: Problem) -> bool:
 
 
 def filled(n: int) -> int:
-    """`n` lanes as whole vectors: of 16 floats, in registers of 512 bits."""
+    """`n` rounded up to whole vectors of 16 floats, which is 512 bits."""
     return -(-n // 16) * 16
 
 
 def lanes_of_product(
     positions: int, inner: int, features: int, first: bool, which: Map
 ) -> int:
-    """Multiply-adds of a GEMM and of its transposes, the result as whole vectors.
+    """Multiply-adds of one GEMM for a map, rounded up to whole vectors of its result.
 
-    The output is positions by `features`, the sum over `inner` ones. Of the input
-    gradient they change places; a weight gradient is a small matrix of both, and of
-    its two sides both are filled.
+    For the output the result is (positions, `features`) and the contraction runs over
+    `inner`; for the input gradient these two are exchanged. The weight gradient is the
+    small matrix (`inner`, `features`), and both of its sides are rounded up.
     """
     if which == Map.WEIGHT:
         return positions * filled(inner) * filled(features)
@@ -141,7 +143,7 @@ def lanes_of_product(
 
 
 def regrouped(problem: Problem, elements: int, *, of_output: bool = False) -> int:
-    """Runs of channels of one group, which stand between those of other groups."""
+    """How many contiguous stretches `elements` are: channels of a group, 8 at most."""
     groups = problem.geometry.groups
     channels = problem.out_channels if of_output else problem.in_channels
     return 0 if groups == 1 else elements // min(channels // groups, 8)
@@ -149,13 +151,13 @@ def regrouped(problem: Problem, elements: int, *, of_output: bool = False) -> in
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The freedom that a lowering leaves; each lowering lists those it has.
+    """A detail that a lowering leaves open; each lowering lists the ones it knows.
 
     Attributes:
-      first: matrices with features first, not last.
-      early: blocks begin where the uncropped output has a multiple of the stride, not
-        at the first output.
-      as_given: the weight enters a GEMM in its own order.
+      first: the matrices have features first, not last.
+      early: blocks begin at multiples of the stride in the full output, not at the
+        first output that is kept.
+      as_given: the weight enters the GEMM without a transpose.
     """
 
     first: bool = False

@@ -1,8 +1,8 @@
 """Pictures of a transposed convolution, with matplotlib.
 
-matplotlib is optional, ``pip install 'jconvt[plot]'``, and imported when a function is
-called. Each function draws on ``ax=`` and returns it, or makes a figure and returns its
-axes. Colours are those of matplotlib's current style, light or dark.
+matplotlib is optional (``pip install 'jconvt[plot]'``) and is imported when a function
+is called. Each function draws on ``ax`` or on a new figure, and returns the axes. The
+colours are those of matplotlib's current style, light or dark.
 """
 
 from jconvt.plot._lowerings import lowerings

@@ -1,4 +1,4 @@
-"""The axes to draw on, which is where matplotlib is first needed."""
+"""The axes to draw on. matplotlib is imported here first."""
 
 import typing
 
@@ -7,7 +7,7 @@ if typing.TYPE_CHECKING:
 
 
 def axes_of(function: str, ax: object, size: tuple[float, float]) -> "Axes":
-    """`ax`, or the axes of a new figure of `size` in inches; or the error."""
+    """`ax` if it is not None, else the axes of a new figure of `size` in inches."""
     try:
         from matplotlib import pyplot
         from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""Cells, the squares that a scatter diagram is made of, and their colours."""
+"""The cells of a scatter diagram: boxes with a text, and their colours."""
 
 import typing
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ if typing.TYPE_CHECKING:
 Colour = tuple[float, float, float]
 
 NEUTRAL: Colour = (0.6, 0.6, 0.6)
-"""Of cells without a phase; it stands out on light and on dark."""
+"""Colour of cells without a phase, visible on light and on dark backgrounds."""
 
 _HEIGHT = 0.76
-"""Of a cell, in rows; it is one position wide."""
+"""Height of a cell, in rows; its width is one position."""
 
 _FAINT = 0.25
-"""How opaque a faint cell is."""
+"""Opacity of a faint cell."""
 
 _LEAST = 4.0
-"""The smallest font that is legible, in points."""
+"""Smallest legible font size, in points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Cells:
     """Draws cells on `ax`, in the colours of the style and of `stride` phases.
 
     Attributes:
-      font_size: of the texts in points; 0: none has room.
+      font_size: size of the texts in points; 0: no texts, because they do not fit.
     """
 
     ax: "Axes"
@@ -39,9 +39,10 @@ class Cells:
     font_size: float
 
     def colour(self, output: int) -> Colour:
-        """That of a phase: of the style's cycle, or its colour map where that is short.
+        """The colour of the phase of an output element, given by its number.
 
-        `output` is the number of an output element.
+        From the style's colour cycle, or, with more phases than that has, from its
+        colour map.
         """
         cycle = rcParams["axes.prop_cycle"].by_key().get("color", [])
         phase = output % self.stride
@@ -53,18 +54,18 @@ class Cells:
     def draw(
         self,
         gid: str,
-        place: tuple[float, float],
+        centre: tuple[float, float],
         text: str,
         face: Colour | None,
         *,
         faint: bool = False,
         edge: float = 0.6,
     ) -> None:
-        """A cell about `place`, (position, row); with no `face` a dotted outline.
+        """Draw a cell at `centre`, (position, row); without a `face`, a dotted outline.
 
-        `edge` is its width in points.
+        `edge` is the width of its outline in points.
         """
-        x, y = place
+        x, y = centre
         self.ax.add_patch(
             Rectangle(
                 (x - 0.5, y - _HEIGHT / 2),
@@ -91,12 +92,12 @@ class Cells:
 
 
 def ink(colour: Colour) -> str:
-    """Black or white, whichever is read better on it: by the luma of Rec. 601."""
+    """Black or white, whichever is more legible on `colour`, by Rec. 601 luma."""
     return "black" if np.dot(colour, (0.299, 0.587, 0.114)) > 0.5 else "white"
 
 
 def font_size(ax: "Axes", positions: float, rows: float) -> float:
-    """Points that fit a cell and are no larger than the style's; 0: none do."""
+    """The font size in points that fits a cell, at most the style's; 0: too small."""
     box = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
     cell = 72 * min(box.width / positions, box.height / rows)
     size = min(0.5 * cell, rcParams["font.size"])

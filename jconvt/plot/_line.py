@@ -1,4 +1,4 @@
-"""Sizes and options -> where the taps of every input element fall, axis by axis."""
+"""`Line`: to which outputs the taps of each input element add, for one axis."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +19,9 @@ class Line:
 
     Attributes:
       axis: its geometry.
-      elements: the numbers of the input elements, in the order in which they are
-        scattered; some of them twice where the input is continued periodically.
-      extra: output elements at the end that `output_padding` or `output_size` asks for.
+      elements: the numbers of the input elements, in order; with periodic padding some
+        occur twice.
+      extra: how many outputs `output_padding` or `output_size` appends at the end.
     """
 
     axis: Axis
@@ -30,17 +30,17 @@ class Line:
 
     @property
     def outputs(self) -> int:
-        """Elements of the output."""
+        """The output size."""
         return self.axis.output_size(len(self.elements))
 
     @property
     def full(self) -> int:
-        """Elements of the full output."""
+        """The size of the full output, before cropping."""
         return self.outputs + self.axis.low + self.axis.high
 
     @property
     def positions(self) -> Ints:
-        """[element, tap] -> the position in the full output that it adds to."""
+        """[element, tap] -> the position in the full output to which it adds."""
         first = np.arange(len(self.elements)) * self.axis.stride
         return first[:, None] + np.arange(self.axis.kernel_size) * self.axis.dilation
 
@@ -64,7 +64,7 @@ def lines_of(
     output_size: IntOrInts | None,
     dilation: IntOrInts,
 ) -> tuple[Line, ...]:
-    """A `Line` for each of at most `most` spatial axes, or the error."""
+    """A `Line` for each spatial axis, or an error for more than `most` axes."""
     rank = _rank(function, most, input_size, kernel_size)
     size = check_ints(function, "input_size", input_size, rank, 1)
     taps = check_ints(function, "kernel_size", kernel_size, rank, 1)
@@ -96,7 +96,7 @@ def lines_of(
 
 
 def _rank(function: str, most: int, *sizes: object) -> int:
-    """The spatial axes that `sizes` name: two plain ints name one."""
+    """The number of spatial axes; if all `sizes` are ints, it is one."""
     lengths = [len(size) for size in sizes if isinstance(size, tuple | list)]
     rank = max(lengths, default=1)
     if not 1 <= rank <= most:

@@ -1,4 +1,4 @@
-"""The comparison of lowerings: what `explain` says, to look at."""
+"""`lowerings`: the estimates of `jconvt.explain` as a picture."""
 
 import typing
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ if typing.TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """One estimate: the row of its lowering, its value, whether it is chosen."""
+    """One estimate: the row of its lowering, its value, and whether it is chosen."""
 
     row: int
     value: float
@@ -24,13 +24,13 @@ _LABELS = {
     "multiply_adds": "executed multiply-adds",
     "bytes": "bytes read and written",
 }
-"""Quantities, by the attributes of `Estimate`."""
+"""Attribute of `Estimate` -> label of the axis."""
 
 _FEW_DECADES = 1.5
-"""Up to so many, the axis is labelled within them."""
+"""If the values span fewer decades, the axis has labels at 1, 2 and 5."""
 
-_APART = 0.25
-"""Rows of the lowerings between the marks of neighbouring maps."""
+_OFFSET = 0.25
+"""Distance between the marks of neighbouring maps, in rows."""
 
 
 def lowerings(
@@ -39,28 +39,30 @@ def lowerings(
     quantity: str | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw the lowerings that `jconvt.explain` compares, and which are picked.
+    """Draw the estimates for each lowering, and which lowering is chosen.
 
-    A row for each lowering, on it a mark for each of the three maps (output, input
-    gradient, weight gradient): filled and large where it is picked, hollow elsewhere.
-    The axis is logarithmic. A dashed line shows the useful multiply-adds.
+    There is a row for each lowering, and on it a mark for each of the three maps
+    (output, input gradient, weight gradient): large and filled if the lowering is
+    chosen, hollow otherwise. The axis is logarithmic. A dashed line shows the useful
+    multiply-adds.
 
     Args:
       explanation: what `jconvt.explain` returned.
-      quantity: ``"milliseconds"``, ``"multiply_adds"`` or ``"bytes"``, the attributes
-        of `jconvt.Estimate`. None: the milliseconds where there are estimates of time,
-        which is on a CPU, and the multiply-adds elsewhere.
+      quantity: ``"milliseconds"``, ``"multiply_adds"`` or ``"bytes"``, which are
+        attributes of `jconvt.Estimate`. None: milliseconds on a CPU, for which times
+        are estimated, and multiply-adds elsewhere.
       ax: matplotlib axes to draw on; None: those of a new figure.
 
     Returns:
-      The axes. ``ax.lines`` labelled with the name of a map hold the values of all
-      lowerings that can serve, those labelled ``"_picked <map>"`` of the picked one.
+      The axes. A line labelled with the name of a map holds the values of all
+      lowerings that can be used, one labelled ``"_picked <map>"`` that of the chosen
+      one.
 
     Raises:
       ImportError: matplotlib is not installed.
-      TypeError: `explanation` is not one, or `quantity` no string.
-      ValueError: an unknown quantity, milliseconds where there are none, or an
-        explanation without estimates, because a size is zero.
+      TypeError: an argument of the wrong kind.
+      ValueError: an unknown quantity, milliseconds for a GPU or TPU, or an explanation
+        without estimates, because a size is zero.
 
     Example:
       >>> import jconvt.plot
@@ -78,14 +80,14 @@ def lowerings(
 
     text, paper = rcParams["text.color"], rcParams["axes.facecolor"]
     for i, (slot, found) in enumerate(marks.items()):
-        places = [mark.row + (i - 1) * _APART for mark in found]
+        y = [mark.row + (i - 1) * _OFFSET for mark in found]
         (all_of_it,) = ax.plot(
-            [m.value for m in found], places, "o", ms=6, mfc=paper, label=slot, zorder=3
+            [m.value for m in found], y, "o", ms=6, mfc=paper, label=slot, zorder=3
         )
         picked = [j for j, mark in enumerate(found) if mark.picked]
         ax.plot(
             [found[j].value for j in picked],
-            [places[j] for j in picked],
+            [y[j] for j in picked],
             "D",
             ms=8,
             color=all_of_it.get_color(),
@@ -103,7 +105,7 @@ def lowerings(
 
 
 def _check(function: str, explanation: object, quantity: object) -> str:
-    """The quantity to draw, or the error."""
+    """The quantity to draw, or an error."""
     if not isinstance(explanation, Explanation):
         raise TypeError(
             f"{function}: `explanation` must be what jconvt.explain returns; got "
@@ -138,7 +140,7 @@ def _check(function: str, explanation: object, quantity: object) -> str:
 
 
 def _marks(explanation: Explanation, quantity: str) -> dict[str, list[_Mark]]:
-    """Map -> its marks, by row."""
+    """Name of a map -> its marks."""
     marks: dict[str, list[_Mark]] = {}
     for row, candidate in enumerate(explanation.candidates):
         for e in candidate.estimates:
@@ -148,7 +150,7 @@ def _marks(explanation: Explanation, quantity: str) -> dict[str, list[_Mark]]:
 
 
 def _label_rows(ax: "Axes", explanation: Explanation) -> None:
-    """Names of the lowerings, the first on top; faint where one cannot serve."""
+    """Name the rows, the first one on top; faint if the lowering cannot be used."""
     candidates = explanation.candidates
     ax.set_yticks(range(len(candidates)), [c.lowering for c in candidates])
     ax.set_ylim(len(candidates) - 0.5, -0.5)
@@ -160,7 +162,7 @@ def _label_rows(ax: "Axes", explanation: Explanation) -> None:
 
 
 def _label_values(ax: "Axes", quantity: str, values: list[float]) -> None:
-    """A logarithmic axis with plain numbers, of units that the eye counts in."""
+    """A logarithmic axis with labels such as 0.5, 20 k and 3 MB."""
     from matplotlib.ticker import EngFormatter, LogLocator, StrMethodFormatter
 
     ax.set(xscale="log", xlabel=_LABELS[quantity])

@@ -1,4 +1,4 @@
-"""The overlap map: why some transposed convolutions draw checkerboards."""
+"""`overlap`: how many taps reach each output, and where checkerboards come from."""
 
 import typing
 
@@ -25,26 +25,25 @@ def overlap(
 ) -> "Axes":
     """Draw how many taps contribute to each output element.
 
-    Bars for one spatial axis, an image with its colour bar for two. Where the kernel
-    (undilated) is a multiple of the stride the map is flat but for its borders; where
-    it is not, the map shows the checkerboard that the layer draws on flat input unless
-    its weights make up for it.
+    The picture shows bars for one spatial axis, and an image with a colour bar for two.
+    If the kernel size is a multiple of the stride (and not dilated), the numbers are
+    equal except at the borders. Otherwise they show the checkerboard that the layer
+    makes of constant input, unless its weights compensate for it.
 
     Args:
-      input_size: input elements per spatial axis: an int, or one for each of 1 or 2
-        axes.
-      kernel_size: taps per spatial axis, likewise. Two plain ints are for one axis.
-      stride: as in `jconvt.conv_transpose`, output elements, as are the next four.
-      padding: output elements cropped, in any way that `conv_transpose` takes.
+      input_size: input elements per spatial axis: an int, or a tuple of one or two.
+      kernel_size: taps per spatial axis, likewise. If both are ints, there is one axis.
+      stride: as in `jconvt.conv_transpose`, in output elements.
+      padding: output elements cropped, in every form that `conv_transpose` accepts.
       output_padding: output elements appended.
       output_size: the output's spatial size.
       dilation: output elements between neighbouring taps.
       ax: matplotlib axes to draw on; None: those of a new figure.
 
     Returns:
-      The axes. Of the bars, number o stands at o and is as high as the number of pairs
-      of an input element and a tap that add to output element o; ``ax.images[0]`` of
-      two axes holds the same numbers.
+      The axes. The bar at o is as high as the number of pairs (input element, tap) that
+      add to output element o. With two spatial axes, ``ax.images[0]`` holds these
+      numbers.
 
     Raises:
       ImportError: matplotlib is not installed.
@@ -75,16 +74,15 @@ def overlap(
     ax = axes_of(function, ax, (5.0, 2.4 if len(lines) == 1 else 4.0))
     from matplotlib.ticker import MaxNLocator
 
-    whole = MaxNLocator(integer=True)
     counts = [line.overlap for line in lines]
     if len(counts) == 1:
         ax.bar(np.arange(counts[0].size), counts[0], width=0.9)
         ax.set(xlabel="output element", ylabel="taps")
-        ax.yaxis.set_major_locator(whole)
     else:
         image = ax.imshow(np.multiply.outer(*counts), vmin=0, interpolation="nearest")
         ax.set(xlabel="output column", ylabel="output row")
-        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.figure.colorbar(image, ax=ax, label="taps", ticks=whole)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ticks = MaxNLocator(integer=True)
+        ax.figure.colorbar(image, ax=ax, label="taps", ticks=ticks)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     return ax

@@ -1,4 +1,4 @@
-"""The scatter diagram: every tap of every input element, and where it adds."""
+"""`scatter`: every tap of every input element, and the output to which it adds."""
 
 import typing
 from typing import Any
@@ -13,13 +13,13 @@ if typing.TYPE_CHECKING:
     from jconvt.plot._cells import Cells
 
 _CROPPED: dict[str, Any] = {"facecolor": "gray", "alpha": 0.25, "linewidth": 0}
-"""Grey is seen on light and on dark."""
+"""Grey is visible on light and on dark backgrounds."""
 
 _EDGE, _THICK_EDGE = 0.6, 2.2
-"""Of the cells, and of those that `output_padding` appends; in points."""
+"""Outline of a cell, and of an output that `output_padding` appends, in points."""
 
 _INPUT, _DILATED, _FOOTPRINTS = 0.0, 1.6, 3.0
-"""The first rows, from the top."""
+"""Rows of the input, the dilated input and the first copy of the kernel."""
 
 
 def scatter(
@@ -35,29 +35,31 @@ def scatter(
 ) -> "Axes":
     """Draw one spatial axis of a transposed convolution, tap by tap.
 
-    From the top: the input; the same with ``stride - 1`` zeros between elements; a row
-    for each input element with the taps of its copy of the kernel; the output. Columns
-    are positions in the full output. What is cropped is faint, on grey; outputs that
-    `output_padding` or `output_size` appends have a thick edge; an output that no tap
-    reaches, which holds the bias, has no colour. Colours are the phases: output element
-    o has that of ``o % stride``, so taps of one colour make one stride-1 convolution.
+    The rows are, from the top: the input; the input with ``stride - 1`` zeros between
+    elements; for each input element, the kernel that it multiplies; the output. The
+    columns are positions in the full output.
+
+    - Cropped positions are faint, on grey.
+    - Outputs that `output_padding` or `output_size` appends have a thick outline.
+    - An output that no tap reaches has no colour; it holds the bias.
+    - The colour of output o is that of its phase, ``o % stride``. The taps of one
+      colour are one stride-1 convolution.
 
     Args:
-      input_size: input elements, an int (or a tuple of one).
-      kernel_size: taps, likewise.
-      stride: as in `jconvt.conv_transpose`, output elements, as are the next four.
-      padding: output elements cropped, in any way that `conv_transpose` takes.
+      input_size: the number of input elements: an int, or a tuple of one.
+      kernel_size: the number of taps, likewise.
+      stride: as in `jconvt.conv_transpose`, in output elements.
+      padding: output elements cropped, in every form that `conv_transpose` accepts.
       output_padding: output elements appended.
       output_size: the output's size.
       dilation: output elements between neighbouring taps.
-      ax: matplotlib axes to draw on; None: those of a new figure that grows with the
-        diagram.
+      ax: matplotlib axes to draw on; None: a new figure, as large as the diagram needs.
 
     Returns:
-      The axes. The cells are among its patches, and `get_gid()` says which they are:
-      ``"input i"``, ``"dilated p"``, ``"tap i t"`` and ``"output o"``, where i counts
-      the scattered elements and p positions in the full output; ``"crop low"`` and
-      ``"crop high"`` are the grey.
+      The axes. Each cell is one of ``ax.patches``, and its `get_gid()` is ``"input
+      i"``, ``"dilated p"``, ``"tap i t"`` or ``"output o"``, where i is the number of
+      an input element and p a position in the full output. The grey areas are ``"crop
+      low"`` and ``"crop high"``.
 
     Raises:
       ImportError: matplotlib is not installed.
@@ -100,19 +102,19 @@ def scatter(
 
 
 def _draw_inputs(cells: "Cells", line: Line) -> None:
-    """The input, side by side, and under it with zeros between."""
+    """Draw the input, and below it the input with zeros between the elements."""
     from jconvt.plot._cells import NEUTRAL
 
     stride, count = line.axis.stride, len(line.elements)
     indent = (count - 1) * (stride - 1) / 2
-    for place, i in enumerate(line.elements):
+    for number, i in enumerate(line.elements):
         name = f"$x_{{{i}}}$"
-        cells.draw(f"input {place}", (indent + place, _INPUT), name, NEUTRAL)
+        cells.draw(f"input {number}", (indent + number, _INPUT), name, NEUTRAL)
         cells.draw(
-            f"dilated {place * stride}", (place * stride, _DILATED), name, NEUTRAL
+            f"dilated {number * stride}", (number * stride, _DILATED), name, NEUTRAL
         )
         cells.ax.plot(
-            (indent + place, place * stride),
+            (indent + number, number * stride),
             (_INPUT + 0.45, _DILATED - 0.45),
             color=NEUTRAL,
             lw=0.8,
@@ -124,13 +126,13 @@ def _draw_inputs(cells: "Cells", line: Line) -> None:
 
 
 def _draw_footprints(cells: "Cells", line: Line) -> None:
-    """A row for each input element: the taps that it is multiplied with."""
-    for place, positions in enumerate(line.positions):
+    """Draw a row for each input element: the taps by which it is multiplied."""
+    for number, positions in enumerate(line.positions):
         for t, p in enumerate(positions):
             o = int(p) - line.axis.low
             cells.draw(
-                f"tap {place} {t}",
-                (float(p), _FOOTPRINTS + place),
+                f"tap {number} {t}",
+                (float(p), _FOOTPRINTS + number),
                 f"$w_{{{t}}}$",
                 cells.colour(o),
                 faint=not 0 <= o < line.outputs,
@@ -138,6 +140,7 @@ def _draw_footprints(cells: "Cells", line: Line) -> None:
 
 
 def _draw_outputs(cells: "Cells", line: Line, row: float) -> None:
+    """Draw the row of outputs."""
     for o, reached in enumerate(line.overlap):
         cells.draw(
             f"output {o}",
@@ -149,7 +152,7 @@ def _draw_outputs(cells: "Cells", line: Line, row: float) -> None:
 
 
 def _shade_crops(ax: "Axes", line: Line, last: float) -> None:
-    """Grey behind the columns that are cropped, from the footprints down."""
+    """Draw grey behind the cropped columns, below the dilated input."""
     from matplotlib.patches import Rectangle
 
     axis, top = line.axis, _FOOTPRINTS - 0.6
@@ -158,17 +161,18 @@ def _shade_crops(ax: "Axes", line: Line, last: float) -> None:
         ("crop high", line.full - axis.high, axis.high),
     ):
         if width > 0:
-            place = (begin - 0.5, top)
-            shade = Rectangle(place, width, last + 0.6 - top, gid=gid, **_CROPPED)
+            corner = (begin - 0.5, top)
+            shade = Rectangle(corner, width, last + 0.6 - top, gid=gid, **_CROPPED)
             ax.add_patch(shade).set_zorder(0)
 
 
 def _name_rows(ax: "Axes", line: Line, last: float) -> None:
+    """Label the rows and the axis of positions."""
     from matplotlib.ticker import MaxNLocator
 
     names = {_INPUT: "input", _DILATED: "dilated input", last: "output"}
-    for place, i in enumerate(line.elements):
-        names[_FOOTPRINTS + place] = f"$x_{{{i}}}\\cdot w$"
+    for number, i in enumerate(line.elements):
+        names[_FOOTPRINTS + number] = f"$x_{{{i}}}\\cdot w$"
     ax.set_yticks(list(names), list(names.values()))
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -177,7 +181,7 @@ def _name_rows(ax: "Axes", line: Line, last: float) -> None:
 
 
 def _explain_colours(cells: "Cells", line: Line) -> None:
-    """A legend under the diagram: the phases, and what is there of the rest."""
+    """A legend below the diagram: the phases, and cropped and appended if any are."""
     from matplotlib.patches import Patch
 
     phases = range(min(line.axis.stride, line.outputs))
@@ -191,7 +195,7 @@ def _explain_colours(cells: "Cells", line: Line) -> None:
         ncols=5,
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),
-        borderaxespad=4.5,  # in font sizes: below the label of the axis
+        borderaxespad=4.5,  # in font sizes, to stay below the axis label
         fontsize="small",
         frameon=False,
     )

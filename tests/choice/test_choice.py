@@ -366,7 +366,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             few(4, 2, n=65),
         ],
     ),
-    tables._gathers_shares: (
+    tables._gathers_strips: (
         [
             few(8, 7),
             few(8, 7, batch=4),

@@ -73,15 +73,15 @@ def test_residues_of_a_class_read_the_same_elements():
         assert len(set(reads)) == len(reads), (axis, n)
 
 
-def test_runs_are_the_residues_in_order():
+def test_spans_are_the_residues_in_order():
     for _, _, found in every():
         residues = [
-            found.classes[i].residues[first : first + length]
-            for i, first, length in found.runs
+            of.residues[first : first + length] for of, first, length in found.spans
         ]
         assert [*itertools.chain(*residues)] == [*range(found.stride)]
-        for (i, first, length), (k, then, _) in itertools.pairwise(found.runs):
-            assert (k, then) != (i, first + length), "one run, not two"
+        assert {span.of for span in found.spans} == {*found.classes}
+        for (of, first, length), (other, then, _) in itertools.pairwise(found.spans):
+            assert (other, then) != (of, first + length), "one span, not two"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import oracles
 from cases import Case
 from formulations import check, formulation, problem_for, variants_of, whole
 from jconvt._call.problem import Map
-from jconvt._lowerings.patches import work as _patch_work
+from jconvt._lowerings.patches import work as patch_work
 from jconvt._lowerings.table import LOWERINGS
 from programs import dots
 
@@ -31,7 +31,7 @@ EACH = pytest.mark.parametrize(
 @pytest.fixture
 def limit(monkeypatch):
     """Sets above how many bytes patches are made in parts."""
-    return lambda size: monkeypatch.setattr(_patch_work, "PATCH_BYTES", int(size))
+    return lambda size: monkeypatch.setattr(patch_work, "PATCH_BYTES", int(size))
 
 
 def room_for(elements, x):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cases import Case
 from formulations import one_map, variants_of
 from jconvt._call.problem import Map
-from jconvt._lowerings.patches.places import Place, apart, place
+from jconvt._lowerings.patches.places import Place, scatter_sum, split_features
 from jconvt._lowerings.patches.sheet import Sheet
 from programs import equations
 
@@ -44,13 +44,13 @@ def test_several_arrays_on_two_axes_are_added(first):
         expected += np.array([placed(column, rows, 4) for column in spread.T]).T
     shaped = [y[None, None] if first else y[None, :, :, None] for y in arrays]
     made = zip(shaped, places, strict=True)
-    found = place(made, (4, 6), Sheet(first, rank=2, groups=1))
+    found = scatter_sum(made, (4, 6), Sheet(first, rank=2, groups=1))
     np.testing.assert_array_equal(np.squeeze(found), expected)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
-def test_features_apart(first, groups):
+def test_features_are_split(first, groups):
     """(count, O) in each group: each array has the O of every group."""
     count, out, batch, size = 3, 2, 2, (4, 5)
     m = np.arange(groups * count * out * batch * 20, dtype=np.float32)
@@ -61,7 +61,7 @@ def test_features_apart(first, groups):
         expected = [np.moveaxis(y, 0, -1) for y in expected]
         m = np.swapaxes(m, 1, 2)
     m = m[0] if groups == 1 else m
-    found = apart(m, count, Sheet(first, 2, groups), (batch, *size))
+    found = split_features(m, count, Sheet(first, 2, groups), (batch, *size))
     for y, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(y, other)
 

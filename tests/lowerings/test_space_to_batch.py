@@ -1,4 +1,4 @@
-"""How the first spatial axis is cut into shares, side by side in the batch."""
+"""How the first spatial axis is cut into strips, which are one batch."""
 
 import itertools
 
@@ -8,7 +8,7 @@ import pytest
 
 import jconvt
 from jconvt._call.geometry import Geometry
-from jconvt._lowerings.space_to_batch import SUBLANES, shares_of
+from jconvt._lowerings.space_to_batch import SUBLANES, strips_of
 
 GRID = [
     pytest.param(k, s, d, id=f"k{k}_s{s}_d{d}")
@@ -20,7 +20,7 @@ def cut(k, s, d, crop, n, batch=1):
     geometry = Geometry(
         kernel_size=(k,), stride=(s,), dilation=(d,), crop=(crop,), groups=1
     )
-    return geometry, shares_of(geometry, (n,), batch)
+    return geometry, strips_of(geometry, (n,), batch)
 
 
 def reaching(geometry, n, outputs):
@@ -36,7 +36,7 @@ def reaching(geometry, n, outputs):
 
 
 @pytest.mark.parametrize(("k", "s", "d"), GRID)
-def test_each_share_reads_all_that_reaches_it(k, s, d):
+def test_each_strip_reads_all_that_reaches_it(k, s, d):
     extent = d * (k - 1) + 1
     crops = itertools.product({0, extent // 2, extent - 1}, repeat=2)
     for n, crop in itertools.product([7, 12, 29], crops):
@@ -46,10 +46,10 @@ def test_each_share_reads_all_that_reaches_it(k, s, d):
         step = found.blocks * s
         assert found.number * step >= geometry.axes[0].output_size(n)
         assert (found.number - 1) * step < geometry.axes[0].output_size(n)
-        for share in range(found.number):
-            first = share * found.blocks + found.start
+        for strip in range(found.number):
+            first = strip * found.blocks + found.start
             read = set(range(first, first + found.window))
-            outputs = range(share * step, (share + 1) * step)
+            outputs = range(strip * step, (strip + 1) * step)
             assert reaching(geometry, n, outputs) <= read
 
 
@@ -61,7 +61,7 @@ def test_the_batch_is_filled_up_to_the_sublanes(batch, number):
     assert (found and found.number) == number
 
 
-def test_no_share_is_smaller_than_the_kernel():
+def test_no_strip_is_smaller_than_the_kernel():
     """Or XLA takes it for the kernel."""
     _, found = cut(16, 8, 1, (4, 4), 64)
     assert found.window >= 16

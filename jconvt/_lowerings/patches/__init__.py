@@ -1,8 +1,8 @@
-"""What the formulations by matrix products share: patches, kernels, and their joins.
+"""im2col for transposed convolutions: patches, kernel matrices, and their products.
 
 `blocks` cuts an axis into blocks of outputs and tells which input elements and taps
-each of them reads; `lower` gathers these elements into matrices (`sheet`), multiplies
-them by matrices of taps (`kernels`) and puts the products in their places (`joins`,
-`places`). `filters` are the minimal filters of `winograd`. `work` counts what all of it
-costs. Read `blocks` first, then `lower`.
+each of them needs. `lower` gathers these elements into patch matrices (`sheet`),
+multiplies them by matrices of taps (`kernels`) and assembles the output from the
+products (`joins`, `places`). `filters` are the minimal filters of `winograd`, and
+`work` the counts. Read `blocks` first, then `lower`.
 """

@@ -1,10 +1,15 @@
-"""One axis as blocks of `stride` outputs, each made from the same few input elements.
+"""One axis as blocks of ``stride`` outputs, and the elements and taps that each reads.
 
-Residues of `Axis.phases` that read the same elements form a class: one GEMM serves
-them. Where the grid of blocks begins is free: with a kernel of 4, stride 2 and a crop
-of 1, blocks that begin at the first output give two classes (they read elements q - 1,
-q and q, q + 1), and blocks that begin one output earlier give one class, and one block
-more. No jax import: integers only.
+A block holds one output of each residue. Residues whose outputs are sums over the same
+input elements form a class, and one GEMM computes a class. The first block may begin
+before the first output. With a kernel of 4, stride 2 and a crop of 1, for example:
+
+- if block q begins at output 2q, its two residues read elements q - 1, q and q, q + 1:
+  two classes;
+- if it begins one output earlier, both read the same two elements: one class, and one
+  block more.
+
+No jax import: integers only.
 """
 
 import itertools
@@ -12,6 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from jconvt._call.geometry import Axis, Geometry, Size
 from jconvt._lowerings.patches.filters import PAIRS
@@ -19,18 +25,19 @@ from jconvt._lowerings.patches.filters import PAIRS
 
 @dataclass(frozen=True, slots=True)
 class ResidueClass:
-    """Residues of one axis that read the same input elements.
+    """Residues of one axis whose outputs are sums over the same input elements.
 
-    The last element of residue r meets tap ``(r + low - c*s)/d`` with one c for the
-    class, so that the taps of its residues are neighbours.
+    The m-th of the elements that block j reads is ``start + j + m*spacing`` of the
+    padded input. For the i-th residue it is multiplied by tap
+    ``first_tap + i + (taps - 1 - m)*tap_step``.
 
     Attributes:
-      residues: of the block, increasing.
-      first_tap: the tap that the last element of the first residue meets.
-      taps: how many elements each block reads; 0: only bias.
-      tap_step: between the taps of neighbouring elements.
-      spacing: between neighbouring elements.
-      start: block j reads padded elements ``start + j + m*spacing``.
+      residues: positions in the block, increasing.
+      first_tap: the tap by which the first residue multiplies the last element.
+      taps: how many elements each block reads; 0: none, the outputs are zero.
+      tap_step: distance between the taps of neighbouring elements.
+      spacing: distance between neighbouring elements.
+      start: the first element that block 0 reads, in the padded input.
     """
 
     residues: tuple[int, ...]
@@ -40,35 +47,46 @@ class ResidueClass:
     spacing: int
     start: int
 
-    def terms(self, place: int) -> list[tuple[int, int]]:
-        """The taps of a residue, given by its place here, and the elements they meet.
-
-        For block 0: block j meets the element j further on.
-        """
+    def terms(self, index: int) -> list[tuple[int, int]]:
+        """(tap, element) of each product of ``residues[index]``, in block 0."""
         return [
             (
-                self.first_tap + place + (self.taps - 1 - m) * self.tap_step,
+                self.first_tap + index + (self.taps - 1 - m) * self.tap_step,
                 self.start + m * self.spacing,
             )
             for m in range(self.taps)
         ]
 
 
+class Span(NamedTuple):
+    """Neighbouring residues of a block that are in one class."""
+
+    of: ResidueClass
+    first: int
+    """Index of the first one in ``of.residues``."""
+    length: int
+
+    @property
+    def terms(self) -> list[tuple[int, int]]:
+        """`ResidueClass.terms` of the first one; the next ones have the next taps."""
+        return self.of.terms(self.first)
+
+
 Combination = tuple[ResidueClass, ...]
-"""A class of residues for each axis: what one GEMM makes."""
+"""A class of residues for each axis: the outputs of one GEMM."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """One axis cut into blocks.
+    """One axis, cut into blocks.
 
     Attributes:
       stride: outputs per block.
-      count: blocks.
+      count: the number of blocks.
       classes: each residue is in one of them.
-      paired: whether blocks are made two at a time, by a filter.
-      pad: zeros around the input, in input elements, which also fill the last pair.
-      crop: outputs of the first and of the last block, or pair, that are not kept.
+      paired: whether blocks are computed two at a time, by a minimal filter.
+      pad: zeros around the input, in input elements, also to complete the last pair.
+      crop: outputs that are not kept, of the first and of the last block (or pair).
     """
 
     stride: int
@@ -80,38 +98,34 @@ class Blocks:
 
     @property
     def tiles(self) -> Size:
-        """Positions along this axis: blocks, or pairs of blocks."""
+        """Rows of the patch matrix along this axis: blocks, or pairs of blocks."""
         return -(-self.count // 2) if self.paired else self.count
 
     def products(self, residues: ResidueClass) -> int:
-        """GEMMs along this axis for one class."""
+        """GEMMs that this axis needs for a class: the filter's products, or 1."""
         return len(PAIRS[residues.taps].split) if self.paired else 1
 
     @property
-    def runs(self) -> tuple[tuple[int, int, int], ...]:
-        """The residues in order, as (class, first, length) of neighbours in a class."""
-        places = {
-            r: (i, j)
-            for i, c in enumerate(self.classes)
-            for j, r in enumerate(c.residues)
+    def spans(self) -> tuple[Span, ...]:
+        """The residues 0, ..., stride - 1, as neighbours of the same class."""
+        found = {
+            r: Span(c, i, 1) for c in self.classes for i, r in enumerate(c.residues)
         }
-        runs: list[tuple[int, int, int]] = []
-        for r in range(self.stride):
-            i, j = places[r]
-            if runs and runs[-1][0] == i:
-                _, first, length = runs.pop()
-                runs.append((i, first, length + 1))
+        spans: list[Span] = []
+        for residue in range(self.stride):
+            if spans and spans[-1].of is found[residue].of:
+                spans[-1] = spans[-1]._replace(length=spans[-1].length + 1)
             else:
-                runs.append((i, j, 1))
-        return tuple(runs)
+                spans.append(found[residue])
+        return tuple(spans)
 
     @property
     def terms(self) -> list[list[tuple[int, int]]]:
-        """Of every residue in order: `ResidueClass.terms`."""
+        """`ResidueClass.terms` of every residue, in order."""
         return [
-            self.classes[i].terms(first + j)
-            for i, first, length in self.runs
-            for j in range(length)
+            span.of.terms(span.first + i)
+            for span in self.spans
+            for i in range(span.length)
         ]
 
 
@@ -137,7 +151,7 @@ def blocks(axis: Axis, n: Size, shift: int, paired: bool = False) -> Blocks:
         )
         for residues in kinds.values()
     )
-    # A block that fills the last pair, and the elements that a pair reads beyond it.
+    # The block that completes the last pair, and 2 elements that pairs read beyond.
     fill = -count % 2 if paired else 0
     tail = (count + fill) * axis.stride - grid.output_size(n)
     pad = (low, high + fill + 2 if paired else high)
@@ -149,7 +163,7 @@ def cut_axes(
 ) -> tuple[Blocks, ...]:
     """Every axis cut into blocks.
 
-    `early`: blocks begin where the uncropped output has a multiple of the stride.
+    With `early`, blocks begin at multiples of the stride in the full output.
     """
     return tuple(
         blocks(axis, n, axis.low % axis.stride if early else 0, p)
@@ -158,7 +172,7 @@ def cut_axes(
 
 
 def combinations_of(cuts: Sequence[Blocks]) -> tuple[Combination, ...]:
-    """The combinations of classes that read anything."""
+    """The combinations of classes, one per axis, whose outputs are not all zero."""
     return tuple(
         combination
         for combination in itertools.product(*(cut.classes for cut in cuts))
@@ -169,7 +183,7 @@ def combinations_of(cuts: Sequence[Blocks]) -> tuple[Combination, ...]:
 def keep_taps(
     axes: Sequence[Axis], size: Sequence[int]
 ) -> tuple[list[tuple[int, int]], list[Axis]]:
-    """The taps, from and to, that reach an output, and the axes without the others."""
+    """The (start, stop) of the taps that reach an output, and axes of these alone."""
     kept = [_kept(axis, n) for axis, n in zip(axes, size, strict=True)]
     return kept, [
         Axis(
@@ -181,6 +195,12 @@ def keep_taps(
         )
         for axis, (start, stop) in zip(axes, kept, strict=True)
     ]
+
+
+def each_kept_tap(axes: Sequence[Axis], size: Sequence[int]) -> list[tuple[int, ...]]:
+    """The taps, one index per axis, that reach an output."""
+    kept, _ = keep_taps(axes, size)
+    return list(itertools.product(*(range(*ends) for ends in kept)))
 
 
 def _kept(axis: Axis, n: int) -> tuple[int, int]:
@@ -195,18 +215,22 @@ def _kept(axis: Axis, n: int) -> tuple[int, int]:
 
 
 def too_many_slices(geometry: Geometry) -> str | None:
-    """Why a program that reads element by element would outgrow its use, or None."""
-    if any(max(a.stride, a.kernel_size) > _MOST_TAPS for a in geometry.axes):
+    """Why a program with a slice for each tap would be too large, or None."""
+    return too_many_slices_along(geometry.axes)
+
+
+def too_many_slices_along(axes: Sequence[Axis]) -> str | None:
+    """The same for some of the axes."""
+    if any(max(a.stride, a.kernel_size) > _MOST_TAPS for a in axes):
         return f"it needs strides and kernel sizes of at most {_MOST_TAPS}"
-    slices = math.prod(map(_slices, geometry.axes))
+    slices = math.prod(map(_slices, axes))
     if slices > _MOST_SLICES:
         return f"it needs at most {_MOST_SLICES} slices of the input, not {slices}"
     return None
 
 
 def _slices(axis: Axis) -> int:
-    found = blocks(axis, 1, 0)
-    return sum(max(1, found.classes[i].taps) for i, _, _ in found.runs)
+    return sum(max(1, span.of.taps) for span in blocks(axis, 1, 0).spans)
 
 
 _MOST_TAPS = 2**14

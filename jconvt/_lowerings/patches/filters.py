@@ -1,14 +1,14 @@
-"""Minimal filtering: two neighbouring outputs of a short filter with fewer products.
+"""Winograd's minimal filtering: two neighbouring outputs with fewer multiplications.
 
-Two outputs of a filter of r taps take r + 1 products in place of 2r (Winograd,
+Two outputs of a filter of r taps need r + 1 multiplications instead of 2r (Winograd,
 "Arithmetic Complexity of Computations", 1980; for r = 2 it is Karatsuba's identity)::
 
     y0 = d0*g0 + ... + d(r-1)*g(r-1)        y1 = d1*g0 + ... + dr*g(r-1)
 
-Elements d1, ..., d(r-1) reach both outputs and the two outer ones reach one each. In
-these forms d0 enters y0 alone and dr enters y1 alone, so a non-finite element reaches
-exactly the outputs whose sums contain it. (Of four or more outputs at once this is not
-true: there elements cancel that the sum does not contain.)
+Both outputs need d1, ..., d(r-1); only y0 needs d0, and only y1 needs dr. In the forms
+below d0 enters y0 alone and dr enters y1 alone, so a non-finite element reaches exactly
+the outputs whose sums contain it. Forms for four or more outputs do not have this
+property: in them, elements enter outputs that do not need them and cancel.
 """
 
 from collections.abc import Sequence
@@ -45,11 +45,11 @@ PAIRS: dict[int, Filter] = {
         join=((1, 1, 1, 0), (0, 1, -1, -1)),
     ),
 }
-"""Taps -> the filter that makes two neighbouring outputs."""
+"""Number of taps -> the filter for two neighbouring outputs."""
 
 
 def combine(row: Sequence[float], terms: Sequence[Any]) -> Any:
-    """The sum of ``row[i] * terms[i]``: arrays, without those that 0 leaves out."""
+    """The sum of ``row[i] * terms[i]``, without operations for factors 0 and 1."""
     found = [
         term if factor == 1 else factor * term
         for factor, term in zip(row, terms, strict=True)

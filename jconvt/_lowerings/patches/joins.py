@@ -1,4 +1,4 @@
-"""From the GEMMs' products to the output: classes joined, residues interleaved."""
+"""The output from the products of the GEMMs: classes joined, residues interleaved."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from jax import lax
 
 from jconvt._call.geometry import Size
 from jconvt._lowerings.axes import merge_axes
-from jconvt._lowerings.patches.blocks import Blocks, Combination, ResidueClass
+from jconvt._lowerings.patches.blocks import Blocks, Combination, Span
 from jconvt._lowerings.patches.filters import PAIRS, combine
 from jconvt._lowerings.patches.sheet import Sheet
 
@@ -20,7 +20,10 @@ def join_classes(
     sheet: Sheet,
     positions: tuple[Size, ...],
 ) -> jax.Array:
-    """All residues of all blocks, in order along the residue axes."""
+    """All residues of all blocks, with axes as `Sheet.split` gives them.
+
+    `parts` holds the products of the GEMMs of each combination.
+    """
     first_residue = 0 if sheet.first else 1 + sheet.rank
     made: dict[Combination, list[jax.Array]] = {
         c: [sheet.split(m, [len(r.residues) for r in c], positions) for m in ms]
@@ -28,27 +31,26 @@ def join_classes(
     }
     some = next(iter(made.values()))[0]
 
-    def assemble(chosen: tuple[tuple[ResidueClass, int, int, int], ...]) -> jax.Array:
+    def assemble(chosen: tuple[tuple[Span, int], ...]) -> jax.Array:
+        """`chosen`: for the first axes, some residues and which block of a pair."""
         axis = len(chosen)
         if axis < sheet.rank:
             cut = cuts[axis]
             return concatenate(
                 [
-                    assemble((*chosen, (cut.classes[i], first, length, place)))
-                    for place in range(2 if cut.paired else 1)
-                    for i, first, length in cut.runs
+                    assemble((*chosen, (span, block)))
+                    for block in range(2 if cut.paired else 1)
+                    for span in cut.spans
                 ],
                 first_residue + axis,
             )
-        combination = tuple(residues for residues, *_ in chosen)
-        ends = [(first, first + length) for _, first, length, _ in chosen]
+        combination = tuple(span.of for span, _ in chosen)
         if combination not in made:
-            return zeros_like_residues(
-                some, [length for _, _, length, _ in chosen], first_residue
-            )
-        total = sum_products(
-            made[combination], combination, cuts, [place for *_, place in chosen]
-        )
+            lengths = [span.length for span, _ in chosen]
+            return zeros_like_residues(some, lengths, first_residue)
+        blocks = [block for _, block in chosen]
+        total = sum_products(made[combination], combination, cuts, blocks)
+        ends = [(span.first, span.first + span.length) for span, _ in chosen]
         return _cut_out(total, ends, first_residue)
 
     return assemble(())
@@ -58,15 +60,18 @@ def sum_products(
     ms: list[jax.Array],
     combination: Combination,
     cuts: Sequence[Blocks],
-    places: Sequence[int],
+    blocks: Sequence[int],
 ) -> jax.Array:
-    """The outputs at one place of each pair: sums over products, axis by axis."""
+    """The outputs of one block of each pair: the filters' sums, axis by axis.
+
+    `blocks` is 0 or 1 for each paired axis.
+    """
     counts = [cut.products(r) for cut, r in zip(cuts, combination, strict=True)]
     for axis in reversed(range(len(cuts))):
         count = counts[axis]
         if not cuts[axis].paired:
             continue
-        row = PAIRS[combination[axis].taps].join[places[axis]]
+        row = PAIRS[combination[axis].taps].join[blocks[axis]]
         ms = [combine(row, ms[i : i + count]) for i in range(0, len(ms), count)]
     return ms[0]
 
@@ -74,6 +79,7 @@ def sum_products(
 def _cut_out(
     y: jax.Array, ends: Sequence[tuple[int, int]], first_axis: int
 ) -> jax.Array:
+    """The elements from start to stop of axis `first_axis` and the next ones."""
     for axis, (start, stop) in enumerate(ends, start=first_axis):
         if (start, stop) != (0, y.shape[axis]):
             y = lax.slice_in_dim(y, start, stop, axis=axis)
@@ -83,7 +89,7 @@ def _cut_out(
 def zeros_like_residues(
     some: jax.Array, lengths: Sequence[int], first_axis: int
 ) -> jax.Array:
-    """Zeros like `some`, which gives them its sharding, of so many residues."""
+    """Zeros with the dtype and sharding of `some`, for so many residues per axis."""
     one = jnp.zeros_like(_cut_out(some, [(0, 1)] * len(lengths), first_axis))
     shape = list(one.shape)
     shape[first_axis : first_axis + len(lengths)] = lengths
@@ -96,7 +102,7 @@ def concatenate(parts: list[jax.Array], axis: int) -> jax.Array:
 
 
 def interleave(y: jax.Array, cuts: Sequence[Blocks], sheet: Sheet) -> jax.Array:
-    """Residues into space, and the crop: an array."""
+    """Moves the residue axes into space and crops: an array as `Sheet` describes it."""
     rank = sheet.rank
     if sheet.first:
         residues, rest = range(rank), (rank, rank + 1)

@@ -1,5 +1,6 @@
-"""The kernels of a lowering by patches, one for each GEMM."""
+"""Matrices of taps for the GEMMs of patches."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -14,9 +15,12 @@ from jconvt._lowerings.patches.sheet import Sheet
 def kernels_of(
     taps: jax.Array, combination: Combination, cuts: Sequence[Blocks], groups: int
 ) -> list[jax.Array]:
-    """For each GEMM (G, I, O, elements, *residues), from (G, I, O, *taps)."""
-    # An axis of taps becomes one of elements in place, or none, and one of residues at
-    # the end.
+    """(G, I, O, *taps) -> (G, I, O, elements, *residues) for each GEMM.
+
+    "Elements" are the input elements that a block reads.
+    """
+    # Each axis of taps becomes an axis of residues at the end, and in its old position
+    # an axis of elements, unless it is paired.
     first = at = 3 if groups > 1 else 2
     kernels = [taps]
     for cut, residues in zip(cuts, combination, strict=True):
@@ -32,34 +36,26 @@ def kernels_of(
             at += 1
     if at == first:
         return [lax.expand_dims(k, (first,)) for k in kernels]
-    for _ in range(first, at - 1):
-        kernels = [merge_axes(k, first) for k in kernels]
-    return kernels
+    return [merge_axes(k, first, at - first) for k in kernels]
 
 
 def _windows(k: jax.Array, residues: ResidueClass, at: int) -> jax.Array:
-    """Axis `at` of taps -> elements there, residues at the end."""
+    """Axis `at` of taps becomes an axis of elements; residues come at the end."""
     if residues.taps == 1:
         return lax.expand_dims(_elements(k, residues, at)[0], (at,))
-    if _is_whole(residues, k.shape[at]):
-        shape = (*k.shape[:at], residues.taps, residues.tap_step, *k.shape[at + 1 :])
-        k = lax.rev(lax.reshape(k, shape), (at,))
+    grid = (residues.taps, residues.tap_step)
+    if math.prod(grid) == k.shape[at] and len(residues.residues) == residues.tap_step:
+        # The class reads every tap: the axis is (elements reversed, residues) as it is.
+        k = lax.reshape(k, (*k.shape[:at], *grid, *k.shape[at + 1 :]))
+        k = lax.rev(k, (at,))
         return move_axis(k, at + 1, k.ndim - 1)
     return lax.concatenate(
         [lax.expand_dims(e, (at,)) for e in _elements(k, residues, at)], at
     )
 
 
-def _is_whole(residues: ResidueClass, kernel_size: int) -> bool:
-    """Whether the class reads every tap, residue by residue."""
-    return (
-        residues.taps * residues.tap_step == kernel_size
-        and len(residues.residues) == residues.tap_step
-    )
-
-
 def _elements(k: jax.Array, residues: ResidueClass, at: int) -> list[jax.Array]:
-    """For each element the taps it meets: axis `at` goes, residues come at the end."""
+    """For each element its taps: axis `at` is removed, residues come at the end."""
     found: list[jax.Array] = []
     for m in reversed(range(residues.taps)):
         start = residues.first_tap + m * residues.tap_step
@@ -69,13 +65,14 @@ def _elements(k: jax.Array, residues: ResidueClass, at: int) -> list[jax.Array]:
 
 
 def kernel_matrix(k: jax.Array, sheet: Sheet, chosen: slice) -> jax.Array:
-    """(G, I, O, elements, *residues) -> (G, residues*O, elements*I)."""
+    """(G, I, O, elements, *residues) -> (G, residues*O, elements*I).
+
+    Of the elements only `chosen`.
+    """
     lead = 1 if sheet.groups > 1 else 0
     at, end = lead + 2, k.ndim
     stop = min(chosen.stop, k.shape[at])
     if (chosen.start, stop) != (0, k.shape[at]):
         k = lax.slice_in_dim(k, chosen.start, stop, axis=at)
     k = lax.transpose(k, (*range(lead), *range(at + 1, end), lead + 1, at, lead))
-    for _ in range(at + 1, end):
-        k = merge_axes(k, lead)
-    return merge_axes(k, lead + 1)
+    return merge_axes(merge_axes(k, lead, end - at), lead + 1)

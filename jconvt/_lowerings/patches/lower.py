@@ -1,13 +1,17 @@
-"""GEMMs of low-resolution patches: what `gather` and `winograd` share.
+"""im2col and GEMM without inserted zeros: the code of `gather` and `winograd`.
 
-Per axis, `blocks` cuts the output into blocks of `stride` residues and sorts these into
-classes that read the same elements. Every combination of classes is one GEMM: the
-positions are the blocks, the contraction runs over the elements read and the channels,
-and the features are the residues and the output channels. Nothing is multiplied by a
-zero of a dilation, and no kernel is padded, so non-finite values stay local.
+Per axis, `blocks` cuts the output into blocks of ``stride`` residues and sorts the
+residues into classes that read the same elements. Every combination of classes is one
+GEMM::
 
-Along an axis that is *paired*, blocks are taken by twos through a `Filter`: its
-products are GEMMs of their own, with fewer multiplications in all.
+    rows:         the images and the blocks
+    contraction:  the elements that a block reads, times the input channels of a group
+    columns:      the residues of the class, times the output channels of a group
+
+No inserted zero is multiplied and no kernel is padded, so non-finite values stay local.
+
+Along a *paired* axis, blocks are computed two at a time by a minimal filter (`Filter`).
+Each of its products is a GEMM of its own, with fewer multiplications in all.
 """
 
 import math
@@ -19,7 +23,7 @@ from jax import lax
 from jconvt._call.call import Call
 from jconvt._call.numerics import Numerics
 from jconvt._call.problem import Map
-from jconvt._lowerings.axes import merge_axes, permute, split_axis
+from jconvt._lowerings.axes import merge_axes, pad_space, permute, split_axis
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import (
     Blocks,
@@ -31,10 +35,9 @@ from jconvt._lowerings.patches.blocks import (
 from jconvt._lowerings.patches.filters import PAIRS, combine
 from jconvt._lowerings.patches.joins import interleave, join_classes
 from jconvt._lowerings.patches.kernels import kernel_matrix, kernels_of
-from jconvt._lowerings.patches.places import place, residues_apart
+from jconvt._lowerings.patches.places import residues_with_places, scatter_sum
 from jconvt._lowerings.patches.sheet import Sheet, grouped_taps
 from jconvt._lowerings.patches.work import elements_at_once
-from jconvt._lowerings.row import pad
 from jconvt._lowerings.work import Variant
 
 
@@ -46,7 +49,7 @@ def lower_patches(
     which: Map,
     paired: tuple[bool, ...],
 ) -> jax.Array:
-    """The output through patches; `paired` for each axis."""
+    """The output by patches and GEMMs; the `paired` axes use minimal filters."""
     geometry, layout, numerics = call.geometry, call.layout, call.numerics
     sheet = Sheet(variant.first, geometry.rank, geometry.groups)
     x = sheet.array(x, layout)
@@ -54,8 +57,8 @@ def lower_patches(
     cuts = cut_axes(geometry, size, paired, variant.early)
     combinations = combinations_of(cuts)
     batch = x.shape[1] if sheet.first else x.shape[0]
-    # Sums are not rounded to 16 bits: of patches, which the transpose in x adds up
-    # where they overlap, and those that a filter takes.
+    # No sum is rounded to 16 bits: neither those of the filters, nor those of an input
+    # gradient, in which the gradients of overlapping patches are added.
     if which == Map.INPUT or any(paired):
         x = x.astype(numerics.accumulation)
     if any(paired):
@@ -67,21 +70,23 @@ def lower_patches(
     ]
     positions = (batch, *(cut.tiles for cut in cuts))
 
-    # The transpose of a pad between elements, for one class of residues: of several
-    # each would be put in its place alone, and of pairs, read along rows, are sums.
-    placed = which != Map.OUTPUT and len(combinations) == 1
-    placed = placed and not (any(paired) and sheet.first)
+    # For a gradient, `scatter_sum` transposes into faster code (see `places`). Not with
+    # several classes, which it would scatter one by one, nor for pairs with features
+    # first, where the transpose would add along rows.
+    scattered = which != Map.OUTPUT and len(combinations) == 1
+    scattered = scattered and not (any(paired) and sheet.first)
 
     def join(parts: list[list[jax.Array]]) -> jax.Array:
-        if placed:
+        if scattered:
             (combination,), (ms,) = combinations, parts
-            made = residues_apart(ms, combination, cuts, sheet, positions)
-            y = place(made, geometry.output_size(size), sheet)
+            made = residues_with_places(ms, combination, cuts, sheet, positions)
+            y = scatter_sum(made, geometry.output_size(size), sheet)
         else:
             y = join_classes(parts, combinations, cuts, sheet, positions)
             y = interleave(y, cuts, sheet)
         return y.astype(numerics.result)
 
+    # Fenced, unless what `join` gives is the result in its final layout.
     direct = which == Map.OUTPUT and sheet.first == layout.is_features_first
     y = join(parts) if direct else fenced(join, parts)
     return sheet.result(y, layout)
@@ -96,13 +101,18 @@ def _multiply(
     numerics: Numerics,
     which: Map,
 ) -> list[jax.Array]:
-    """For one combination of classes, the product of each of its GEMMs."""
+    """The products of the GEMMs of one combination of classes.
+
+    Minimal filters have several, and the products of patches made in parts are added.
+    """
     kernels = kernels_of(taps, combination, cuts, sheet.groups)
     elements = math.prod(
         1 if cut.paired else residues.taps
         for cut, residues in zip(cuts, combination, strict=True)
     )
-    step = _step(x, elements)
+    step = elements
+    if all(isinstance(n, int) for n in x.shape):
+        step = elements_at_once(elements, elements * x.nbytes)
     found: list[jax.Array] = []
     for start in range(0, elements, step):
         chosen = slice(start, start + step)
@@ -117,13 +127,6 @@ def _multiply(
     return found
 
 
-def _step(x: jax.Array, elements: int) -> int:
-    """How many of the elements that a block reads go into one GEMM."""
-    if not all(isinstance(n, int) for n in x.shape):
-        return elements
-    return elements_at_once(elements, elements * x.nbytes)
-
-
 def _patches(
     x: jax.Array,
     combination: Combination,
@@ -131,12 +134,9 @@ def _patches(
     sheet: Sheet,
     chosen: slice,
 ) -> list[jax.Array]:
-    """The matrices of a combination's GEMMs, with some of the elements read."""
-    pads = [(0, 0, 0)] * x.ndim
-    for i, cut in enumerate(cuts):
-        pads[sheet.space + i] = (*cut.pad, 0)
-    x = x if all(p == (0, 0, 0) for p in pads) else pad(x, pads)
-    views = [[x]]  # GEMMs x elements read
+    """The patch matrix of each GEMM of a combination, for the `chosen` elements."""
+    x = pad_space(x, [cut.pad for cut in cuts], sheet.space)
+    views = [[x]]  # for each GEMM, a shifted input for each element that a block reads
     for i, (cut, residues) in enumerate(zip(cuts, combination, strict=True)):
         views = _view(views, cut, residues, sheet.space + i)
     return [sheet.matrix(_stack(v[chosen], sheet)) for v in views]
@@ -145,7 +145,7 @@ def _patches(
 def _view(
     views: list[list[jax.Array]], cut: Blocks, residues: ResidueClass, axis: int
 ) -> list[list[jax.Array]]:
-    """Every view seen along one more axis."""
+    """Each of the shifted inputs, shifted along one more axis."""
     if cut.paired:
         rows = PAIRS[residues.taps].split
         return [
@@ -167,25 +167,25 @@ def _view(
 def _pair_elements(
     v: jax.Array, cut: Blocks, residues: ResidueClass, axis: int
 ) -> list[jax.Array]:
-    """What each pair of blocks reads, element by element.
+    """The first, second, ... of the elements that each pair of blocks reads.
 
-    Out of an axis of pairs, not by strided slices: the transpose of these would pad
-    between elements.
+    The axis is split into pairs, because the transpose of a strided slice would insert
+    zeros between elements.
     """
     pairs = cut.tiles + 1
     v = lax.slice_in_dim(v, residues.start, residues.start + 2 * pairs, axis=axis)
     v = split_axis(v, axis, (pairs, 2))
     found: list[jax.Array] = []
     for i in range(residues.taps + 1):
-        later, place = divmod(i, 2)
-        one = lax.slice_in_dim(v, later, later + cut.tiles, axis=axis)
-        one = lax.slice_in_dim(one, place, place + 1, axis=axis + 1)
+        pair, member = divmod(i, 2)
+        one = lax.slice_in_dim(v, pair, pair + cut.tiles, axis=axis)
+        one = lax.slice_in_dim(one, member, member + 1, axis=axis + 1)
         found.append(lax.squeeze(one, (axis + 1,)))
     return found
 
 
 def _stack(views: list[jax.Array], sheet: Sheet) -> jax.Array:
-    """Views side by side as features, (groups, elements, channels)."""
+    """Concatenates shifted inputs; the features become (groups, elements, channels)."""
     if len(views) == 1:
         return views[0]
     axis = sheet.features
@@ -193,6 +193,6 @@ def _stack(views: list[jax.Array], sheet: Sheet) -> jax.Array:
         return lax.concatenate(views, axis)
     shape = views[0].shape
     channels = (sheet.groups, shape[axis] // sheet.groups)
-    apart = (*shape[:axis], *channels, *shape[axis + 1 :])
-    split = [lax.reshape(v, apart) for v in views]
+    grouped = (*shape[:axis], *channels, *shape[axis + 1 :])
+    split = [lax.reshape(v, grouped) for v in views]
     return merge_axes(lax.concatenate(split, axis + 1), axis)

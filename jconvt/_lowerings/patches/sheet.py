@@ -1,8 +1,8 @@
-"""Activations as matrices, features first or features last.
+"""How activations are laid out as the matrices of a GEMM: features first or last.
 
-A GEMM reads and writes matrices of features by positions. With features last a channel
-vector is contiguous, with features first an image row is; each is free of transposes
-for the layouts of its kind. Arrays are
+With features last the channels of one position are contiguous in memory, with features
+first the positions of an image row are. Channels-last layouts need no transpose with
+features last, channels-first ones with features first. G groups, batch N:
 
 ============== ========================= ========================
 features       an array                  its matrix
@@ -11,7 +11,8 @@ first          (C, N, *space)            (G, C/G, N*prod(space))
 last           (N, *space, C)            (G, N*prod(space), C/G)
 ============== ========================= ========================
 
-where the axis G of the groups is there for more than one group only.
+The axis G exists only for more than one group. "Array" and "matrix" mean these forms
+in all of `patches`.
 """
 
 import math
@@ -32,12 +33,12 @@ from jconvt._lowerings.fence import fenced
 
 @dataclass(frozen=True)
 class Sheet:
-    """How one lowering lays out its matrices.
+    """The layout of the arrays and matrices of one lowering.
 
     Attributes:
       first: whether features stand first.
-      rank: spatial axes.
-      groups: of the channels.
+      rank: the number of spatial axes.
+      groups: the number of channel groups.
     """
 
     first: bool
@@ -55,50 +56,46 @@ class Sheet:
         return 0 if self.first else 1 + self.rank
 
     def array(self, x: jax.Array, layout: Layout) -> jax.Array:
-        """The input as an array."""
+        """The input in the caller's layout -> an array."""
         batch, channel, *space = layout.input
         if self.first:
             return permute(x, (channel, batch, *space))
         if channel < batch or any(channel < axis for axis in space):
-            # Apart, or every reader would fetch its elements across the channels.
-            return _apart(x, (batch, *space, channel))
+            # Once, into memory: or each reader would transpose it anew.
+            return _transpose_once(x, (batch, *space, channel))
         return permute(x, (batch, *space, channel))
 
     def result(self, y: jax.Array, layout: Layout) -> jax.Array:
-        """An array in the layout of the output."""
+        """An array -> the output in the caller's layout."""
         n = self.rank + 2
         features, batch = (0, 1) if self.first else (n - 1, 0)
         space = range(self.space, self.space + self.rank)
         axes = (batch, features, *space)
         order = [0] * n
-        for axis, place in zip(axes, layout.output, strict=True):
-            order[place] = axis
+        for axis, to in zip(axes, layout.output, strict=True):
+            order[to] = axis
         if self.first == layout.is_features_first:
             return permute(y, tuple(order))
-        return _apart(y, tuple(order))
+        return _transpose_once(y, tuple(order))
 
     def matrix(self, v: jax.Array) -> jax.Array:
-        """An array as a matrix."""
-        groups, rank = self.groups, self.rank
-        if self.first:
-            for _ in range(rank):
-                v = merge_axes(v, 1)
-            if groups > 1:
-                v = lax.reshape(v, (groups, v.shape[0] // groups, v.shape[1]))
+        """An array -> its matrix."""
+        groups = self.groups
+        v = merge_axes(v, 1 if self.first else 0, 1 + self.rank)
+        if groups == 1:
             return v
-        for _ in range(rank):
-            v = merge_axes(v, 0)
-        if groups > 1:
-            v = lax.reshape(v, (v.shape[0], groups, v.shape[1] // groups))
-            v = move_axis(v, 1, 0)
-        return v
+        if self.first:
+            return lax.reshape(v, (groups, v.shape[0] // groups, v.shape[1]))
+        v = lax.reshape(v, (v.shape[0], groups, v.shape[1] // groups))
+        return move_axis(v, 1, 0)
 
     def split(
         self, m: jax.Array, features: Sequence[int], positions: Sequence[int]
     ) -> jax.Array:
-        """A matrix whose features are (*features, O), as an array of blocks.
+        """A matrix whose features are (*features, O) -> an array with these axes.
 
-        First: (*features, G*O, N, *space). Last: (N, *space, *features, G*O).
+        (*features, G*O, N, *space) with features first, else (N, *space, *features,
+        G*O).
         """
         groups, rank = self.groups, len(features)
         group = (groups,) if groups > 1 else ()
@@ -126,10 +123,10 @@ class Sheet:
         *,
         as_given: bool = False,
     ) -> jax.Array:
-        """The matrix `m` of K features times `u`: F features.
+        """The matrix `m` with K features times `u`: a matrix with F features.
 
-        `u` is (F, K), or as a weight is given (K, F), behind G for several groups. For
-        a weight gradient this is transposed in `u` by `_weights_of`.
+        `u` is (G, F, K), or (G, K, F) with `as_given`; without G for one group. For a
+        weight gradient this is transposed in `u` by `_weights_of`.
         """
         if which != Map.WEIGHT:
             return self._product(m, u, numerics, as_given)
@@ -190,17 +187,14 @@ def grouped_taps(w: jax.Array, groups: int) -> jax.Array:
     return lax.reshape(w, (groups, w.shape[0] // groups, *w.shape[1:]))
 
 
-def _apart(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+def _transpose_once(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """`lax.transpose` that is carried out by itself, into contiguous memory."""
     if axes == tuple(range(x.ndim)):
         return x
-    # Flattened: else XLA gives the transposed array the layout of what it is made from,
-    # and nothing has moved. Pair by pair, as `merge_axes` says.
     shape = tuple(x.shape[axis] for axis in axes)
 
     def move(x: jax.Array) -> jax.Array:
-        x = lax.transpose(x, axes)
-        for _ in range(x.ndim - 1):
-            x = merge_axes(x, 0)
-        return x
+        # Flattened: otherwise XLA keeps the memory as it is and changes the layout.
+        return merge_axes(lax.transpose(x, axes), 0, x.ndim)
 
     return split_axis(fenced(move, x), 0, shape)

@@ -1,10 +1,9 @@
-"""What a lowering by patches does, as integers, and the variants it has."""
+"""The counts and the variants of the lowerings by patches. No jax import."""
 
 import math
-from collections.abc import Sequence
 
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.patches.blocks import Blocks, combinations_of, cut_axes
+from jconvt._lowerings.patches.blocks import combinations_of, cut_axes
 from jconvt._lowerings.work import (
     Variant,
     Work,
@@ -16,16 +15,20 @@ from jconvt._lowerings.work import (
 
 
 def elements_at_once(elements: int, nbytes: int) -> int:
-    """How many of a block's elements one GEMM multiplies, with `nbytes` of patches."""
+    """How many of a block's elements one GEMM takes, if all patches have `nbytes`.
+
+    Larger patches are made in equal parts, whose products are added.
+    """
     gemms = min(elements, -(-nbytes // PATCH_BYTES))
     return -(-elements // gemms)
 
 
 PATCH_BYTES = 8 * 2**20
+"""Patches of one GEMM have about this size at most."""
 
 
 def variants_of_patches(problem: Problem) -> tuple[Variant, ...]:
-    """Both orders of features, and both grids of blocks where they differ."""
+    """Features first or last, and blocks early or not where that differs."""
     differ = any(a.low % a.stride for a in problem.geometry.axes)
     return tuple(
         Variant(first=first, early=early)
@@ -37,7 +40,7 @@ def variants_of_patches(problem: Problem) -> tuple[Variant, ...]:
 def work_of_patches(
     problem: Problem, variant: Variant, paired: tuple[bool, ...], which: Map
 ) -> Work:
-    """What `lower_patches` does."""
+    """The counts of `lower_patches` for one map."""
     geometry = problem.geometry
     cuts = cut_axes(geometry, problem.size, paired, variant.early)
     positions = problem.batch * math.prod(cut.tiles for cut in cuts)
@@ -62,15 +65,16 @@ def work_of_patches(
         kernels += gemms * groups * k * f
         made += products
         calls += gemms * parts
-    if not any(paired) and gathered == problem.inputs and _is_whole(cuts):
-        gathered = 0
+    unpadded = all(cut.pad == (0, 0) for cut in cuts)
+    if not any(paired) and gathered == problem.inputs and unpadded:
+        gathered = 0  # the only patch is the input as it is
     moved = copied(problem, variant.first)
     joined = made + problem.outputs
     strided = 0
     if variant.first and geometry.rank:
         strided += joined if geometry.stride[-1] > 1 else 0
         if paired[-1] and which == Map.OUTPUT:
-            # Pairs lie along the vectorised axis, and many readers pick them apart.
+            # Pairs are neighbours along the vectorised axis, and are read by strides.
             strided += 6 * gathered + 2 * joined
     return Work(
         multiply_adds=macs,
@@ -87,8 +91,3 @@ def work_of_patches(
         temporary=moved + gathered + made + kernels,
         **moves(problem, variant.first),
     )
-
-
-def _is_whole(cuts: Sequence[Blocks]) -> bool:
-    """Whether the only patch is the input as it is."""
-    return all(cut.pad == (0, 0) for cut in cuts)

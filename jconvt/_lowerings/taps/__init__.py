@@ -1,6 +1,6 @@
-"""Sums of taps without a matrix product, for `tap_sums`.
+"""Sums over taps without a matrix product, for `tap_sums`.
 
-Every tap of the kernel is multiplied with the input elements that it meets, and the
-products are added element by element: `rows` with channels last, `planes` with channels
-first. Read `jconvt._lowerings.tap_sums` first.
+The input is multiplied by one tap after the other, and the products are added element
+by element: `rows` with features last, `planes` with features first. Read
+`jconvt._lowerings.tap_sums` first.
 """

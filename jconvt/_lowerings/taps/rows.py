@@ -1,12 +1,12 @@
-"""A sum of products put in their places one by one, made to be transposed.
+"""`tap_sums` with features last: sums over taps, vectorised along channels.
 
-A tap t puts the element e into block ``e + m``, at residue r, with
-``(m, r) = divmod(t*d, s)`` on the grid of the uncropped output. Its transpose reads
-that place. Elements and taps are (N, *space, G, I, 1 or O) and (*taps, G, I, O).
+The input is (N, *space, G, I, 1), the weight (*taps, G, I, O). Each function computes
+the output and is written for one of the three maps, which is the function itself, its
+transpose in the input or its transpose in the weight.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -14,107 +14,170 @@ import jax.numpy as jnp
 from jax import lax
 
 from jconvt._call.geometry import Geometry
-from jconvt._lowerings.axes import merge_axes
+from jconvt._lowerings.axes import add_arrays, crop_space, merge_axes, pad, pad_space
 from jconvt._lowerings.fence import fenced
-from jconvt._lowerings.patches.blocks import keep_taps
+from jconvt._lowerings.patches.blocks import Blocks, Span, cut_axes, each_kept_tap
 from jconvt._lowerings.patches.joins import concatenate
-from jconvt._lowerings.row import crop_space, pad
 
 Tap = tuple[int, ...]
 
 
-def shifted_taps(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
-    """(N, *out, G, O), to be transposed in x.
+def rows_in_blocks(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
+    """The output (N, *out, G, O), by residues that read the same elements."""
+    rank = geometry.rank
+    size = x.shape[1 : 1 + rank]
+    cuts = cut_axes(geometry, size, (False,) * rank, early=True)
+    x = padded(x, cuts, 1)
 
-    Where an input channel makes several outputs, the transpose adds these up once, and
-    not for every tap. A loop reads the cotangent in as many places as it adds up taps:
-    of many it makes several loops, or the places evict each other from the cache.
+    def assemble(spans: tuple[Span, ...]) -> jax.Array:
+        axis = len(spans)
+        if axis == rank:
+            return _residues(x, w, cuts, spans)
+        return concatenate(
+            [assemble((*spans, span)) for span in cuts[axis].spans], 2 + 2 * axis
+        )
+
+    y = assemble(())
+    for axis in range(1, 1 + rank):
+        y = merge_axes(y, axis)
+    return crop_space(y, [cut.crop for cut in cuts])
+
+
+def _residues(
+    x: jax.Array,
+    w: jax.Array,
+    cuts: Sequence[Blocks],
+    spans: Sequence[Span],
+) -> jax.Array:
+    """The outputs of neighbouring residues: (N, *(blocks, residues), G, O)."""
+    rank, blocks = len(cuts), [cut.count for cut in cuts]
+    lengths = [span.length for span in spans]
+
+    def product(chosen: tuple[tuple[int, int], ...]) -> jax.Array:
+        elements, taps = x, w
+        for axis, (tap, element) in enumerate(chosen):
+            elements = lax.slice_in_dim(
+                elements, element, element + blocks[axis], axis=1 + axis
+            )
+            taps = lax.slice_in_dim(taps, tap, tap + lengths[axis], axis=axis)
+        elements = lax.expand_dims(elements, range(2, 2 + 2 * rank, 2))
+        taps = lax.expand_dims(taps, (0, *range(1, 1 + 2 * rank, 2)))
+        return (elements * taps).sum(-2, dtype=x.dtype)
+
+    terms = itertools.product(*(span.terms for span in spans))
+    products = [product(chosen) for chosen in terms]
+    if products:
+        return add_arrays(products)
+    space = itertools.chain.from_iterable(zip(blocks, lengths, strict=True))
+    shape = (x.shape[0], *space, w.shape[rank], w.shape[-1])
+    return jnp.zeros(shape, x.dtype)
+
+
+def padded(x: jax.Array, cuts: Sequence[Blocks], first: int) -> jax.Array:
+    """`x` with the zeros that the blocks read, in memory; `first`: its spatial axes."""
+    pads = [cut.pad for cut in cuts]
+    if all(ends == (0, 0) for ends in pads):
+        return x
+    return fenced(partial(pad_space, pads=pads, first=first), x)
+
+
+def shifted_taps(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
+    """The output (N, *out, G, O), for its transpose in x.
+
+    The transpose reads the cotangent once for each tap. If an input channel has several
+    output channels, it adds these once, not for every tap.
     """
     if w.shape[-1] > 1:
         x = fenced(partial(jnp.broadcast_to, shape=(*x.shape[:-1], w.shape[-1])), x)
-    place = partial(_place, geometry=geometry, size=x.shape[1:-3])
+    size = x.shape[1:-3]
 
-    def add_up(x: jax.Array, w: jax.Array, taps: Iterable[Tap]) -> jax.Array:
-        return _sum([place(x * w[tap], tap) for tap in taps])
+    def add_up(x: jax.Array, w: jax.Array, taps: Sequence[Tap]) -> jax.Array:
+        return add_arrays([_spread(x * w[tap], tap, geometry, size) for tap in taps])
 
-    return _keep(in_loops(add_up, x, w, _kept(x, geometry)), x, geometry)
+    y = in_loops(add_up, x, w, each_kept_tap(geometry.axes, size))
+    return _crop(y, size, geometry)
 
 
 def in_loops(
     add_up: Callable[..., jax.Array], x: jax.Array, w: jax.Array, taps: Sequence[Tap]
 ) -> jax.Array:
-    """``add_up(x, w, taps=taps)``, the transpose of which reads not too many places."""
-    loops = -(-len(taps) // _MOST_PLACES)
+    """``add_up(x, w, taps=taps)``, by several loops if there are many taps.
+
+    The loop of the transpose reads the cotangent at as many offsets as it has taps; too
+    many of them evict each other from the cache.
+    """
+    loops = -(-len(taps) // _MOST_OFFSETS)
     if loops == 1:
         return add_up(x, w, taps=taps)
-    return _sum(
+    return add_arrays(
         [fenced(partial(add_up, taps=taps[i::loops]), x, w) for i in range(loops)]
     )
 
 
-_MOST_PLACES = 25
+_MOST_OFFSETS = 25
 
 
 def taps_by_rows(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
-    """(N, *out, G, O), to be transposed in w.
+    """The output (N, *out, G, O), for its transpose in w, a sum over positions.
 
-    Several rows share one copy of a tap, whose transpose is a sum of whole rows; a
-    copy's own transpose sums along axes, apart.
+    The transpose first adds several rows element by element, because they are products
+    with the same copy of a tap. Only the rest is summed along axes.
     """
-    axis = min(1, geometry.rank)  # without space, the rows are images
+    size = x.shape[1:-3]
+    axis = min(1, geometry.rank)  # without spatial axes, the rows are images
     rows = x.shape[axis]
-    shares = min(rows, max(_SHARES, key=lambda n: (-(rows % n), n)))
+    at_once = min(rows, max(_ROWS_AT_ONCE, key=lambda n: (-(rows % n), n)))
     copy = partial(_copies, shape=(*x.shape[:-1], w.shape[-1]), axis=axis)
-    several, rest = partial(copy, count=rows // shares), rows % shares
+    several, rest = partial(copy, count=rows // at_once), rows % at_once
 
-    def spread(tap: jax.Array) -> jax.Array:
-        copies = [fenced(several, tap)] * shares
+    def to_rows(tap: jax.Array) -> jax.Array:
+        copies = [fenced(several, tap)] * at_once
         return concatenate([*copies, copy(tap, count=rest)] if rest else copies, axis)
 
-    place = partial(_place, geometry=geometry, size=x.shape[1:-3])
-    placed = [place(x * spread(w[tap]), tap) for tap in _kept(x, geometry)]
-    return _keep(_sum(placed), x, geometry)
+    products = [
+        _spread(x * to_rows(w[tap]), tap, geometry, size)
+        for tap in each_kept_tap(geometry.axes, size)
+    ]
+    return _crop(add_arrays(products), size, geometry)
 
 
-_SHARES = (8, 7, 6, 5)
-"""Rows added up at once; the number that leaves fewest over."""
+_ROWS_AT_ONCE = (8, 7, 6, 5)
+"""Of these numbers, the one with the smallest remainder is used."""
 
 
 def _copies(tap: jax.Array, shape: tuple[int, ...], axis: int, count: int) -> jax.Array:
-    """A tap for every position, of `count` rows."""
+    """A tap, repeated for every position of `count` rows."""
     return jnp.broadcast_to(tap, (*shape[:axis], count, *shape[axis + 1 :]))
 
 
-def _kept(x: jax.Array, geometry: Geometry) -> list[Tap]:
-    kept, _ = keep_taps(geometry.axes, x.shape[1:-3])
-    return list(itertools.product(*(range(*ends) for ends in kept)))
-
-
 def _grids(geometry: Geometry, size: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Blocks of the uncropped output, and outputs of a block, per axis."""
+    """(number of blocks of the full output, stride) per axis."""
     return [
         (n + axis.dilation * (axis.kernel_size - 1) // axis.stride, axis.stride)
         for n, axis in zip(size, geometry.axes, strict=True)
     ]
 
 
-def _place(
-    y: jax.Array, taps: Tap, geometry: Geometry, size: tuple[int, ...]
+def _spread(
+    y: jax.Array, tap: Tap, geometry: Geometry, size: tuple[int, ...]
 ) -> jax.Array:
-    """(N, *space, G, I, O) -> (N, *(blocks, residues), G, O), zeros but at the taps."""
-    pads = [(0, 0, 0)]
-    for tap, axis, n, (blocks, stride) in zip(
-        taps, geometry.axes, size, _grids(geometry, size), strict=True
+    """Products with a tap (N, *space, G, I, O) -> (N, *(blocks, residues), G, O).
+
+    Element i is added to block ``i + m`` and residue r of the full output, with
+    ``m, r = divmod(tap*dilation, stride)``. All other outputs are zero.
+    """
+    pads: list[tuple[int, int, int]] = []
+    for t, axis, n, (blocks, stride) in zip(
+        tap, geometry.axes, size, _grids(geometry, size), strict=True
     ):
-        shift, residue = divmod(tap * axis.dilation, stride)
+        shift, residue = divmod(t * axis.dilation, stride)
         pads += [(shift, blocks - n - shift, 0), (residue, stride - 1 - residue, 0)]
     y = lax.expand_dims(y.sum(-2, dtype=y.dtype), range(2, 2 + 2 * geometry.rank, 2))
-    return pad(y, [*pads, (0, 0, 0), (0, 0, 0)])
+    return pad(y, pads, first=1)
 
 
-def _keep(y: jax.Array, x: jax.Array, geometry: Geometry) -> jax.Array:
-    """The blocks as an output, cropped. Transposed it is done once, for all taps."""
-    size = x.shape[1:-3]
+def _crop(y: jax.Array, size: tuple[int, ...], geometry: Geometry) -> jax.Array:
+    """(N, *(blocks, residues), G, O) -> (N, *out, G, O), once for all taps."""
     crops = [
         (axis.low, blocks * stride - axis.low - axis.output_size(n))
         for axis, n, (blocks, stride) in zip(
@@ -128,7 +191,3 @@ def _keep(y: jax.Array, x: jax.Array, geometry: Geometry) -> jax.Array:
         return crop_space(y, crops)
 
     return fenced(keep, y)
-
-
-def _sum(parts: list[jax.Array]) -> jax.Array:
-    return sum(parts[1:], start=parts[0])
