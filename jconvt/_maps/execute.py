@@ -15,6 +15,7 @@ from jconvt._call.numerics import Numerics, check_array
 from jconvt._call.options import Options
 from jconvt._choice.pinned import check_lowering
 from jconvt._maps.bilinear import bilinear
+from jconvt._maps.tools import enter_rules
 
 
 def execute(
@@ -61,6 +62,7 @@ def settle_call(
 
     `operands` are the arrays or dtypes that are promoted together.
     """
+    enter_rules()
     call = make_call(options, shapes, operands, **run)
     static = call.is_static(tuple(shapes[0]))
     check_lowering(options.function, call.lowering, call.geometry, static)
