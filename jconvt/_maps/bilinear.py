@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jconvt._call.call import Call
 from jconvt._call.problem import Map
@@ -46,6 +47,12 @@ def _as_lax(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     from jconvt._maps.make import perform  # loads every lowering
 
     shape, result = call.output_shape(x.shape, w.shape), call.numerics.result
+    # Some tools know weights that are OI + space or space + IO alone.
+    in_channels, out_channels, *space = call.layout.weight
+    if (*space, in_channels, out_channels) != tuple(range(w.ndim)):
+        w = lax.transpose(w, (out_channels, in_channels, *space))
+        ordered = (1, 0, *range(2, w.ndim))
+        call = replace(call, layout=replace(call.layout, weight=ordered))
     call = call.for_input_gradient
     if jnp.issubdtype(x.dtype, jnp.floating):
         # JAX computes gradients in the operands' dtype, and adds up in it those of the
