@@ -7,14 +7,14 @@ from flax import nnx
 from flax.typing import PathParts
 
 from jconvt._call.tracebacks import ends_traceback
-from jconvt._choice.pinned import AUTO, check_name
+from jconvt._choice.pinned import check_name
 from jconvt._layers.flax import EXTRAS
 from jconvt.nnx._drop_in import ConvTranspose
 
 
 @ends_traceback
 def replace_conv_transpose(
-    model: nnx.Module, *, lowering: str = AUTO
+    model: nnx.Module, *, lowering: str = "auto"
 ) -> dict[PathParts, ConvTranspose]:
     """Let this library compute every `flax.nnx.ConvTranspose` of a model, in place.
 

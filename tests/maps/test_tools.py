@@ -17,6 +17,7 @@ import pytest
 from jax.experimental import checkify, jet, roofline
 
 import jconvt
+import jconvt.linen
 from jconvt._call.problem import Map
 from jconvt._maps.primitive import PRIMITIVES
 from programs import equations
@@ -177,3 +178,72 @@ assert "conv_transpose" in error.get(), error
 
 def test_tools_are_not_loaded_and_may_be_loaded_late():
     subprocess.run([sys.executable, "-W", "error", "-c", LATE], check=True)
+
+
+# Tools that know lax ------------------------------------------------------------------
+
+
+def test_functions_of_lax_may_be_replaced_during_a_call(monkeypatch):
+    """No trace from before is found, and none is left."""
+    x, w = operands("plain")
+    f = up("plain", "lhs_dilation")
+    y, convolve = f(x, w), jax.lax.conv_general_dilated
+
+    def twice(*arrays, **options):
+        return 2 * convolve(*arrays, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jax.lax, "conv_general_dilated", twice)
+        assert_equal(f(x, w), 2 * y)
+    assert_equal(f(x, w), y)
+
+
+@pytest.mark.parametrize("by", ["lowering", "policy"])
+def test_checkpoint_may_keep_results(by):
+    policies = jax.checkpoint_policies
+    known = policies.dots_saveable
+    if by == "policy":
+        known = policies.save_from_both_policies(
+            known, lambda primitive, *_, **__: primitive.name == "conv_transpose"
+        )
+    x, w = operands("plain")
+
+    def computed(lowering, policy):
+        f = jax.checkpoint(
+            lambda x, w: jnp.sin(up("plain", lowering)(x, w)).sum(), policy=policy
+        )
+        names = ("conv_general_dilated", *OURS)
+        slopes = jax.grad(f, (0, 1))
+        return sum(len(equations(name, slopes, x, w)) for name in names)
+
+    lowering = "lhs_dilation" if by == "lowering" else "auto"
+    assert computed(lowering, known) == 3
+    assert computed(lowering, policies.nothing_saveable) == 4
+
+
+@pytest.mark.filterwarnings("ignore:'VariableState' was removed")  # qwix asks for it
+def test_quantized():
+    qwix = pytest.importorskip("qwix", reason="a quantizer that replaces lax")
+    rules = [qwix.QuantizationRule(weight_qtype=jnp.int8, act_qtype=jnp.int8)]
+    x = jnp.linspace(-1, 1, 2 * 8 * 8 * 3).reshape(2, 8, 8, 3)
+    layer = jconvt.linen.ConvTranspose(4, (3, 3), 2, lowering="lhs_dilation")
+    variables = layer.init(jax.random.key(0), x)
+    exact = layer.apply(variables, x)
+    quantized = qwix.quantize_model(layer, qwix.QtProvider(rules))
+    error = jnp.abs(quantized.apply(variables, x) - exact).max()
+    # Sums of 12 products at most, each of two numbers of 8 bits.
+    assert 0 < error < 12 * 2 / 127
+    assert_equal(layer.apply(variables, x), exact)
+
+
+@pytest.mark.parametrize("layer", ["plain", "grouped", "channels_last"])
+def test_exported_to_onnx(layer):
+    exporter = pytest.importorskip("jax2onnx", reason="an exporter that knows lax")
+    runtime = pytest.importorskip("onnxruntime", reason="runs the model")
+    x, w = operands(layer)
+    f = functools.partial(up(layer, "lhs_dilation"), weight=w)
+    model = exporter.to_onnx(f, inputs=[("n", *x.shape[1:])])
+    assert [node.op_type for node in model.graph.node].count("ConvTranspose") == 1
+    session = runtime.InferenceSession(model.SerializeToString())
+    given = {session.get_inputs()[0].name: np.asarray(x)}
+    assert_equal(session.run(None, given)[0], f(x))
