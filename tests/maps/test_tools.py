@@ -97,6 +97,45 @@ def test_named_it_is_one_convolution_of_lax(layer, derivative):
     assert_equal(lax(*arrays), ours(*arrays))
 
 
+@layers
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)], ids=str)
+def test_vmap_of_plain_lax(layer, axes):
+    arrays = [
+        a if axis is None else jnp.stack([a, a + 1, 2 * a])
+        for a, axis in zip(operands(layer), axes, strict=True)
+    ]
+    derive, _ = DERIVATIVES["gradients"]
+    ours, lax = (
+        [jax.vmap(g, axes)(*arrays) for g in (f, derive(f))] for f in both(layer)
+    )
+    assert_equal(lax, ours)
+
+
+@layers
+def test_plain_lax_inside_shard_map(layer):
+    x, w = operands(layer)
+    mesh = jax.make_mesh((1,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec
+    derive, _ = DERIVATIVES["gradients"]
+    for f in (up(layer, "lhs_dilation"), derive(up(layer, "lhs_dilation"))):
+        # A weight's gradient is summed over the devices, and an output is not.
+        outs = spec("i") if f.__class__ is functools.partial else (spec("i"), spec())
+        mapped = jax.shard_map(
+            f, mesh=mesh, in_specs=(spec("i"), spec()), out_specs=outs
+        )
+        assert_equal(mapped(x, w), f(x, w))
+
+
+@pytest.mark.parametrize("sizes", [(0, 4, 3, 4), (2, 0, 3, 4), (2, 4, 0, 4)], ids=str)
+def test_plain_lax_of_nothing(sizes):
+    x, w = jnp.ones(sizes), jnp.ones((sizes[1], 3, 2, 2))
+    ours, lax = (
+        jconvt.conv_transpose(x, w, stride=2, padding=[(-3, -3)] * 2, lowering=lowering)
+        for lowering in ("auto", "lhs_dilation")
+    )
+    assert_equal(lax, ours)
+
+
 # JAX's own tools ----------------------------------------------------------------------
 
 
