@@ -10,6 +10,22 @@ def check_lowering(
     function: str, lowering: object, geometry: Geometry, static: bool
 ) -> str:
     """`lowering` if it is ``"auto"`` or serves the geometry, or the error."""
+    lowering = check_name(function, lowering)
+    if lowering == AUTO:
+        return lowering
+    from jconvt._lowerings.table import LOWERINGS  # loaded when a program needs them
+
+    reason = LOWERINGS[lowering].refuses(geometry, static)
+    if reason is not None:
+        raise ValueError(
+            f"{function}: `lowering`={lowering!r} cannot serve this geometry: {reason};"
+            f" got {geometry}."
+        )
+    return lowering
+
+
+def check_name(function: str, lowering: object) -> str:
+    """`lowering` if it is ``"auto"`` or the name of one, or the error."""
     if not isinstance(lowering, str):
         raise TypeError(f"{function}: `lowering` must be a string; got {lowering!r}.")
     if lowering == AUTO:
@@ -20,11 +36,5 @@ def check_lowering(
         raise ValueError(
             f"{function}: `lowering` must be one of auto, {', '.join(LOWERINGS)}; got "
             f"{lowering!r}.{did_you_mean(lowering, (AUTO, *LOWERINGS))}"
-        )
-    reason = LOWERINGS[lowering].refuses(geometry, static)
-    if reason is not None:
-        raise ValueError(
-            f"{function}: `lowering`={lowering!r} cannot serve this geometry: {reason};"
-            f" got {geometry}."
         )
     return lowering

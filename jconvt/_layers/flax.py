@@ -10,7 +10,6 @@ is called, as in Flax, whose layers let them be set after construction.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -23,7 +22,8 @@ from jconvt._call.numerics import Numerics, Precision, check_array
 from jconvt._call.options import Options, Pairs, normalize_options
 from jconvt._layers.kernel import FlaxKernel
 from jconvt._lowerings.axes import merge_axes, split_axis
-from jconvt._maps.execute import Call, add_bias, run, settle_call
+from jconvt._maps.bilinear import PLAIN_LAX
+from jconvt._maps.execute import Call, add_bias, as_program, run, settle_call
 
 NAME = "ConvTranspose"
 
@@ -144,7 +144,7 @@ class DropIn:
         return _run(x, w, b, call, self.kernel)
 
 
-@partial(jax.jit, static_argnums=(3, 4), inline=True)
+@as_program(3, 4)
 def _run(
     x: jax.Array,
     kernel: jax.Array,
@@ -155,7 +155,9 @@ def _run(
     batch = x.shape[: -layout.rank - 1]
     for _ in batch[1:]:
         x = merge_axes(x, 0)
-    y = run(x, layout.oriented(kernel), None, call)
+    # Tools that know convolutions need not know fences.
+    weight = layout.oriented(kernel, fenced=call.lowering != PLAIN_LAX)
+    y = run(x, weight, None, call)
     if len(batch) > 1:
         y = split_axis(y, 0, batch)
     if bias is None:

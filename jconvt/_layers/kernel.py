@@ -46,7 +46,7 @@ class FlaxKernel:
         in_axis, out_axis = (r + 1, r) if self.transposed else (r, r + 1)
         return Layout(data, (in_axis, out_axis, *space), data)
 
-    def oriented(self, kernel: jax.Array) -> jax.Array:
+    def oriented(self, kernel: jax.Array, *, fenced: bool = True) -> jax.Array:
         """The weight but for the order of axes: see `layout`."""
         if self.transposed:
             return kernel
@@ -55,9 +55,10 @@ class FlaxKernel:
             r, out = self.rank, kernel.shape[-1]
             kernel = split_axis(kernel, r + 1, (self.groups, out // self.groups))
             kernel = merge_axes(move_axis(kernel, r + 1, r), r)
+        kernel = lax.rev(kernel, range(self.rank))
         # XLA would cancel this reversal against the one in front of a convolution, and
         # a GPU then finds no cuDNN call for it, but inflates the input with zeros.
-        return lax.optimization_barrier(lax.rev(kernel, range(self.rank)))
+        return lax.optimization_barrier(kernel) if fenced else kernel
 
     def oriented_shape(self, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of what `oriented` gives."""

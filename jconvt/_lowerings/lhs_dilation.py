@@ -35,11 +35,10 @@ def lower(
     """
     del variant, which
     geometry, layout = call.geometry, call.layout
-    weight_axes = layout.weight
+    in_channels, out_channels, *space = layout.weight
     if geometry.groups > 1:
         w = grouped_weight(permute(w, layout.weight_channels_first), geometry.groups)
-        weight_axes = tuple(range(w.ndim))
-    in_channels, out_channels, *space = weight_axes
+        w = permute(w, tuple(layout.weight.index(axis) for axis in range(w.ndim)))
     size = tuple(x.shape[axis] for axis in layout.input[2:])
     y = convolve_dilated(
         x,

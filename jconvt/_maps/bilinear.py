@@ -1,6 +1,7 @@
 """The bilinear map that every public function and layer computes."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +9,19 @@ from jax import lax
 
 from jconvt._call.call import Call
 from jconvt._call.problem import Map
+from jconvt._choice.formulation import Formulation
 from jconvt._maps.primitive import apply
 from jconvt._maps.varying import alike
+
+PLAIN_LAX = "lhs_dilation"
+"""The lowering that, named by the caller, is a convolution of lax in the trace too."""
 
 
 def bilinear(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     """The transposed convolution of batched `x` with `w`, of one dtype, without bias.
 
-    One of three primitives of JAX; the other two are its gradients.
+    One of three primitives of JAX, whose other two are its gradients; or, on request,
+    one convolution of lax.
     """
     if call.cut:
         y = bilinear(x, w, replace(call, cut=()))
@@ -28,12 +34,36 @@ def bilinear(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
         call = replace(call, operand=call.numerics.result)
         x, w = x.astype(call.operand), w.astype(call.operand)
     x, w = alike(x, w)
-
-    def run(x: jax.Array, w: jax.Array) -> jax.Array:
-        return apply(Map.OUTPUT, x, w, call, call.output_shape(x.shape, w.shape))
-
+    as_asked = _as_lax if call.lowering == PLAIN_LAX else _as_primitive
+    run = partial(as_asked, call=call)
     if all(along is None for a in (x, w) for along in jax.typeof(a).sharding.spec):
         return run(x, w)
     from jconvt._maps.explicit_axes import with_automatic_axes  # rarely needed
 
     return with_automatic_axes(run, x, w, call)
+
+
+def _as_primitive(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+    return apply(Map.OUTPUT, x, w, call, call.output_shape(x.shape, w.shape))
+
+
+def _as_lax(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+    """As lax and JAX's own derivatives, which every tool for JAX knows."""
+    from jconvt._maps.make import perform  # loads every lowering
+
+    shape, result = call.output_shape(x.shape, w.shape), call.numerics.result
+    # Some tools know weights that are OI + space or space + IO alone.
+    in_channels, out_channels, *space = call.layout.weight
+    if (*space, in_channels, out_channels) != tuple(range(w.ndim)):
+        w = lax.transpose(w, (out_channels, in_channels, *space))
+        ordered = (1, 0, *range(2, w.ndim))
+        call = replace(call, layout=replace(call.layout, weight=ordered))
+    call = call.for_input_gradient
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        # JAX computes gradients in the operands' dtype, and adds up in it those of the
+        # elements that continue a periodic input.
+        call = replace(call, operand=call.numerics.result)
+        x, w = x.astype(call.operand), w.astype(call.operand)
+    operands = {Map.INPUT: x, Map.WEIGHT: w}
+    y = perform(Map.OUTPUT, operands, call, shape, Formulation(PLAIN_LAX), "any")
+    return alike(y.astype(result), x)[0]

@@ -1,9 +1,9 @@
 """From checked options and arrays to the result: what every public function ends in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Unpack
+from functools import wraps
+from typing import ParamSpec, Unpack, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,10 @@ from jconvt._call.call import Call, RunOptions, make_call
 from jconvt._call.numerics import Numerics, check_array
 from jconvt._call.options import Options
 from jconvt._choice.pinned import check_lowering
-from jconvt._maps.bilinear import bilinear
+from jconvt._maps.bilinear import PLAIN_LAX, bilinear
+from jconvt._maps.tools import enter_rules
+
+P = ParamSpec("P")
 
 
 def execute(
@@ -61,18 +64,42 @@ def settle_call(
 
     `operands` are the arrays or dtypes that are promoted together.
     """
+    enter_rules()
     call = make_call(options, shapes, operands, **run)
     static = call.is_static(tuple(shapes[0]))
     check_lowering(options.function, call.lowering, call.geometry, static)
     return call
 
 
-@partial(jax.jit, static_argnums=(3,), inline=True)
+def as_program(
+    *static: int,
+) -> Callable[[Callable[P, jax.Array]], Callable[P, jax.Array]]:
+    """Make one program of a function of input, weight, bias, call, and so on.
+
+    Plain lax runs as it stands: a tool that replaces functions of lax while a model is
+    called must neither find nor leave a cached trace.
+    """
+
+    def decorate(run: Callable[P, jax.Array]) -> Callable[P, jax.Array]:
+        program = jax.jit(run, static_argnums=static, inline=True)
+
+        @wraps(run)
+        def either(*args: P.args, **named: P.kwargs) -> jax.Array:
+            call = cast(Call, args[3])
+            chosen = run if call.lowering == PLAIN_LAX else program
+            return chosen(*args, **named)
+
+        return either
+
+    return decorate
+
+
+@as_program(3)
 @jax.named_scope("jconvt.conv_transpose")
 def run(x: jax.Array, w: jax.Array, b: jax.Array | None, call: Call) -> jax.Array:
     """A settled call's output."""
     layout, dtype = call.layout, call.operand
-    x, w = x.astype(dtype), w.astype(dtype)
+    x, w = jnp.asarray(x, dtype), jnp.asarray(w, dtype)
     if call.batched:
         y = bilinear(x, w, call)
     else:
@@ -84,7 +111,7 @@ def run(x: jax.Array, w: jax.Array, b: jax.Array | None, call: Call) -> jax.Arra
     channel = layout.output[1]
     if not call.batched:
         channel -= channel > layout.output[0]
-    return add_bias(y, b.astype(dtype), channel, call.numerics)
+    return add_bias(y, jnp.asarray(b, dtype), channel, call.numerics)
 
 
 def add_bias(y: jax.Array, b: jax.Array, channel: int, numerics: Numerics) -> jax.Array:

@@ -37,7 +37,17 @@ def apply(
     return PRIMITIVES[made].bind(one, other, call=call, shape=shape)
 
 
-def _operands(made: Map) -> tuple[Map, Map]:
+class _Map(Primitive):
+    """A primitive that JAX's tools know as soon as one of them runs it."""
+
+    def bind(self, *operands: jax.Array, **parameters: Any) -> Any:
+        from jconvt._maps.tools import enter_rules  # which knows the primitives
+
+        enter_rules()
+        return super().bind(*operands, **parameters)
+
+
+def operands_of(made: Map) -> tuple[Map, Map]:
     """The arrays out of which a map makes its own, in the order of its equation."""
     one, other = (m for m in (Map.INPUT, Map.WEIGHT, Map.OUTPUT) if m != made)
     return one, other
@@ -56,8 +66,8 @@ def _transpose(
 ) -> jax.Array:  # fmt: skip
     """The cotangent of operand `to`."""
     del shape
-    arrays = dict(zip(_operands(made), (one, other), strict=True)) | {made: cotangent}
-    one, other = (arrays[which] for which in _operands(to))
+    arrays = dict(zip(operands_of(made), (one, other), strict=True)) | {made: cotangent}
+    one, other = (arrays[which] for which in operands_of(to))
     return apply(to, one, other, call, arrays[to].aval.shape)
 
 
@@ -69,7 +79,7 @@ def _batch(
     call: Call,
     shape: Sizes,
 ) -> tuple[jax.Array, int]:
-    at = dict(zip(_operands(made), axes, strict=True))
+    at = dict(zip(operands_of(made), axes, strict=True))
     mapped = frozenset(
         {made, *(which for which, axis in at.items() if axis is not None)}
     )
@@ -124,7 +134,7 @@ def _one_by_one(
 
 def _primitive(made: Map) -> Primitive:
     of = "" if made == Map.OUTPUT else f"_{made}".replace(" ", "_")
-    primitive = Primitive(f"conv_transpose{of}")
+    primitive = _Map(f"conv_transpose{of}")
     program = jax.jit(primitive.bind, static_argnames=("call", "shape"))
 
     def alone(*operands: jax.Array, **parameters: Any) -> jax.Array:
@@ -134,7 +144,7 @@ def _primitive(made: Map) -> Primitive:
 
     primitive.def_impl(alone)
     primitive.def_abstract_eval(partial(_type, made))
-    transposes = [partial(_transpose, made, which) for which in _operands(made)]
+    transposes = [partial(_transpose, made, which) for which in operands_of(made)]
     ad.defbilinear(primitive, *transposes)
     batching.primitive_batchers[primitive] = partial(_batch, made)
     # Any other platform is given what an NVIDIA GPU is: of an AMD GPU, and of what may
@@ -155,7 +165,7 @@ def _lower(
     def run(one: jax.Array, other: jax.Array, *, call: Call, shape: Sizes) -> jax.Array:
         from jconvt._maps.make import make  # loaded when a program is first lowered
 
-        named = dict(zip(_operands(made), (one, other), strict=True))
+        named = dict(zip(operands_of(made), (one, other), strict=True))
         return make(made, named, call, shape, platform, _devices(context))
 
     rule = mlir.lower_fun(run, multiple_results=False)

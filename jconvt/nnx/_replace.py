@@ -1,18 +1,20 @@
 """An existing model's layers, changed from Flax's to this library's."""
 
+import warnings
 from typing import cast
 
 from flax import nnx
 from flax.typing import PathParts
 
 from jconvt._call.tracebacks import ends_traceback
+from jconvt._choice.pinned import check_name
 from jconvt._layers.flax import EXTRAS
 from jconvt.nnx._drop_in import ConvTranspose
 
 
 @ends_traceback
 def replace_conv_transpose(
-    model: nnx.Module,
+    model: nnx.Module, *, lowering: str = "auto"
 ) -> dict[PathParts, ConvTranspose]:
     """Let this library compute every `flax.nnx.ConvTranspose` of a model, in place.
 
@@ -29,17 +31,21 @@ def replace_conv_transpose(
     which keeps the classes that it has seen: inside `nnx.jit` Flax refuses to give
     back an object of another class. A model made inside may be changed there.
 
-    Subclasses of Flax's layer are left alone: they may compute something else.
+    Other subclasses of Flax's layer are left alone, with a warning that names them:
+    what they have changed cannot be known.
 
     Args:
       model: any NNX module.
+      lowering: that of the layers that are changed. With ``"lhs_dilation"`` each is a
+        convolution of lax in a trace, which tools for JAX know.
 
     Returns:
       The layers that were changed, by their path in the model; a shared one once, by
       its first. Empty where there were none, as at a second call.
 
     Raises:
-      TypeError: `model` is not an NNX module.
+      TypeError: `model` is not an NNX module, or `lowering` not a string.
+      ValueError: `lowering` is not the name of one.
 
     Example:
       >>> from flax import nnx
@@ -57,17 +63,23 @@ def replace_conv_transpose(
             f"replace_conv_transpose: `model` must be an nnx.Module; got "
             f"{type(model).__name__}."
         )
-    found = [
-        (path, node)
-        for path, node in nnx.iter_graph(model)
-        if type(node) is nnx.ConvTranspose
-    ]
+    fields = EXTRAS | {"lowering": check_name("replace_conv_transpose", lowering)}
     changed: dict[PathParts, ConvTranspose] = {}
-    for path, node in found:
-        for name, value in EXTRAS.items():
-            setattr(node, name, value)
-        # A new object would have to be put wherever the old one is known, tuples and
-        # closures included. The class adds methods alone.
-        node.__class__ = ConvTranspose
-        changed[path] = cast(ConvTranspose, node)
+    for path, node in list(nnx.iter_graph(model)):
+        if type(node) is nnx.ConvTranspose:
+            for name, value in fields.items():
+                setattr(node, name, value)
+            # A new object would have to be put wherever the old one is known, tuples
+            # and closures included. The class adds methods alone.
+            node.__class__ = ConvTranspose
+            changed[path] = cast(ConvTranspose, node)
+        elif isinstance(node, nnx.ConvTranspose) and not isinstance(
+            node, ConvTranspose
+        ):
+            warnings.warn(
+                f"replace_conv_transpose: {type(node).__qualname__} at {path} is left "
+                f"as it is, a subclass of flax.nnx.ConvTranspose. Derive it from "
+                f"jconvt.nnx.ConvTranspose instead.",
+                stacklevel=3,
+            )
     return changed

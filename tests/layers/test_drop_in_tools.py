@@ -19,6 +19,7 @@ from flax import nnx
 import jconvt.linen
 import jconvt.nnx
 from flax_layers import assert_same, whole
+from programs import equations
 
 PACKAGES = {"nnx": (nnx, jconvt.nnx), "linen": (nn, jconvt.linen)}
 KEY = jax.random.key(0)
@@ -351,14 +352,48 @@ def test_the_model_itself_is_replaced():
     assert type(layer) is jconvt.nnx.ConvTranspose
 
 
+def test_replacing_with_a_lowering(x):
+    theirs, ours = Decoder(nnx, nnx.Rngs(0)), Decoder(nnx, nnx.Rngs(0))
+    found = jconvt.nnx.replace_conv_transpose(ours, lowering="lhs_dilation")
+    assert {layer.lowering for layer in found.values()} == {"lhs_dilation"}
+    np.testing.assert_array_equal(ours(x), theirs(x))
+    for name in ("conv_general_dilated", "conv_transpose", "optimization_barrier"):
+        made = [len(equations(name, model, x)) for model in (ours, theirs)]
+        assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    ("lowering", "error", "message"),
+    [
+        ("abacus", ValueError, "must be one of auto, lhs_dilation, "),
+        (None, TypeError, "must be a string; got None"),
+    ],
+)
+def test_replacing_with_no_lowering(lowering, error, message):
+    layer = nnx.ConvTranspose(2, 3, (3,), rngs=nnx.Rngs(0))
+    with pytest.raises(error, match=f"^replace_conv_transpose: `lowering` {message}"):
+        jconvt.nnx.replace_conv_transpose(layer, lowering=lowering)
+    assert type(layer) is nnx.ConvTranspose
+
+
 def test_subclasses_are_left_alone():
     class Twice(nnx.ConvTranspose):
         def __call__(self, inputs):
             return 2 * super().__call__(inputs)
 
     model = nnx.Sequential(Twice(2, 3, (3,), rngs=nnx.Rngs(0)))
-    assert jconvt.nnx.replace_conv_transpose(model) == {}
+    with pytest.warns(UserWarning, match=r"Twice at \('layers', 0\)") as told:
+        assert jconvt.nnx.replace_conv_transpose(model) == {}
+    assert [warning.filename for warning in told] == [__file__]
     assert type(model.layers[0]) is Twice
+
+
+def test_subclasses_of_ours_are_ours():
+    class Twice(jconvt.nnx.ConvTranspose):
+        pass
+
+    model = nnx.Sequential(Twice(2, 3, (3,), rngs=nnx.Rngs(0)))
+    assert jconvt.nnx.replace_conv_transpose(model) == {}
 
 
 def test_only_models_are_taken():

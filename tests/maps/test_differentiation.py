@@ -337,6 +337,7 @@ def test_gradient_in_a_float_weight_of_an_integer_input():
         pair
         for pair in PAIRS
         if pair.values[0].name in ("overlap_even", "blocks", "3d", "circular")
+        and pair.values[1] != "lhs_dilation"  # plain lax, and what JAX keeps of that
     ],
 )
 def test_residuals_are_the_input_and_the_weight(case, lowering):
