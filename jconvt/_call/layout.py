@@ -6,6 +6,7 @@ In the weight I is the input channels and O the output channels *per group* of t
 transposed convolution.
 """
 
+import string
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,8 +16,6 @@ from jconvt._call.geometry import Size
 
 DimensionNumbers = tuple[str, str, str] | lax.ConvDimensionNumbers
 """Specs of input, weight and output such as ``("NHWC", "HWIO", "NHWC")``."""
-
-_SPATIAL_LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,22 @@ def from_data_format(data_format: str) -> tuple[str, str, str]:
     return data_format, "IO" + data_format.strip("NC"), data_format
 
 
+def spatial_letters(rank: int) -> str:
+    """The letters of the spatial axes: ``"HW"`` for two, ``"abcd"`` for four."""
+    return "DHW"[3 - rank :] if rank <= 3 else string.ascii_lowercase[:rank]
+
+
+def dimension_numbers(rank: int, channels_last: bool) -> tuple[str, str, str]:
+    """The dimension numbers of any rank; the weight is ``IO`` + space in either."""
+    space = spatial_letters(rank)
+    return from_data_format(f"N{space}C" if channels_last else f"NC{space}")
+
+
 def data_formats(rank: int) -> tuple[str, ...]:
     """The data formats of a rank, channels first and channels last, or none."""
-    space = _SPATIAL_LETTERS.get(rank)
-    return () if space is None else (f"NC{space}", f"N{space}C")
+    if rank not in (1, 2, 3):
+        return ()
+    return tuple(dimension_numbers(rank, last)[0] for last in (False, True))
 
 
 def normalize_layout(function: str, dimension_numbers: object, rank: int) -> Layout:

@@ -89,15 +89,20 @@ def check_dtype(function: str, argument: str, dtype: Any) -> None:
 
 def as_dtype(function: str, dtype: object) -> np.dtype[Any]:
     """A `dtype` argument as the dtype of an array JAX can convolve, or a TypeError."""
-    try:
-        # NumPy would read None as float64.
-        found = np.dtype("" if dtype is None else dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    except TypeError:
-        raise TypeError(
-            f"{function}: `dtype` must be a dtype; got {dtype!r}."
-        ) from None
+    found = read_dtype(function, "dtype", dtype)
     check_dtype(function, "dtype", found)
     return found
+
+
+def read_dtype(function: str, argument: str, value: Any) -> np.dtype[Any]:
+    """The dtype that `value` names, of any kind, or a TypeError."""
+    try:
+        # NumPy would read None as float64.
+        return np.dtype("" if value is None else value)
+    except TypeError:
+        raise TypeError(
+            f"{function}: `{argument}` must be a dtype; got {value!r}."
+        ) from None
 
 
 def _is_number(dtype: Any) -> bool:

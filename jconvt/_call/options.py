@@ -45,6 +45,17 @@ class Options:
         """The number of spatial axes."""
         return len(self.stride)
 
+    @property
+    def keywords(self) -> "GeometryOptions":
+        """The arguments of a function that say the same; the layout is left out."""
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "output_padding": self.output_padding,
+            "groups": self.groups,
+            "dilation": self.dilation,
+        }
+
 
 class GeometryOptions(TypedDict, total=False):
     """The options that determine a geometry, as a public function takes them."""

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from jconvt._call.layout import spatial_letters
+
 OPTIONS = (
     *("stride", "padding", "output_padding", "output_size", "groups", "dilation"),
     *("dimension_numbers", "data_format"),
@@ -82,7 +84,7 @@ def axis_names(options: argparse.Namespace) -> tuple[str, ...]:
     rank = len(options.weight_shape) - 2
     if options.dimension_numbers is not None:
         return tuple(a for a in options.dimension_numbers[1] if a not in "IO")
-    return tuple("DHW"[3 - rank :] if rank <= 3 else map(str, range(rank)))
+    return tuple(spatial_letters(rank) if rank <= 3 else map(str, range(rank)))
 
 
 # What is written -> the value.

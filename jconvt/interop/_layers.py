@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jconvt._call.fit import geometry_of
+from jconvt._call.layout import dimension_numbers
 from jconvt._call.padding import PERIODIC
-from jconvt.interop._config import PortedConfig, dimension_numbers
+from jconvt.interop._config import PortedConfig
 from jconvt.interop._paddings import symmetric
 
 

@@ -1,5 +1,7 @@
 """What the ways out share: refusals that name the option."""
 
+import jax.numpy as jnp
+
 from jconvt._call.fit import geometry_of
 from jconvt._call.options import Pairs
 from jconvt._call.padding import PERIODIC
@@ -51,4 +53,4 @@ def check_one_dtype(function: str, layer: PortedLayer) -> None:
     ):
         if value is not None and value != layer.weight.dtype:
             reason = "the target computes in its weight's dtype"
-            raise refuse(function, option, value.name, reason)
+            raise refuse(function, option, jnp.dtype(value).name, reason)

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._call.arguments import IntOrInts
 from jconvt._call.numerics import Precision
 from jconvt._call.tracebacks import ends_traceback
-from jconvt._layers.torch import make_config
+from jconvt._layers.torch import ARGUMENTS, make_config
 
 __all__ = ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
@@ -49,26 +49,9 @@ class _ConvTranspose(nn.Module):
 
     @ends_traceback
     def __post_init__(self) -> None:
-        self._config = config = make_config(
-            type(self).__name__,
-            self.rank,
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
-            kernel_size=self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=self.output_padding,
-            groups=self.groups,
-            bias=self.bias,
-            dilation=self.dilation,
-            padding_mode=self.padding_mode,
-            data_format=self.data_format,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            precision=self.precision,
-            preferred_element_type=self.preferred_element_type,
-            lowering=self.lowering,
-        )
+        arguments = {name: getattr(self, name) for name in ARGUMENTS}
+        config = make_config(type(self).__name__, self.rank, **arguments)
+        self._config = config
         # As in PyTorch they read as tuples; a list would leave the module unhashable.
         self.kernel_size = config.kernel_size
         self.stride = config.options.stride

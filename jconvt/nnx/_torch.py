@@ -18,7 +18,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._call.arguments import IntOrInts
 from jconvt._call.numerics import Precision
 from jconvt._call.tracebacks import ends_traceback
-from jconvt._layers.torch import make_config
+from jconvt._layers.torch import ARGUMENTS, make_config
 from jconvt.nnx._rngs import parameter_keys
 from jconvt.nnx._signature import shows_constructor
 
@@ -60,25 +60,9 @@ class _ConvTranspose(nnx.Module):
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         rngs: nnx.Rngs,
     ) -> None:
+        arguments = locals()
         config = make_config(
-            type(self).__name__,
-            self.rank,
-            in_channels=in_channels,
-            out_channels=out_channels,
-            kernel_size=kernel_size,
-            stride=stride,
-            padding=padding,
-            output_padding=output_padding,
-            groups=groups,
-            bias=bias,
-            dilation=dilation,
-            padding_mode=padding_mode,
-            data_format=data_format,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            precision=precision,
-            preferred_element_type=preferred_element_type,
-            lowering=lowering,
+            type(self).__name__, self.rank, **{n: arguments[n] for n in ARGUMENTS}
         )
         self.config = config  # static: hashable, and no array in it
         key = parameter_keys(type(self).__name__, rngs)
