@@ -56,10 +56,11 @@ def conv_transpose(
         element reaches. None (the default): no bias.
       stride: output elements between neighbouring input elements. An int, or one for
         each spatial axis.
-      padding: *output* elements cropped: an int for both ends of every axis, or for
-        each axis an int or a (low, high) pair (negative: elements appended, which hold
-        the bias), or ``"VALID"``, ``"SAME"``, ``"SAME_LOWER"``, ``"CAUSAL"``,
-        ``"CIRCULAR"`` or ``"CIRCULAR_LOWER"``. Of the names all but VALID give
+      padding: *output* elements cropped: an int for both ends of every axis, or a name
+        for every axis, or for each axis an int, a (low, high) pair (negative: elements
+        appended, which hold the bias) or a name. The names are ``"VALID"``,
+        ``"SAME"``, ``"SAME_LOWER"``, ``"CAUSAL"``, ``"CIRCULAR"`` and
+        ``"CIRCULAR_LOWER"``. Of them all but VALID give
         ``O = S*stride``. VALID gives ``O = (S-1)*stride + max(dilation*(K-1)+1,
         stride)``, which is more than padding 0 where the kernel is smaller than the
         stride. SAME crops as TensorFlow, Keras and lax do, SAME_LOWER as ONNX does,
@@ -68,7 +69,7 @@ def conv_transpose(
         (Flax's rule with ``transpose_kernel=True``).
       output_padding: output elements appended at the high end, positions like any
         other of the full output (not zeros). Smaller than `stride` or `dilation` on
-        each axis; 0 with a CIRCULAR padding.
+        each axis; 0 on an axis with a CIRCULAR padding.
       output_size: O itself, an int or one for each spatial axis, between the size
         without it and ``stride - 1`` more. Then `output_padding` must be 0.
       groups: input and output channels are split into so many groups that do not mix.

@@ -11,7 +11,7 @@ from jconvt._call import arguments
 from jconvt._call.arguments import Shape
 from jconvt._call.geometry import Geometry, Size
 from jconvt._call.options import Options, Pairs
-from jconvt._call.padding import DIALECTS, PERIODIC, Crop, within_period
+from jconvt._call.padding import DIALECTS, Crop, within_period
 
 
 class Fitted(NamedTuple):
@@ -42,7 +42,7 @@ def fit(
     size = options.layout.spatial(input_shape, batched)
     kernel_size = options.layout.kernel_size(weight_shape)
     crops = _crops(options, kernel_size)
-    if options.padding in PERIODIC:
+    if any(options.periodic):
         options, crops = _within_period(options, kernel_size, crops, size)
     out = _output_size(options, kernel_size, crops, size)
     wanted = arguments.check_output_size(options.function, output_size, options.rank)
@@ -124,11 +124,12 @@ def _if_channels_last(input_shape: Shape, channel: int, in_channels: Size) -> st
 def _crops(options: Options, kernel_size: tuple[int, ...]) -> list[Crop]:
     crops: list[Crop] = []
     for i, k in enumerate(kernel_size):
-        if isinstance(options.padding, str):
+        padding = options.paddings[i]
+        if isinstance(padding, str):
             extent = options.dilation[i] * (k - 1) + 1
-            crop = DIALECTS[options.padding](extent, options.stride[i])
+            crop = DIALECTS[padding](extent, options.stride[i])
         else:
-            crop = Crop(*options.padding[i])
+            crop = Crop(*padding)
         crops.append(crop._replace(high=crop.high - options.output_padding[i]))
     return crops
 
@@ -142,8 +143,10 @@ def _within_period(
     """The same outputs, with dilations no larger than the output where it is known."""
     axes = zip(crops, kernel_size, options.stride, options.dilation, size, strict=True)
     found = [
-        within_period(*axis) if arguments.is_int(axis[-1]) else (axis[0], axis[3])
-        for axis in axes
+        within_period(*axis)
+        if periodic and arguments.is_int(axis[-1])
+        else (axis[0], axis[3])
+        for periodic, axis in zip(options.periodic, axes, strict=True)
     ]
     dilation = tuple(d for _, d in found)
     return replace(options, dilation=dilation), [crop for crop, _ in found]
@@ -190,7 +193,10 @@ def _extra(
             f"which determines it; got output_padding {options.output_padding} and "
             f"output_size {wanted}."
         )
-    reach = [0 if options.padding in PERIODIC else s - 1 for s in options.stride]
+    reach = [
+        0 if periodic else s - 1
+        for periodic, s in zip(options.periodic, options.stride, strict=True)
+    ]
     extra: list[Any] = [w - m for w, m in zip(wanted, smallest, strict=True)]
     # A difference of symbolic sizes that is not a plain number is out of reach too.
     if not all(

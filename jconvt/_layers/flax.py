@@ -18,9 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from jconvt._call.arguments import IntOrInts, check_int, check_ints, is_int
+from jconvt._call.arguments import (
+    AxisPadding,
+    IntOrInts,
+    check_int,
+    check_ints,
+    is_int,
+)
 from jconvt._call.numerics import Numerics, check_array
-from jconvt._call.options import Pairs, normalize_options
+from jconvt._call.options import normalize_options
 from jconvt._call.padding import lax_pads
 from jconvt._layers.config import LayerConfig
 from jconvt._layers.kernel import FlaxKernel
@@ -232,8 +238,11 @@ NAMES = (
 
 def read_padding(
     function: str, value: Any, extents: tuple[int, ...], names: Mapping[str, str]
-) -> str | Pairs:
-    """A name, or zeros around the stride-dilated input, as `conv_transpose` has it."""
+) -> str | tuple[AxisPadding, ...]:
+    """A name, or zeros around the stride-dilated input, as `conv_transpose` has it.
+
+    So is each entry of a tuple.
+    """
     rank, named = len(extents), ", ".join(map(repr, names))
     items = (value,) * rank if is_int(value) else _tuple(value)
     if isinstance(value, str) and value in names:
@@ -250,20 +259,22 @@ def read_padding(
         )
     if len(items) != rank:
         raise ValueError(
-            f"{function}: `padding` must hold {rank} ints or (low, high) pairs, one for"
-            f" each spatial axis; got {len(items)}: {value!r}."
+            f"{function}: `padding` must hold {rank} ints, (low, high) pairs or names, "
+            f"one for each spatial axis; got {len(items)}: {value!r}."
         )
     return tuple(
-        lax_pads(e, *_pads(function, i, item))[:2]
+        names[item]
+        if isinstance(item, str) and item in names
+        else lax_pads(e, *_pads(function, i, item, named))[:2]
         for i, (e, item) in enumerate(zip(extents, items, strict=True))
     )
 
 
-def _pads(function: str, i: int, item: Any) -> tuple[int, int]:
+def _pads(function: str, i: int, item: Any, named: str) -> tuple[int, int]:
     pads = (item, item) if is_int(item) else _tuple(item)
-    rule = f"{function}: `padding[{i}]` must be an int or a (low, high) pair"
+    rule = f"{function}: `padding[{i}]` must be an int or a (low, high) pair of ints"
     if not isinstance(pads, tuple) or not all(map(is_int, pads)):
-        raise TypeError(f"{rule} of ints; got {item!r}.")
+        raise TypeError(f"{rule}, or one of {named}; got {item!r}.")
     if len(pads) != 2:
         raise ValueError(f"{rule}; got {item!r}.")
     return int(pads[0]), int(pads[1])

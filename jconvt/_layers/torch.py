@@ -16,7 +16,13 @@ from jax import dtypes, lax
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._call.arguments import IntOrInts, check_int, check_ints
+from jconvt._call.arguments import (
+    AxisPadding,
+    IntOrInts,
+    Padding,
+    check_int,
+    check_ints,
+)
 from jconvt._call.fit import geometry_of
 from jconvt._call.layout import data_formats
 from jconvt._call.numerics import Precision, check_array, check_precision, read_dtype
@@ -44,9 +50,10 @@ class TorchConfig(LayerConfig):
     param_dtype: np.dtype[Any]
 
     @property
-    def padding(self) -> tuple[int, ...]:
-        """Output elements cropped at both ends, per axis."""
-        return tuple(int(crop[0]) for crop in self.options.padding)
+    def padding(self) -> str | tuple[int | AxisPadding, ...]:
+        """A name, or for each axis an int, a (low, high) pair or a name."""
+        given = self.options.padding
+        return given if isinstance(given, str) else tuple(map(_shortest, given))
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -113,7 +120,7 @@ class TorchArguments(TypedDict):
     out_channels: int
     kernel_size: IntOrInts
     stride: IntOrInts
-    padding: IntOrInts
+    padding: Padding
     output_padding: IntOrInts
     groups: int
     bias: bool
@@ -147,7 +154,6 @@ def make_config(name: str, rank: int, **given: Unpack[TorchArguments]) -> TorchC
         groups=given["groups"],
         dilation=given["dilation"],
         dimension_numbers=dimension_numbers_of(name, data_format, rank),
-        symmetric_padding=True,
     )
     _check_divisible(options, "in_channels", in_channels)
     _check_divisible(options, "out_channels", out_channels)
@@ -164,7 +170,7 @@ def make_config(name: str, rank: int, **given: Unpack[TorchArguments]) -> TorchC
     if padding_mode != "zeros":
         raise ValueError(
             f"{name}: `padding_mode` must be 'zeros'; got {padding_mode!r}. For "
-            f"periodic data see padding='CIRCULAR' of jconvt.conv_transpose."
+            f"periodic data give padding='CIRCULAR'."
         )
     dtype, preferred = given["dtype"], given["preferred_element_type"]
     return TorchConfig(
@@ -184,6 +190,13 @@ def make_config(name: str, rank: int, **given: Unpack[TorchArguments]) -> TorchC
         ),
         options=options,
     )
+
+
+def _shortest(padding: AxisPadding) -> int | AxisPadding:
+    """An int for a crop that is the same at both ends."""
+    if isinstance(padding, str) or padding[0] != padding[1] or padding[0] < 0:
+        return padding
+    return padding[0]
 
 
 def _check_divisible(options: Options, argument: str, channels: int) -> None:

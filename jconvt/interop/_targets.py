@@ -4,7 +4,6 @@ import jax.numpy as jnp
 
 from jconvt._call.fit import geometry_of
 from jconvt._call.options import Pairs
-from jconvt._call.padding import PERIODIC
 from jconvt.interop._ported import PortedLayer
 
 
@@ -26,7 +25,7 @@ def refuse(function: str, option: str, value: object, reason: str) -> ValueError
 def fixed_crop(function: str, layer: PortedLayer) -> Pairs:
     """The crop, `output_padding` included, if one serves inputs of every size."""
     config = layer.config
-    if config.options.padding in PERIODIC:
+    if any(config.options.periodic):
         raise refuse(
             function,
             "padding",

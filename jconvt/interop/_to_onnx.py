@@ -74,18 +74,17 @@ def _pads(layer: PortedLayer) -> dict[str, Any]:
     """Our padding as ONNX's `pads`, at least 0, and `output_padding`."""
     options = layer.config.options
     lows, highs, more = [], [], []
-    given = options.padding
     for i, (low, high) in enumerate(fixed_crop("to_onnx", layer)):
         # The layer's own split where every runtime takes it (ONNX Runtime wants an
         # `output_padding` below the stride), and else as little as there must be.
-        extra = options.output_padding[i]
-        if isinstance(given, str) or min(given[i]) < 0 or extra >= options.stride[i]:
+        extra, given = options.output_padding[i], options.paddings[i]
+        if isinstance(given, str) or min(given) < 0 or extra >= options.stride[i]:
             extra = max(-high, 0)
         if low < 0 or extra >= max(options.stride[i], options.dilation[i], 1):
             raise refuse(
                 "to_onnx",
                 "padding",
-                given,
+                options.padding,
                 "ONNX crops, and appends only at the high end and less than stride or "
                 "dilation",
             )
