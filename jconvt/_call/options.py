@@ -1,7 +1,7 @@
 """What a user wrote for one function -> `Options`: checked as far as no shape matters.
 
-Front doors, `output_shape`, `explain` and the layers all come through here, so they
-share every rule and every message.
+The public functions and the layers all come through here, so they share every rule and
+every message.
 """
 
 from collections.abc import Callable

@@ -37,7 +37,7 @@ NAME = "ConvTranspose"
 
 
 class Fields(Protocol):
-    """The fields that say what is computed, under Flax's names."""
+    """The fields that determine what is computed, under Flax's names."""
 
     @property
     def kernel_size(self) -> Any: ...

@@ -81,7 +81,7 @@ def to_equinox(layer: PortedLayer) -> "equinox.nn.ConvTranspose":
 
     Raises:
       TypeError: `layer` is not a `PortedLayer`.
-      ValueError: Equinox cannot say an option, which is named: a `dtype` to cast to, a
+      ValueError: Equinox lacks an option, which is named: a `dtype` to cast to, a
         crop that depends on the input's size.
       ImportError: Equinox is not installed.
 

@@ -107,7 +107,7 @@ def to_flax(
 
     Raises:
       TypeError: `layer` is not a `PortedLayer`.
-      ValueError: Flax cannot say an option, which is named: `groups` other than 1, a
+      ValueError: Flax lacks an option, which is named: `groups` other than 1, a
         crop that depends on the input's size.
       ImportError: Flax is not installed.
 

@@ -1,4 +1,4 @@
-"""A ported layer as a class of `jconvt.nnx` or `jconvt.linen`, where one can say it."""
+"""A ported layer as a class of `jconvt.nnx` or `jconvt.linen` that takes its options."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Paddings over several axes: from a dialect to crops, from crops to PyTorch's."""
+"""Paddings of several axes: from a rule to crops, and from crops to PyTorch's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ def per_axis(rule: Callable[..., Crop], *options: tuple[Any, ...]) -> Pairs:
 def symmetric(
     crop: Pairs, stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """A crop as PyTorch's `padding` and `output_padding`, where it can say it."""
+    """A crop as PyTorch's `padding` and `output_padding`, or None where it is neither."""
     padding = tuple(low for low, _ in crop)
     more = tuple(low - high for low, high in crop)
     fits = all(

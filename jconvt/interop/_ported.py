@@ -139,7 +139,7 @@ class PortedLayer:
     def to_nnx(self) -> "nnx.Module":
         """A Flax NNX layer with these parameters, for data in the same layout.
 
-        Where it can say the options, `jconvt.nnx.ConvTranspose1d`, ``2d`` or ``3d``.
+        Where one takes the options, `jconvt.nnx.ConvTranspose1d`, ``2d`` or ``3d``.
         For another rank, for integers or for an output size that the source fixes: a
         module that computes the same, with `nnx.Param` ``weight`` and ``bias`` of the
         same names and layouts.

@@ -1,4 +1,4 @@
-"""What the ways out share: refusals that name the option."""
+"""Checks that every `to_*` function shares: an error names what the target lacks."""
 
 import jax.numpy as jnp
 

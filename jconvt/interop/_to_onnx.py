@@ -32,7 +32,7 @@ def to_onnx(layer: PortedLayer, *, name: str = "conv_transpose") -> "onnx.ModelP
 
     Raises:
       TypeError: `layer` is not a `PortedLayer`.
-      ValueError: ONNX cannot say an option, which is named: elements appended at the
+      ValueError: ONNX lacks an option, which is named: elements appended at the
         low end, or at the high end as many as stride and dilation; a periodic padding;
         a dtype other than float16, float32 and float64; a `dtype` to cast to.
       ImportError: onnx is not installed.

@@ -242,7 +242,7 @@ def test_flax_layers_of_the_sources_layout():
 
 
 def test_no_framework_is_imported():
-    """Not by the import, nor by the doors that need none."""
+    """Not by the import, nor by the converters that need none."""
     code = (
         "import sys, numpy as np, jconvt.interop as i;"
         "w = np.ones((2, 3, 4));"
