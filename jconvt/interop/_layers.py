@@ -1,4 +1,4 @@
-"""A ported layer as a class of `jconvt.nnx` or `jconvt.linen` that takes its options."""
+"""A ported layer as a class of `jconvt.nnx` or `jconvt.linen` with its options."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ def per_axis(rule: Callable[..., Crop], *options: tuple[Any, ...]) -> Pairs:
 def symmetric(
     crop: Pairs, stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """A crop as PyTorch's `padding` and `output_padding`, or None where it is neither."""
+    """A crop as PyTorch's `padding` and `output_padding`, or None where it is none."""
     padding = tuple(low for low, _ in crop)
     more = tuple(low - high for low, high in crop)
     fits = all(

@@ -503,8 +503,8 @@ def test_haiku_mask(haiku):
             {"w": whole(3, 2, 3)},
             {"padding": [(1.0, 1)]},
             TypeError,
-            "from_haiku: `padding[0]` must be an int or a (low, high) pair of ints; "
-            "got (1.0, 1).",
+            "from_haiku: `padding[0]` must be an int or a (low, high) pair of ints, "
+            "or one of 'SAME', 'VALID'; got (1.0, 1).",
         ),
         (
             {"w": whole(3, 2, 3)},

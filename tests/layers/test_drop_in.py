@@ -640,7 +640,7 @@ ERRORS = [
     ({"padding": "SAME_LOWER"}, ValueError, "`padding` must be 'SAME', 'VALID'"),
     ({"padding": None}, TypeError, "`padding` must be 'SAME', 'VALID', 'CIRCULAR', an"),
     ({"padding": 1.0}, TypeError, "`padding` must be 'SAME', 'VALID', 'CIRCULAR', an"),
-    ({"padding": (1,)}, ValueError, "`padding` must hold 2 ints or (low, high) pairs"),
+    ({"padding": (1,)}, ValueError, "`padding` must hold 2 ints, (low, high) pairs"),
     ({"padding": (1, (1, 2, 3))}, ValueError, "`padding[1]` must be an int or a (low"),
     ({"padding": (1, (1, "2"))}, TypeError, "`padding[1]` must be an int or a (low, "),
     ({"padding": -9}, ValueError, "the output size must not be negative"),
