@@ -57,18 +57,19 @@ def conv_transpose(
       stride: output elements between neighbouring input elements. An int, or one for
         each spatial axis.
       padding: *output* elements to crop. An int crops both ends of every axis. A tuple
-        or list holds an int or a (low, high) pair for each axis; a negative number in a
-        pair appends elements, which hold the bias. A name chooses the crop: ``"VALID"``
-        gives ``O = (S-1)*stride + max(dilation*(K-1)+1, stride)``, which is more than
-        padding 0 where the kernel is smaller than the stride; every other name gives
-        ``O = S*stride``. ``"SAME"`` crops as TensorFlow, Keras and lax do,
-        ``"SAME_LOWER"`` as ONNX does, and ``"CAUSAL"`` so that no output depends on a
-        later input. ``"CIRCULAR"`` extends the input periodically and crops as SAME
-        (Flax's rule), ``"CIRCULAR_LOWER"`` as SAME_LOWER (Flax's rule with
+        or list holds an int, a (low, high) pair or a name for each axis; a negative
+        number in a pair appends elements, which hold the bias. A name chooses
+        the crop: ``"VALID"`` gives ``O = (S-1)*stride + max(dilation*(K-1)+1,
+        stride)``, which is more than padding 0 where the kernel is smaller than
+        the stride; every other name gives ``O = S*stride``. ``"SAME"`` crops as
+        TensorFlow, Keras and lax do, ``"SAME_LOWER"`` as ONNX does, and
+        ``"CAUSAL"`` so that no output depends on a later input. ``"CIRCULAR"``
+        extends the input periodically and crops as SAME (Flax's rule),
+        ``"CIRCULAR_LOWER"`` as SAME_LOWER (Flax's rule with
         ``transpose_kernel=True``).
       output_padding: output elements appended at the high end. They are computed like
         all others and are not zeros. Smaller than `stride` or `dilation` on each axis;
-        0 with a CIRCULAR padding.
+        0 on an axis with a CIRCULAR padding.
       output_size: O, in place of `output_padding`. An int, or one for each spatial
         axis, at most ``stride - 1`` more than the size without `output_padding`. It may
         be a symbolic size of `jax.export`.

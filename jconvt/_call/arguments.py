@@ -15,8 +15,12 @@ from jconvt._call.padding import DIALECTS
 IntOrInts = int | Sequence[int]
 """An int for all spatial axes, or a tuple or list with one int for each."""
 
-Padding = int | str | Sequence[int | Sequence[int]]
-"""An int, one int or (low, high) pair for each spatial axis, or a dialect's name."""
+AxisPadding = str | tuple[int, int]
+"""A dialect's name, or (low, high): the canonical padding of one spatial axis."""
+
+Padding = int | str | Sequence[int | str | Sequence[int]]
+"""An int or a dialect's name, or for each spatial axis an int, a (low, high) pair or a
+name."""
 
 Shape = Sequence[Size]
 
@@ -119,16 +123,12 @@ def check_symmetric_padding(
 
 def check_padding(
     function: str, value: object, rank: int
-) -> str | tuple[tuple[int, int], ...]:
-    """Any padding: a dialect's name, or (low, high) crops for each axis."""
+) -> str | tuple[AxisPadding, ...]:
+    """Any padding: a dialect's name, or one padding for each axis."""
     if isinstance(value, str):
-        if value.upper() not in DIALECTS:
-            raise ValueError(
-                f"{function}: `padding` must be an int, {rank} ints, {rank} (low, high)"
-                f" pairs or one of {', '.join(DIALECTS)}; got {value!r}."
-                f"{did_you_mean(value, DIALECTS)}"
-            )
-        return value.upper()
+        return _check_name(
+            function, "padding", value, f"an int, {rank} ints, {rank} (low, high) pairs"
+        )
     if is_int(value):
         both = check_int(function, "padding", value, 0)
         return ((both, both),) * rank
@@ -139,14 +139,29 @@ def check_padding(
         )
     if len(value) != rank:
         raise ValueError(
-            f"{function}: `padding` must hold {rank} ints or (low, high) pairs, one "
-            f"for each spatial axis; got {len(value)}: {value!r}."
+            f"{function}: `padding` must hold {rank} ints, (low, high) pairs or names, "
+            f"one for each spatial axis; got {len(value)}: {value!r}."
         )
-    return tuple(_check_pair(function, i, item) for i, item in enumerate(value))
+    axes = tuple(
+        _check_axis_padding(function, f"padding[{i}]", item)
+        for i, item in enumerate(value)
+    )
+    name = axes[0] if axes else None
+    return name if isinstance(name, str) and set(axes) == {name} else axes
 
 
-def _check_pair(function: str, i: int, item: Any) -> tuple[int, int]:
-    argument = f"padding[{i}]"
+def _check_name(function: str, argument: str, value: str, others: str) -> str:
+    if value.upper() not in DIALECTS:
+        raise ValueError(
+            f"{function}: `{argument}` must be {others} or one of "
+            f"{', '.join(DIALECTS)}; got {value!r}.{did_you_mean(value, DIALECTS)}"
+        )
+    return value.upper()
+
+
+def _check_axis_padding(function: str, argument: str, item: Any) -> AxisPadding:
+    if isinstance(item, str):
+        return _check_name(function, argument, item, "an int, a (low, high) pair")
     if not isinstance(item, tuple | list):
         both = check_int(function, argument, item, 0)
         return both, both

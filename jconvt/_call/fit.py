@@ -12,7 +12,7 @@ from jconvt._call.arguments import Shape
 from jconvt._call.geometry import Geometry, Size
 from jconvt._call.layout import spell
 from jconvt._call.options import Options, Pairs
-from jconvt._call.padding import DIALECTS, PERIODIC, Crop, within_period
+from jconvt._call.padding import DIALECTS, Crop, within_period
 
 
 class Fitted(NamedTuple):
@@ -45,7 +45,7 @@ def fit(
     size = options.layout.spatial(input_shape, batched)
     kernel_size = options.layout.kernel_size(weight_shape)
     crops = _crops(options, kernel_size)
-    if options.padding in PERIODIC:
+    if any(options.periodic):
         options, crops = _within_period(options, kernel_size, crops, size)
     out = _output_size(options, kernel_size, crops, size)
     wanted = arguments.check_output_size(options.function, output_size, options.rank)
@@ -162,11 +162,12 @@ def _if_other_weight(options: Options, channels: Size, weight_shape: Shape) -> s
 def _crops(options: Options, kernel_size: tuple[int, ...]) -> list[Crop]:
     crops: list[Crop] = []
     for i, k in enumerate(kernel_size):
-        if isinstance(options.padding, str):
+        padding = options.paddings[i]
+        if isinstance(padding, str):
             extent = options.dilation[i] * (k - 1) + 1
-            crop = DIALECTS[options.padding](extent, options.stride[i])
+            crop = DIALECTS[padding](extent, options.stride[i])
         else:
-            crop = Crop(*options.padding[i])
+            crop = Crop(*padding)
         crops.append(crop._replace(high=crop.high - options.output_padding[i]))
     return crops
 
@@ -180,8 +181,10 @@ def _within_period(
     """Reduce dilations that exceed the period; the outputs stay the same."""
     axes = zip(crops, kernel_size, options.stride, options.dilation, size, strict=True)
     found = [
-        within_period(*axis) if arguments.is_int(axis[-1]) else (axis[0], axis[3])
-        for axis in axes
+        within_period(*axis)
+        if periodic and arguments.is_int(axis[-1])
+        else (axis[0], axis[3])
+        for periodic, axis in zip(options.periodic, axes, strict=True)
     ]
     dilation = tuple(d for _, d in found)
     return replace(options, dilation=dilation), [crop for crop, _ in found]
@@ -231,7 +234,10 @@ def _extra(
             f"which determines it; got output_padding {options.output_padding} and "
             f"output_size {wanted}."
         )
-    reach = [0 if options.padding in PERIODIC else s - 1 for s in options.stride]
+    reach = [
+        0 if periodic else s - 1
+        for periodic, s in zip(options.periodic, options.stride, strict=True)
+    ]
     largest = tuple(m + r for m, r in zip(smallest, reach, strict=True))
     hint = ""
     for w, m, most in zip(wanted, smallest, largest, strict=True):

@@ -6,6 +6,7 @@ In the weight, I stands for the input channels and O for the output channels *pe
 of the transposed convolution.
 """
 
+import string
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,7 +18,6 @@ from jconvt._call.geometry import Size
 DimensionNumbers = tuple[str, str, str] | lax.ConvDimensionNumbers
 """Specs of input, weight and output such as ``("NHWC", "HWIO", "NHWC")``."""
 
-_SPATIAL_LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 _ARRAYS = ("input", "weight", "output")
 _CHANNELS = ("NC", "IO", "NC")
 """The letters of each array's batch and channels."""
@@ -96,10 +96,22 @@ def from_data_format(data_format: str) -> tuple[str, str, str]:
     return data_format, "IO" + data_format.strip("NC"), data_format
 
 
+def spatial_letters(rank: int) -> str:
+    """The letters of the spatial axes: ``"HW"`` for two, ``"abcd"`` for four."""
+    return "DHW"[3 - rank :] if rank <= 3 else string.ascii_lowercase[:rank]
+
+
+def dimension_numbers(rank: int, channels_last: bool) -> tuple[str, str, str]:
+    """The dimension numbers of any rank; the weight is ``IO`` + space in either."""
+    space = spatial_letters(rank)
+    return from_data_format(f"N{space}C" if channels_last else f"NC{space}")
+
+
 def data_formats(rank: int) -> tuple[str, ...]:
     """The data formats of a rank, channels first and channels last, or none."""
-    space = _SPATIAL_LETTERS.get(rank)
-    return () if space is None else (f"NC{space}", f"N{space}C")
+    if rank not in (1, 2, 3):
+        return ()
+    return tuple(dimension_numbers(rank, last)[0] for last in (False, True))
 
 
 def normalize_layout(function: str, dimension_numbers: object, rank: int) -> Layout:
@@ -123,12 +135,10 @@ def normalize_layout(function: str, dimension_numbers: object, rank: int) -> Lay
             f"{function}: `dimension_numbers` must hold three strings, for input, "
             f"weight and output; got {len(specs)}: {dimension_numbers!r}."
         )
-    space = _spatial_letters(specs)
+    space = _space_of(specs)
     for argument, spec, channels in zip(_ARRAYS, specs, _CHANNELS, strict=True):
         if sorted(spec) != sorted(channels + space) or len(set(spec)) != rank + 2:
-            letters = (
-                space if len(set(space)) == rank else _SPATIAL_LETTERS.get(rank, "")
-            )
+            letters = space if len(set(space)) == rank else spatial_letters(rank)
             orders = (channels + letters, f"{channels[0]}{letters}{channels[1]}")
             meant = did_you_mean(spec, (*orders, letters + channels))
             raise ValueError(
@@ -146,7 +156,7 @@ def normalize_layout(function: str, dimension_numbers: object, rank: int) -> Lay
     )
 
 
-def _spatial_letters(specs: tuple[str, ...]) -> str:
+def _space_of(specs: tuple[str, ...]) -> str:
     """The spatial letters on which input and output agree, or else the weight's."""
     found = [
         "".join(letter for letter in spec if letter not in channels)
@@ -158,9 +168,10 @@ def _spatial_letters(specs: tuple[str, ...]) -> str:
 
 def spell(layout: Layout) -> tuple[str, str, str] | None:
     """The specs of a layout of one to three spatial axes."""
-    space = _SPATIAL_LETTERS.get(len(layout.weight) - 2)
-    if space is None:
+    rank = len(layout.weight) - 2
+    if rank not in (1, 2, 3):
         return None
+    space = spatial_letters(rank)
     axes = (layout.input, layout.weight, layout.output)
     first, second, third = (
         "".join((channels + space)[axis] for axis in _inverse(of))

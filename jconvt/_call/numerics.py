@@ -101,13 +101,7 @@ def check_dtype(function: str, argument: str, dtype: Any) -> None:
 
 def as_dtype(function: str, dtype: object) -> np.dtype[Any]:
     """A `dtype` argument as the dtype of an array JAX can convolve, or a TypeError."""
-    try:
-        # NumPy would read None as float64.
-        found = np.dtype("" if dtype is None else dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    except TypeError:
-        raise TypeError(
-            f"{function}: `dtype` must be a dtype; got {dtype!r}.{dtype_hint(dtype)}"
-        ) from None
+    found = read_dtype(function, "dtype", dtype)
     check_dtype(function, "dtype", found)
     return found
 
@@ -117,6 +111,18 @@ def dtype_hint(dtype: object) -> str:
     found = (getattr(value, "dtype", None) for value in vars(jnp).values())
     known = {d.name for d in found if isinstance(d, np.dtype) and _is_number(d)}
     return did_you_mean(dtype, sorted(known), cutoff=0.5)
+
+
+def read_dtype(function: str, argument: str, value: Any) -> np.dtype[Any]:
+    """The dtype that `value` names, of any kind, or a TypeError."""
+    try:
+        # NumPy would read None as float64.
+        return np.dtype("" if value is None else value)
+    except TypeError:
+        raise TypeError(
+            f"{function}: `{argument}` must be a dtype; got {value!r}."
+            f"{dtype_hint(value)}"
+        ) from None
 
 
 def _is_number(dtype: Any) -> bool:

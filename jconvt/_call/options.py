@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TypedDict
 
 from jconvt._call import arguments
-from jconvt._call.arguments import IntOrInts, Padding
+from jconvt._call.arguments import AxisPadding, IntOrInts, Padding
 from jconvt._call.layout import (
     DimensionNumbers,
     Layout,
@@ -30,12 +30,12 @@ class Options:
 
     Attributes:
       function: the name with which messages begin.
-      padding: a dialect's name, or (low, high) crops.
+      padding: a dialect's name, or one name or (low, high) crop for each axis.
     """
 
     function: str
     stride: tuple[int, ...]
-    padding: str | Pairs
+    padding: str | tuple[AxisPadding, ...]
     output_padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
@@ -45,6 +45,28 @@ class Options:
     def rank(self) -> int:
         """The number of spatial axes."""
         return len(self.stride)
+
+    @property
+    def paddings(self) -> tuple[AxisPadding, ...]:
+        """The padding of each axis."""
+        given = self.padding
+        return (given,) * self.rank if isinstance(given, str) else given
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Whether an axis is continued periodically; its size is n*stride alone."""
+        return tuple(padding in PERIODIC for padding in self.paddings)
+
+    @property
+    def keywords(self) -> "GeometryOptions":
+        """The arguments of a function that say the same; the layout is left out."""
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "output_padding": self.output_padding,
+            "groups": self.groups,
+            "dilation": self.dilation,
+        }
 
 
 class GeometryOptions(TypedDict, total=False):
@@ -74,7 +96,7 @@ def normalize_options(
 
     `symmetric_padding`: accept only PyTorch's padding, an int or one for each axis.
     """
-    check_padding: Callable[[str, object, int], str | Pairs] = (
+    check_padding: Callable[[str, object, int], str | tuple[AxisPadding, ...]] = (
         arguments.check_symmetric_padding
         if symmetric_padding
         else arguments.check_padding
@@ -85,20 +107,15 @@ def normalize_options(
     paddings = arguments.check_output_padding(
         function, output_padding, strides, dilations
     )
-    if crops in PERIODIC and any(paddings):
-        raise ValueError(
-            f"{function}: `output_padding` must be 0 with padding {crops!r}, whose "
-            f"output is n*stride; got {output_padding!r}."
-        )
     group_count = arguments.check_int(function, "groups", groups, 1)
     for argument, values in (
         ("stride", strides),
-        ("padding", () if isinstance(crops, str) else chain.from_iterable(crops)),
+        ("padding", chain(*(crop for crop in crops if not isinstance(crop, str)))),
         ("dilation", dilations),
         ("groups", (group_count,)),
     ):
         arguments.check_magnitude(function, argument, values)
-    return Options(
+    options = Options(
         function=function,
         stride=strides,
         padding=crops,
@@ -107,6 +124,23 @@ def normalize_options(
         groups=group_count,
         layout=normalize_layout(function, dimension_numbers, rank),
     )
+    _check_periodic(options, output_padding)
+    return options
+
+
+def _check_periodic(options: Options, given: object) -> None:
+    """An error for an `output_padding` on an axis that is continued periodically."""
+    for i, (periodic, more) in enumerate(
+        zip(options.periodic, options.output_padding, strict=True)
+    ):
+        if periodic and more:
+            whole = isinstance(options.padding, str)
+            at = "" if whole else f"[{i}]"
+            raise ValueError(
+                f"{options.function}: `output_padding{at}` must be 0 with padding{at} "
+                f"{options.paddings[i]!r}, whose output is n*stride; got "
+                f"{given if whole else more!r}."
+            )
 
 
 def dimension_numbers_of(

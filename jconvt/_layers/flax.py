@@ -1,4 +1,4 @@
-"""What the drop-in layers share: Flax's fields -> the core's call.
+"""Replacements of Flax's own layer: its fields -> a checked configuration.
 
 Flax's layer is `jax.lax.conv_transpose`: `strides` and `kernel_dilation` are stride and
 dilation here, integers in `padding` are zeros around the stride-dilated input, (P, Q)
@@ -8,7 +8,7 @@ is called, as in Flax, whose layers let them be set after construction.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,9 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from jconvt._call.arguments import IntOrInts, check_int, check_ints, is_int
-from jconvt._call.numerics import Numerics, Precision, check_array
-from jconvt._call.options import Options, Pairs, normalize_options
+from jconvt._call.arguments import (
+    AxisPadding,
+    IntOrInts,
+    check_int,
+    check_ints,
+    is_int,
+)
+from jconvt._call.numerics import Numerics, check_array
+from jconvt._call.options import normalize_options
+from jconvt._call.padding import lax_pads
+from jconvt._layers.config import LayerConfig
 from jconvt._layers.kernel import FlaxKernel
 from jconvt._lowerings.axes import merge_axes, split_axis
 from jconvt._maps.bilinear import PLAIN_LAX
@@ -29,7 +37,7 @@ NAME = "ConvTranspose"
 
 
 class Fields(Protocol):
-    """The fields that say what is computed, under Flax's names."""
+    """The fields that determine what is computed, under Flax's names."""
 
     @property
     def kernel_size(self) -> Any: ...
@@ -47,12 +55,6 @@ class Fields(Protocol):
     def transpose_kernel(self) -> bool: ...
     @property
     def preferred_element_type(self) -> DTypeLike | None: ...
-    @property
-    def groups(self) -> int: ...
-    @property
-    def output_padding(self) -> IntOrInts: ...
-    @property
-    def lowering(self) -> str: ...
 
 
 EXTRAS: dict[str, Any] = {"groups": 1, "output_padding": 0, "lowering": "auto"}
@@ -60,27 +62,23 @@ EXTRAS: dict[str, Any] = {"groups": 1, "output_padding": 0, "lowering": "auto"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DropIn:
+class FlaxConfig(LayerConfig):
     """A layer's fields, checked; all but its parameters."""
 
-    options: Options
     kernel_size: tuple[int, ...]
     kernel: FlaxKernel
     mask: Any
-    precision: Precision
-    preferred_element_type: DTypeLike | None
-    lowering: str
 
     def kernel_shape(
         self, in_features: Any, features: Any, named: str = "features"
     ) -> tuple[int, ...]:
         """The shape of a kernel; `named` is what messages call the output channels."""
-        groups = self.options.groups
+        function, groups = self.options.function, self.options.groups
         for argument, value in (("in_features", in_features), (named, features)):
-            if check_int(NAME, argument, value, 0) % groups:
+            if check_int(function, argument, value, 0) % groups:
                 raise ValueError(
-                    f"{NAME}: `{argument}` must be divisible by `groups`; got {value} "
-                    f"and groups={groups}."
+                    f"{function}: `{argument}` must be divisible by `groups`; got "
+                    f"{value} and groups={groups}."
                 )
         return self.kernel.shape(self.kernel_size, in_features, features)
 
@@ -124,24 +122,31 @@ class DropIn:
     ) -> jax.Array:
         """The output; `promote` casts input, kernel and bias to compute with."""
         self._check_shapes(inputs, kernel)
-        x, w, b = promote(inputs, _masked(kernel, self.mask), bias)
-        options, shape = self.options, x.shape
-        if output_size is not None:
-            options = replace(options, output_padding=(0,) * options.rank)
-        batch = shape[: -options.rank - 1]
-        if len(batch) > 1:
-            shape = (math.prod(batch), *shape[len(batch) :])
-        weight_shape = self.kernel.oriented_shape(w.shape)
+        x, w, b = promote(inputs, self.masked(kernel), bias)
+        options, run = self.at_call(output_size, x.ndim)
+        batch, one = x.shape[: -options.rank - 1], x.shape[-options.rank - 1 :]
         call = settle_call(
             options,
-            (shape, weight_shape, None if b is None else b.shape),
+            (
+                (math.prod(batch), *one) if batch else one,
+                self.kernel.oriented_shape(w.shape),
+                None if b is None else b.shape,
+            ),
             [x, w],
-            output_size=output_size,
-            precision=self.precision,
-            preferred_element_type=self.preferred_element_type,
-            lowering=self.lowering,
+            **run,
         )
         return _run(x, w, b, call, self.kernel)
+
+    def masked(self, kernel: jax.Array) -> jax.Array:
+        """The kernel times the mask, which must have its shape."""
+        if self.mask is None:
+            return kernel
+        if np.shape(self.mask) != kernel.shape:
+            raise ValueError(
+                f"{self.options.function}: `mask` must have the kernel's shape "
+                f"{kernel.shape}; got {np.shape(self.mask)}."
+            )
+        return kernel * self.mask
 
 
 @as_program(3, 4)
@@ -167,58 +172,57 @@ def _run(
     return add_bias(y, bias, y.ndim - 1, numerics)
 
 
-def settle_fields(layer: Fields) -> DropIn:
-    """Check a layer's fields, or raise; `in_features` and `features` come later."""
-    kernel_size = _kernel_size(layer.kernel_size)
+def settle_fields(layer: Fields, function: str = NAME) -> FlaxConfig:
+    """Check the fields of a layer, ours or Flax's own, or raise.
+
+    `in_features` and `features` come later. Messages begin with `function`.
+    """
+    kernel_size = _kernel_size(function, layer.kernel_size)
     rank = len(kernel_size)
-    strides = _ints("strides", layer.strides, rank)
-    dilation = _ints("kernel_dilation", layer.kernel_dilation, rank)
-    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel_size, dilation, strict=True))
+    strides = _ints(function, "strides", layer.strides, rank)
+    dilation = _ints(function, "kernel_dilation", layer.kernel_dilation, rank)
+    extents = tuple(d * (k - 1) + 1 for k, d in zip(kernel_size, dilation, strict=True))
+    if layer.padding == "CAUSAL":
+        causal = [(e - 1, s - 1) for e, s in zip(extents, strides, strict=True)]
+        raise ValueError(
+            f"{function}: `padding` 'CAUSAL' is in Flax's documentation of this layer, "
+            f"but its code refuses it. An output of size n*strides that sees no later "
+            f"input is padding={causal} here."
+        )
     transposed = bool(layer.transpose_kernel)
+    extras = {name: getattr(layer, name, value) for name, value in EXTRAS.items()}
     options = normalize_options(
-        NAME,
+        function,
         rank,
         stride=strides,
-        padding=_padding(layer.padding, extent, strides, transposed),
-        output_padding=layer.output_padding,
-        groups=layer.groups,
+        padding=read_padding(function, layer.padding, extents, NAMES[transposed]),
+        output_padding=extras["output_padding"],
+        groups=extras["groups"],
         dilation=dilation,
     )
     kernel = FlaxKernel(rank, options.groups, transposed)
-    return DropIn(
+    return FlaxConfig(
         options=replace(options, layout=kernel.layout),
         kernel_size=kernel_size,
         kernel=kernel,
         mask=layer.mask,
         precision=layer.precision,
         preferred_element_type=layer.preferred_element_type,
-        lowering=layer.lowering,
+        lowering=extras["lowering"],
     )
 
 
-def _masked(kernel: jax.Array, mask: Any) -> jax.Array:
-    """The kernel times the mask, which must have its shape; None: no mask."""
-    if mask is None:
-        return kernel
-    if np.shape(mask) != kernel.shape:
-        raise ValueError(
-            f"{NAME}: `mask` must have the kernel's shape {kernel.shape}; got "
-            f"{np.shape(mask)}."
-        )
-    return kernel * mask
-
-
-def _kernel_size(value: Any) -> tuple[int, ...]:
+def _kernel_size(function: str, value: Any) -> tuple[int, ...]:
     """An int is one spatial axis: Flax has no other way to tell how many there are."""
     sizes = (value,) if is_int(value) else _tuple(value)
     rank = len(sizes) if isinstance(sizes, tuple) else 1
-    return check_ints(NAME, "kernel_size", sizes, rank, 1)
+    return check_ints(function, "kernel_size", sizes, rank, 1)
 
 
-def _ints(argument: str, value: Any, rank: int) -> tuple[int, ...]:
+def _ints(function: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:
     """One int for each spatial axis; None is 1."""
     value = 1 if value is None else _tuple(value)
-    return check_ints(NAME, argument, value, rank, 1)
+    return check_ints(function, argument, value, rank, 1)
 
 
 def _tuple(value: Any) -> Any:
@@ -227,59 +231,52 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if is_sequence else value
 
 
-_NAMES = {
-    "SAME": ("SAME", "SAME"),
-    "VALID": ("VALID", "VALID"),
-    "CIRCULAR": ("CIRCULAR", "CIRCULAR_LOWER"),
-}
-"""Flax's name -> ours with a plain kernel, and with a transposed one."""
+NAMES = (
+    {"SAME": "SAME", "VALID": "VALID", "CIRCULAR": "CIRCULAR"},
+    {"SAME": "SAME", "VALID": "VALID", "CIRCULAR": "CIRCULAR_LOWER"},
+)
+"""Flax's name -> ours: with a plain kernel, and with a transposed one."""
 
 
-def _padding(
-    value: Any, extent: tuple[int, ...], strides: tuple[int, ...], transposed: bool
-) -> str | Pairs:
-    rank, allowed = len(extent), ", ".join(map(repr, _NAMES))
-    if value == "CAUSAL":
-        causal = [(e - 1, s - 1) for e, s in zip(extent, strides, strict=True)]
-        raise ValueError(
-            f"{NAME}: `padding` 'CAUSAL' is in Flax's documentation of this layer, but "
-            f"its code refuses it. An output of size n*strides that sees no later "
-            f"input is padding={causal} here."
+def read_padding(
+    function: str, value: Any, extents: tuple[int, ...], names: Mapping[str, str]
+) -> str | tuple[AxisPadding, ...]:
+    """A name, or zeros around the stride-dilated input, as `conv_transpose` has it.
+
+    So is each entry of a tuple.
+    """
+    rank, named = len(extents), ", ".join(map(repr, names))
+    items = (value,) * rank if is_int(value) else _tuple(value)
+    if isinstance(value, str) and value in names:
+        return names[value]
+    if not isinstance(items, tuple):
+        kind, came = (
+            (ValueError, "")
+            if isinstance(value, str)
+            else (TypeError, f" of type {type(value).__name__}")
         )
-    if isinstance(value, str):
-        if value not in _NAMES:
-            raise ValueError(
-                f"{NAME}: `padding` must be {allowed}, an int, or {rank} ints or (low, "
-                f"high) pairs; got {value!r}."
-            )
-        return _NAMES[value][transposed]
-    if is_int(value):
-        pads = ((value, value),) * rank
-    else:
-        items = _tuple(value)
-        if not isinstance(items, tuple):
-            raise TypeError(
-                f"{NAME}: `padding` must be {allowed}, an int, or {rank} ints or (low, "
-                f"high) pairs; got {value!r} of type {type(value).__name__}."
-            )
-        if len(items) != rank:
-            raise ValueError(
-                f"{NAME}: `padding` must hold {rank} ints or (low, high) pairs, one for"
-                f" each spatial axis; got {len(items)}: {value!r}."
-            )
-        pads = tuple((p, p) if is_int(p) else _tuple(p) for p in items)
-    for i, pad in enumerate(pads):
-        if not isinstance(pad, tuple) or not all(is_int(p) for p in pad):
-            raise TypeError(
-                f"{NAME}: `padding[{i}]` must be an int or a (low, high) pair of ints; "
-                f"got {pad!r}."
-            )
-        if len(pad) != 2:
-            raise ValueError(
-                f"{NAME}: `padding[{i}]` must be an int or a (low, high) pair; got "
-                f"{pad!r}."
-            )
+        raise kind(
+            f"{function}: `padding` must be {named}, an int, or {rank} ints or (low, "
+            f"high) pairs; got {value!r}{came}."
+        )
+    if len(items) != rank:
+        raise ValueError(
+            f"{function}: `padding` must hold {rank} ints, (low, high) pairs or names, "
+            f"one for each spatial axis; got {len(items)}: {value!r}."
+        )
     return tuple(
-        (e - 1 - int(low), e - 1 - int(high))
-        for e, (low, high) in zip(extent, pads, strict=True)
+        names[item]
+        if isinstance(item, str) and item in names
+        else lax_pads(e, *_pads(function, i, item, named))[:2]
+        for i, (e, item) in enumerate(zip(extents, items, strict=True))
     )
+
+
+def _pads(function: str, i: int, item: Any, named: str) -> tuple[int, int]:
+    pads = (item, item) if is_int(item) else _tuple(item)
+    rule = f"{function}: `padding[{i}]` must be an int or a (low, high) pair of ints"
+    if not isinstance(pads, tuple) or not all(map(is_int, pads)):
+        raise TypeError(f"{rule}, or one of {named}; got {item!r}.")
+    if len(pads) != 2:
+        raise ValueError(f"{rule}; got {item!r}.")
+    return int(pads[0]), int(pads[1])

@@ -57,28 +57,32 @@ def weight_normalized(
     return direction * (scale / magnitude(direction, dim))
 
 
-def matrix_of(weight: jax.Array, dim: int) -> jax.Array:
+def _matrix(weight: jax.Array, dim: int) -> jax.Array:
     """The weight as a matrix with axis `dim` as rows and all others as columns."""
     rows = jnp.moveaxis(weight, dim, 0)
     return rows.reshape(rows.shape[0], -1)
 
 
+Vectors = tuple[jax.Array, jax.Array]
+"""Estimates of the first left and right singular vector of the matrix."""
+
+
 def starting_vectors(
-    matrix: jax.Array, keys: tuple[jax.Array, jax.Array], epsilon: float
-) -> tuple[jax.Array, jax.Array]:
-    """Estimates of the first left and right singular vector, from random ones."""
+    weight: jax.Array, dim: int, keys: Vectors, epsilon: float
+) -> Vectors:
+    """Estimates from random vectors."""
     u, v = (
-        _unit(jax.random.normal(key, (size,), matrix.dtype), epsilon)
-        for key, size in zip(keys, matrix.shape, strict=True)
+        _unit(jax.random.normal(key, (size,), weight.dtype), epsilon)
+        for key, size in zip(keys, _matrix(weight, dim).shape, strict=True)
     )
-    return power_iteration(matrix, (u, v), STARTING_STEPS, epsilon)
+    return power_iteration(weight, dim, (u, v), STARTING_STEPS, epsilon)
 
 
 def power_iteration(
-    matrix: jax.Array, vectors: tuple[jax.Array, jax.Array], steps: int, epsilon: float
-) -> tuple[jax.Array, jax.Array]:
-    """Better estimates of the singular vectors; constants for differentiation."""
-    matrix = lax.stop_gradient(matrix)
+    weight: jax.Array, dim: int, vectors: Vectors, steps: int, epsilon: float
+) -> Vectors:
+    """Better estimates; constants for differentiation."""
+    matrix = lax.stop_gradient(_matrix(weight, dim))
     u, v = vectors
     for _ in range(steps):
         u = _unit(matrix @ v, epsilon)
@@ -86,12 +90,10 @@ def power_iteration(
     return u, v
 
 
-def spectral_normalized(
-    weight: jax.Array, vectors: tuple[jax.Array, jax.Array], dim: int
-) -> jax.Array:
+def spectral_normalized(weight: jax.Array, dim: int, vectors: Vectors) -> jax.Array:
     """The weight over its first singular value, u^H W v."""
     u, v = lax.stop_gradient(vectors)
-    return weight / jnp.vdot(u, matrix_of(weight, dim) @ v)
+    return weight / jnp.vdot(u, _matrix(weight, dim) @ v)
 
 
 def _unit(vector: jax.Array, epsilon: float) -> jax.Array:

@@ -1,13 +1,13 @@
-"""What the Flax layers share: all of a layer but the ownership of its parameters.
+"""Layers with PyTorch's constructors: all but the ownership of their parameters.
 
-An adapter (`jconvt.nnx`, `jconvt.linen`) calls `make_config` once, creates the
-parameters that the config describes, and calls the config with them.
+`jconvt.nnx` and `jconvt.linen` call `make_config` once, create the parameters that the
+config describes, and call the config with them.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -16,29 +16,30 @@ from jax import dtypes, lax
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._call.arguments import IntOrInts, check_int, check_ints
+from jconvt._call.arguments import (
+    AxisPadding,
+    IntOrInts,
+    Padding,
+    check_int,
+    check_ints,
+)
 from jconvt._call.fit import geometry_of
 from jconvt._call.layout import data_formats
-from jconvt._call.numerics import Precision, check_array, check_precision, dtype_hint
+from jconvt._call.numerics import Precision, check_array, check_precision, read_dtype
 from jconvt._call.options import Options, dimension_numbers_of, normalize_options
 from jconvt._choice.pinned import AUTO, check_lowering
-from jconvt._maps.execute import execute
+from jconvt._layers.config import LayerConfig
 from jconvt.initializers import torch_uniform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class LayerConfig:
-    """A layer without its parameters; ``repr`` says what it does.
+class TorchConfig(LayerConfig):
+    """A layer with PyTorch's constructor; ``repr`` says what it does.
 
     Attributes:
       data_format: of input and output, such as ``"NCHW"``.
       has_bias: whether the layer adds a bias.
-      dtype: what input and parameters are cast to; None: what they promote to.
       param_dtype: of the parameters when they are created.
-      precision: as in lax.
-      preferred_element_type: dtype of the result; None: that of the computation.
-      lowering: ``"auto"``, or a formulation's name.
-      options: stride, padding and all else that a function takes too.
     """
 
     in_channels: int
@@ -46,17 +47,13 @@ class LayerConfig:
     kernel_size: tuple[int, ...]
     data_format: str
     has_bias: bool
-    dtype: np.dtype[Any] | None
     param_dtype: np.dtype[Any]
-    precision: Precision
-    preferred_element_type: np.dtype[Any] | None
-    lowering: str
-    options: Options
 
     @property
-    def padding(self) -> tuple[int, ...]:
-        """Output elements cropped at both ends, per axis."""
-        return tuple(int(crop[0]) for crop in self.options.padding)
+    def padding(self) -> str | tuple[int | AxisPadding, ...]:
+        """A name, or for each axis an int, a (low, high) pair or a name."""
+        given = self.options.padding
+        return given if isinstance(given, str) else tuple(map(_shortest, given))
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -88,35 +85,9 @@ class LayerConfig:
         canonicalize_dtype: Callable[..., DTypeLike],
     ) -> jax.Array:
         """The layer's output; `canonicalize_dtype` is Flax's function of that name."""
-        options = self.options
-        x = check_array(options.function, "input", input)
-        if output_size is not None:
-            options = replace(options, output_padding=(0,) * options.rank)
-            output_size = self._spatial(output_size, x.ndim)
-        return execute(
-            options,
-            x,
-            weight,
-            bias,
-            output_size=output_size,
-            precision=self.precision,
-            preferred_element_type=self.preferred_element_type,
-            lowering=self.lowering,
-            dtype=canonicalize_dtype(x, weight, bias, dtype=self.dtype),
-        )
-
-    def _spatial(self, output_size: Any, axes: int) -> Any:
-        """The spatial entries of an output size that is a whole output shape."""
-        function, rank = self.options.function, self.options.rank
-        if not isinstance(output_size, tuple | list) or len(output_size) == rank:
-            return output_size
-        if len(output_size) != axes or axes not in (rank + 1, rank + 2):
-            raise ValueError(
-                f"{function}: `output_size` must be an int, {rank} ints or a whole "
-                f"output shape, which for an input of {axes} axes has {axes}; got "
-                f"{len(output_size)}: {output_size!r}."
-            )
-        return self.options.layout.spatial(tuple(output_size), axes == rank + 2)
+        x = check_array(self.options.function, "input", input)
+        dtype = canonicalize_dtype(x, weight, bias, dtype=self.dtype)
+        return self.run(x, weight, bias, output_size, dtype)
 
     def __repr__(self) -> str:
         rank, options = self.options.rank, self.options
@@ -142,46 +113,51 @@ class LayerConfig:
         return f"{options.function}({', '.join(channels + said)})"
 
 
-def make_config(
-    name: str,
-    rank: int,
-    *,
-    in_channels: int,
-    out_channels: int,
-    kernel_size: IntOrInts,
-    stride: IntOrInts,
-    padding: IntOrInts,
-    output_padding: IntOrInts,
-    groups: int,
-    bias: bool,
-    dilation: IntOrInts,
-    padding_mode: str,
-    data_format: str | None,
-    dtype: DTypeLike | None,
-    param_dtype: DTypeLike,
-    precision: Precision,
-    preferred_element_type: DTypeLike | None,
-    lowering: str,
-) -> LayerConfig:
+class TorchArguments(TypedDict):
+    """The arguments of a constructor that describe the layer."""
+
+    in_channels: int
+    out_channels: int
+    kernel_size: IntOrInts
+    stride: IntOrInts
+    padding: Padding
+    output_padding: IntOrInts
+    groups: int
+    bias: bool
+    dilation: IntOrInts
+    padding_mode: str
+    data_format: str | None
+    dtype: DTypeLike | None
+    param_dtype: DTypeLike
+    precision: Precision
+    preferred_element_type: DTypeLike | None
+    lowering: str
+
+
+ARGUMENTS = tuple(TorchArguments.__annotations__)
+
+
+def make_config(name: str, rank: int, **given: Unpack[TorchArguments]) -> TorchConfig:
     """Check a constructor's arguments; `name` is the layer's, for messages and repr."""
-    in_channels = check_int(name, "in_channels", in_channels, 0)
-    out_channels = check_int(name, "out_channels", out_channels, 0)
-    kernel_size = check_ints(name, "kernel_size", kernel_size, rank, 1)
+    in_channels = check_int(name, "in_channels", given["in_channels"], 0)
+    out_channels = check_int(name, "out_channels", given["out_channels"], 0)
+    kernel_size = check_ints(name, "kernel_size", given["kernel_size"], rank, 1)
+    data_format = given["data_format"]
     if data_format is None:
         data_format = data_formats(rank)[0]
     options = normalize_options(
         name,
         rank,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
+        stride=given["stride"],
+        padding=given["padding"],
+        output_padding=given["output_padding"],
+        groups=given["groups"],
+        dilation=given["dilation"],
         dimension_numbers=dimension_numbers_of(name, data_format, rank),
-        symmetric_padding=True,
     )
     _check_divisible(options, "in_channels", in_channels)
     _check_divisible(options, "out_channels", out_channels)
+    bias, padding_mode = given["bias"], given["padding_mode"]
     if not isinstance(bias, bool | np.bool_):
         raise TypeError(
             f"{name}: `bias` must be True or False; got {bias!r} of type "
@@ -194,27 +170,33 @@ def make_config(
     if padding_mode != "zeros":
         raise ValueError(
             f"{name}: `padding_mode` must be 'zeros'; got {padding_mode!r}. For "
-            f"periodic data see padding='CIRCULAR' of jconvt.conv_transpose."
+            f"periodic data give padding='CIRCULAR'."
         )
-    return LayerConfig(
+    dtype, preferred = given["dtype"], given["preferred_element_type"]
+    return TorchConfig(
         in_channels=in_channels,
         out_channels=out_channels,
         kernel_size=kernel_size,
         data_format=data_format,
         has_bias=bool(bias),
         dtype=None if dtype is None else _check_inexact(name, "dtype", dtype),
-        param_dtype=_check_dtype(name, "param_dtype", param_dtype),
-        precision=check_precision(name, precision),
-        preferred_element_type=(
-            None
-            if preferred_element_type is None
-            else _check_dtype(name, "preferred_element_type", preferred_element_type)
-        ),
+        param_dtype=_check_dtype(name, "param_dtype", given["param_dtype"]),
+        precision=check_precision(name, given["precision"]),
+        preferred_element_type=None
+        if preferred is None
+        else _check_dtype(name, "preferred_element_type", preferred),
         lowering=check_lowering(
-            name, lowering, geometry_of(options, kernel_size), static=True
+            name, given["lowering"], geometry_of(options, kernel_size), static=True
         ),
         options=options,
     )
+
+
+def _shortest(padding: AxisPadding) -> int | AxisPadding:
+    """An int for a crop that is the same at both ends."""
+    if isinstance(padding, str) or padding[0] != padding[1] or padding[0] < 0:
+        return padding
+    return padding[0]
 
 
 def _check_divisible(options: Options, argument: str, channels: int) -> None:
@@ -226,13 +208,8 @@ def _check_divisible(options: Options, argument: str, channels: int) -> None:
 
 
 def _check_dtype(name: str, argument: str, value: Any) -> np.dtype[Any]:
-    try:
-        # NumPy would read None as float64.
-        return np.dtype(dtypes.canonicalize_dtype("" if value is None else value))
-    except TypeError:
-        raise TypeError(
-            f"{name}: `{argument}` must be a dtype; got {value!r}.{dtype_hint(value)}"
-        ) from None
+    """A dtype as JAX has it: without x64 a float64 is a float32."""
+    return np.dtype(dtypes.canonicalize_dtype(read_dtype(name, argument, value)))
 
 
 def _check_inexact(name: str, argument: str, value: DTypeLike) -> np.dtype[Any]:

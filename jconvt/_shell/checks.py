@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jconvt
+from jconvt._call.layout import dimension_numbers
 from jconvt._shell.definition import Floats, Ints, Maps, three_maps
 
 
@@ -126,9 +127,7 @@ def _numbers(layer: Layer) -> tuple[Floats, Floats, Floats]:
 def _maps_of_jconvt(
     layer: Layer, x: Floats, w: Floats, cotangent: Floats, dtype: str, last: bool
 ) -> Maps:
-    rank = len(layer.stride)
-    space = "DHW"[3 - rank :]
-    data = f"N{space}C" if last else f"NC{space}"
+    numbers = dimension_numbers(len(layer.stride), last)
 
     def forward(x: jax.Array, w: jax.Array) -> jax.Array:
         return jconvt.conv_transpose(
@@ -139,7 +138,7 @@ def _maps_of_jconvt(
             output_padding=layer.output_padding,
             dilation=layer.dilation,
             groups=layer.groups,
-            dimension_numbers=(data, f"IO{space}", data),
+            dimension_numbers=numbers,
         )
 
     @jax.jit

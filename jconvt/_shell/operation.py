@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from jconvt._call.layout import spatial_letters
+
 OPTIONS = (
     *("stride", "padding", "output_padding", "output_size", "groups", "dilation"),
     *("dimension_numbers", "data_format"),
@@ -12,7 +14,7 @@ OPTIONS = (
 """The options of a layer, by the names of the functions."""
 
 Shape = tuple[int, ...]
-Pads = str | int | tuple[int | tuple[int, ...], ...]
+Pads = str | int | tuple[int | str | tuple[int, ...], ...]
 
 
 def add_operation(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +46,7 @@ def add_operation(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="PADDING",
         help="output elements cropped: 1 or 1,0, pairs such as 1:2,0:1, or SAME, VALID,"
-        " SAME_LOWER, CAUSAL, CIRCULAR, CIRCULAR_LOWER",
+        " SAME_LOWER, CAUSAL, CIRCULAR, CIRCULAR_LOWER; names of axes too: CAUSAL,SAME",
     )
     parser.add_argument(
         "--groups", type=int, default=1, metavar="INT", help="groups of channels"
@@ -82,7 +84,7 @@ def axis_names(options: argparse.Namespace) -> tuple[str, ...]:
     rank = len(options.weight_shape) - 2
     if options.dimension_numbers is not None:
         return tuple(a for a in options.dimension_numbers[1] if a not in "IO")
-    return tuple("DHW"[3 - rank :] if rank <= 3 else map(str, range(rank)))
+    return tuple(spatial_letters(rank) if rank <= 3 else map(str, range(rank)))
 
 
 # What is written -> the value.
@@ -127,12 +129,18 @@ def ints(text: str) -> int | Shape:
 
 @_reader("ints, (low, high) pairs or a name", "1 or 1:2,0:1 or SAME")
 def _padding(text: str) -> Pads:
-    """``SAME``, or ints of which each may be a pair: ``1:2,3`` -> ((1, 2), 3)."""
+    """``SAME``, or a name, an int or a pair of each axis: ``1:2,SAME``."""
     if text.replace("_", "").isalpha():
         return text
-    items = [tuple(map(int, item.split(":"))) for item in _BETWEEN.split(text)]
-    plain = tuple(item[0] if len(item) == 1 else item for item in items)
-    return plain[0] if len(plain) == 1 and isinstance(plain[0], int) else plain
+    items = tuple(map(_axis_padding, _BETWEEN.split(text)))
+    return items[0] if len(items) == 1 and isinstance(items[0], int) else items
+
+
+def _axis_padding(text: str) -> int | str | tuple[int, ...]:
+    if text.replace("_", "").isalpha():
+        return text
+    numbers = tuple(map(int, text.split(":")))
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _names(text: str) -> tuple[str, ...]:

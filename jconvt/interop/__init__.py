@@ -7,8 +7,8 @@ and nothing here unpickles.
 
 `fold_batch_norm` folds a batch norm behind a layer into its weight and bias.
 
-An output size that a source fixes (Haiku, ONNX) becomes a padding on the way out, so
-that the target takes other inputs too.
+An output size that a source fixes (Haiku, ONNX) becomes a padding of the target, which
+then accepts other inputs too.
 
 ========================  ============================  ========  ====================
 framework                 its weight                    taps      groups
@@ -21,7 +21,7 @@ Haiku                     ``(*K, C_out, C_in)``         reversed  no
 Equinox                   ``(C_out, C_in/groups, *K)``  reversed  yes, roles exchanged
 ========================  ============================  ========  ====================
 
-Paddle, MLX, oneDNN and Core ML need no door: their paddings are those of PyTorch or
+Paddle, MLX, oneDNN and Core ML need no converter: their paddings are PyTorch's or
 pairs, and their layouts are `dimension_numbers` of `jconvt.conv_transpose`. (Paddle's
 ``"SAME"`` is that of a convolution of the input's size, and its ``"VALID"`` is 0: give
 numbers.)

@@ -10,19 +10,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jconvt._call.arguments import IntOrInts
-from jconvt._call.numerics import Precision, check_array
+from jconvt._call.numerics import check_array
 from jconvt._call.options import Options, Pairs
 from jconvt._call.padding import onnx_output_shape
-from jconvt._maps.execute import execute
-
-_SPACE = {0: "", 1: "W", 2: "HW", 3: "DHW"}
-
-
-def dimension_numbers(rank: int, channels_last: bool) -> tuple[str, str, str]:
-    """Those of a ported layer: the weight is (C_in, C_out/groups, *K) in either."""
-    space = _SPACE.get(rank, "".join(map(chr, range(ord("a"), ord("a") + rank))))
-    data = f"N{space}C" if channels_last else f"NC{space}"
-    return data, f"IO{space}", data
+from jconvt._layers.config import LayerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +44,18 @@ class FixedSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortedConfig:
+class PortedConfig(LayerConfig):
     """All of a ported layer but its parameters: hashable, without arrays.
 
-    A call with input, weight and bias computes the layer's output.
-
     Attributes:
-      options: stride, padding and all else that is settled without shapes.
       channels_last: whether the source's data is.
       output_size: the only output size that the source has, if so.
       fixed: the same where the crop depends on the input's size.
-      precision: as in lax.
-      preferred_element_type: dtype of the result; None: that of the computation.
-      dtype: what input and parameters are cast to; None: what they promote to.
     """
 
-    options: Options
     channels_last: bool
     output_size: tuple[int, ...] | None = None
     fixed: FixedSize | None = None
-    precision: Precision = None
-    preferred_element_type: np.dtype[Any] | None = None
-    dtype: np.dtype[Any] | None = None
 
     def __call__(
         self,
@@ -84,12 +65,11 @@ class PortedConfig:
         output_size: IntOrInts | None = None,
     ) -> jax.Array:
         """The layer's output; the arguments are those of `PortedLayer.apply`."""
-        options = self.options
-        x = check_array(options.function, "input", input)
-        axes = max(x.ndim - options.rank - 1, 0)
+        x = check_array(self.options.function, "input", input)
+        axes = max(x.ndim - self.options.rank - 1, 0)
         batch, one = x.shape[:axes], x.shape[axes:]
-        output_size = self._spatial(output_size, x.ndim)
         if len(batch) > 1:
+            output_size = self._spatial(output_size, x.ndim)
             flat = jnp.reshape(x, (math.prod(batch), *one))
             y = self(flat, weight, bias, output_size)
             return jnp.reshape(y, (*batch, *y.shape[1:]))
@@ -97,20 +77,8 @@ class PortedConfig:
             space = one[:-1] if self.channels_last else one[1:]
             config = self.for_input(np.shape(weight)[2:], space)
             return config(x, weight, bias, output_size)
-        if output_size is None:
-            output_size = self.output_size
-        else:
-            options = replace(options, output_padding=(0,) * options.rank)
-        return execute(
-            options,
-            x,
-            weight,
-            bias,
-            output_size=output_size,
-            precision=self.precision,
-            preferred_element_type=self.preferred_element_type,
-            dtype=self.dtype,
-        )
+        size = self.output_size if output_size is None else output_size
+        return self.run(x, weight, bias, size, self.dtype)
 
     def for_input(
         self, kernel_size: tuple[int, ...], input_size: tuple[int, ...]
@@ -133,18 +101,3 @@ class PortedConfig:
         )
         options = replace(options, padding=padding, output_padding=(0,) * options.rank)
         return replace(self, options=options, fixed=None, output_size=fixed.size)
-
-    def _spatial(self, output_size: Any, axes: int) -> Any:
-        """The spatial entries of an output size that is a whole output shape."""
-        rank, function = self.options.rank, self.options.function
-        whole = isinstance(output_size, tuple | list) and len(output_size) != rank
-        if not whole or axes <= rank:  # such an input is refused elsewhere
-            return output_size
-        if len(output_size) != axes:
-            raise ValueError(
-                f"{function}: `output_size` must be an int, {rank} ints or a whole "
-                f"output shape, which for an input of {axes} axes has {axes}; got "
-                f"{len(output_size)}: {output_size!r}."
-            )
-        first = axes - rank - self.channels_last
-        return tuple(output_size[first : first + rank])

@@ -81,7 +81,7 @@ def to_equinox(layer: PortedLayer) -> "equinox.nn.ConvTranspose":
 
     Raises:
       TypeError: `layer` is not a `PortedLayer`.
-      ValueError: Equinox cannot say an option, which is named: a `dtype` to cast to, a
+      ValueError: Equinox lacks an option, which is named: a `dtype` to cast to, a
         crop that depends on the input's size.
       ImportError: Equinox is not installed.
 
@@ -157,8 +157,11 @@ def _equinox_padding(layer: PortedLayer) -> tuple[Any, Any, str]:
     if options.padding in ("SAME", "SAME_LOWER") and not any(options.output_padding):
         return options.padding, 0, "ZEROS"
     # Any crop is a pair, so an `output_padding` that Equinox would refuse is none.
-    keeps = not isinstance(options.padding, str) and all(
-        a < s for a, s in zip(options.output_padding, options.stride, strict=True)
+    keeps = all(
+        not isinstance(padding, str) and a < s
+        for padding, a, s in zip(
+            options.paddings, options.output_padding, options.stride, strict=True
+        )
     )
     if keeps and layer.config.fixed is None:
         return options.padding, options.output_padding, "ZEROS"

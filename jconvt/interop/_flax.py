@@ -6,29 +6,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from jconvt._call.arguments import check_ints
 from jconvt._call.padding import PERIODIC
 from jconvt._call.tracebacks import ends_traceback
-from jconvt._layers.torch import LayerConfig
-from jconvt.interop._kernels import flip, from_channels_last, regroup, to_channels_last
-from jconvt.interop._paddings import crop_of_pads
+from jconvt._layers.config import LayerConfig
+from jconvt._layers.flax import settle_fields
+from jconvt._layers.kernel import FlaxKernel
+from jconvt._layers.torch import TorchConfig
 from jconvt.interop._port import port
 from jconvt.interop._ported import PortedLayer
 from jconvt.interop._targets import check_layer, fixed_crop, refuse
 
 if typing.TYPE_CHECKING:
     from flax import linen, nnx
-
-# `padding` and `transpose_kernel` of a layer of Flax -> the padding here
-_STRINGS = {
-    ("SAME", False): "SAME",
-    ("SAME", True): "SAME",
-    ("VALID", False): "VALID",
-    ("VALID", True): "VALID",
-    ("CIRCULAR", False): "CIRCULAR",
-    ("CIRCULAR", True): "CIRCULAR_LOWER",
-}
 
 
 @ends_traceback
@@ -88,8 +79,10 @@ def from_flax(layer: Any, variables: Mapping[str, Any] | None = None) -> PortedL
             f"Linen; got {type(layer).__name__}."
         )
     config = getattr(layer, "config", getattr(layer, "_config", None))
-    if isinstance(config, LayerConfig):
-        return _from_config(config, params)
+    if isinstance(config, TorchConfig):
+        last = config.data_format.endswith("C")
+        weight = _param(params, "weight")
+        return _port(config, weight, params, config.dtype, channels_last=last)
     if not hasattr(layer, "transpose_kernel"):
         raise TypeError(
             f"from_flax: `layer` must be a transposed convolution; got "
@@ -114,7 +107,7 @@ def to_flax(
 
     Raises:
       TypeError: `layer` is not a `PortedLayer`.
-      ValueError: Flax cannot say an option, which is named: `groups` other than 1, a
+      ValueError: Flax lacks an option, which is named: `groups` other than 1, a
         crop that depends on the input's size.
       ImportError: Flax is not installed.
 
@@ -140,8 +133,7 @@ def to_flax(
         )
     # Flax aligns its periodic padding by `transpose_kernel`; else it is free.
     transpose_kernel = options.padding != "CIRCULAR"
-    weight = layer.weight if transpose_kernel else flip(layer.weight)
-    kernel = to_channels_last(weight, "OI" if transpose_kernel else "IO")
+    kernel = FlaxKernel(rank, 1, transpose_kernel).kernel(layer.weight)
     arguments: dict[str, Any] = {
         "kernel_size": layer.weight.shape[2:],
         "strides": options.stride,
@@ -172,61 +164,35 @@ def to_flax(
     return linen.ConvTranspose(out_channels, **arguments), {"params": params}
 
 
-def _from_config(config: LayerConfig, params: Mapping[str, Any]) -> PortedLayer:
-    """A layer of ours: the weight is as it is here."""
-    options = config.options
-    return port(
-        "from_flax",
-        _param(params, "weight"),
-        params.get("bias"),
-        stride=options.stride,
-        padding=config.padding,
-        output_padding=options.output_padding,
-        groups=options.groups,
-        dilation=options.dilation,
-        channels_last=config.data_format.endswith("C"),
-        precision=config.precision,
-        preferred_element_type=config.preferred_element_type,
-        dtype=config.dtype,
-    )
-
-
 def _from_flax(layer: Any, params: Mapping[str, Any]) -> PortedLayer:
-    kernel = jnp.asarray(_param(params, "kernel"))
-    rank = kernel.ndim - 2
-    if layer.mask is not None:
-        if layer.mask.shape != kernel.shape:
-            raise ValueError(
-                f"from_flax: `layer.mask` must have the kernel's shape, {kernel.shape};"
-                f" got {layer.mask.shape}."
-            )
-        kernel = kernel * layer.mask
     promote = layer.promote_dtype
     if not getattr(promote, "__module__", "").startswith("flax."):
         raise ValueError(
             f"from_flax: `layer.promote_dtype` must be Flax's own; got {promote!r}."
         )
-    dilation = _ints(layer, "kernel_dilation", rank)
-    # These two only our drop-in layers have, which otherwise are as Flax's. Groups lie
-    # in the output channels of a plain kernel, as in a convolution's.
-    groups = getattr(layer, "groups", 1)
-    output_padding = getattr(layer, "output_padding", 0)
-    weight = from_channels_last(kernel, "OI")
-    if not layer.transpose_kernel:
-        weight = flip(regroup(weight, groups))
+    config = settle_fields(layer, "from_flax")
+    kernel = config.masked(jnp.asarray(_param(params, "kernel")))
+    weight = config.kernel.weight(kernel)
+    return _port(config, weight, params, layer.dtype, channels_last=True)
+
+
+def _port(
+    config: LayerConfig,
+    weight: jax.Array,
+    params: Mapping[str, Any],
+    dtype: DTypeLike | None,
+    *,
+    channels_last: bool,
+) -> PortedLayer:
     return port(
         "from_flax",
         weight,
         params.get("bias"),
-        stride=_ints(layer, "strides", rank),
-        padding=_padding(layer, kernel.shape[:rank], dilation),
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
-        channels_last=True,
-        precision=layer.precision,
-        preferred_element_type=layer.preferred_element_type,
-        dtype=layer.dtype,
+        channels_last=channels_last,
+        precision=config.precision,
+        preferred_element_type=config.preferred_element_type,
+        dtype=dtype,
+        **config.options.keywords,
     )
 
 
@@ -237,29 +203,6 @@ def _param(params: Mapping[str, Any], name: str) -> jax.Array:
             f"{', '.join(map(str, params)) or 'nothing'}."
         )
     return params[name]
-
-
-def _ints(layer: Any, field: str, rank: int) -> tuple[int, ...]:
-    """Flax's strides or dilations, where None is 1, as one for each axis."""
-    value = getattr(layer, field)
-    return check_ints("from_flax", field, 1 if value is None else value, rank, 1)
-
-
-def _padding(
-    layer: Any, kernel_size: tuple[int, ...], dilation: tuple[int, ...]
-) -> Any:
-    """Flax's padding as a dialect or as crops."""
-    padding = layer.padding
-    if isinstance(padding, str):
-        if (padding, bool(layer.transpose_kernel)) not in _STRINGS:
-            names = dict.fromkeys(name for name, _ in _STRINGS)
-            raise ValueError(
-                f"from_flax: `layer.padding` must be one of {', '.join(names)}, ints "
-                f"or pairs, as Flax's own code has it; got {padding!r}."
-            )
-        return _STRINGS[padding, bool(layer.transpose_kernel)]
-    extents = tuple(d * (k - 1) + 1 for k, d in zip(kernel_size, dilation, strict=True))
-    return crop_of_pads("from_flax", padding, extents)
 
 
 def _flax_padding(layer: PortedLayer) -> Any:

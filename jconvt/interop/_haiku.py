@@ -10,11 +10,13 @@ from jconvt._call.arguments import IntOrInts, check_ints
 from jconvt._call.numerics import check_array
 from jconvt._call.padding import haiku_output_shape
 from jconvt._call.tracebacks import ends_traceback
+from jconvt._layers.flax import read_padding
 from jconvt.interop._kernels import flip, from_channels_last
-from jconvt.interop._paddings import crop_of_pads, per_axis
+from jconvt.interop._paddings import per_axis
 from jconvt.interop._port import port
 from jconvt.interop._ported import PortedLayer
 
+_NAMES = {"SAME": "SAME", "VALID": "VALID"}
 _LAST = ("channels_last", "N...C", "NWC", "NHWC", "NDHWC")
 _FIRST = ("channels_first", "NC...", "NCW", "NCHW", "NCDHW")
 
@@ -94,9 +96,8 @@ def from_haiku(
     kernel_size = w.shape[:-2]
     strides = check_ints(function, "stride", stride, len(kernel_size), 1)
     size = None
-    crop: Any = padding
     if output_shape is not None:
-        if padding not in ("SAME", "VALID"):
+        if padding not in tuple(_NAMES):
             raise ValueError(
                 f"{function}: `padding` must be 'SAME' or 'VALID' where `output_shape` "
                 f"is given; got {padding!r}."
@@ -108,17 +109,11 @@ def from_haiku(
             strides,
             size,
         )
-    elif isinstance(padding, str):
-        if padding not in ("SAME", "VALID"):
-            raise ValueError(
-                f"{function}: `padding` must be 'SAME', 'VALID' or pairs; got "
-                f"{padding!r}."
-            )
     else:
-        crop = crop_of_pads(function, padding, kernel_size)
+        crop = read_padding(function, padding, kernel_size, _NAMES)
     return port(
         function,
-        flip(from_channels_last(w, "OI")),
+        flip(from_channels_last(w)),
         None if bias is None else jnp.reshape(jnp.asarray(bias), -1),
         stride=strides,
         padding=crop,

@@ -74,7 +74,7 @@ def from_keras(layer: Any, *, ignore_activation: bool = False) -> PortedLayer:
     padding, output_padding = _padding(layer)
     return port(
         "from_keras",
-        from_channels_last(kernel, "OI"),
+        from_channels_last(kernel),
         bias,
         stride=layer.strides,
         padding=padding,

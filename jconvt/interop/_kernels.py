@@ -27,14 +27,7 @@ def regroup(weight: jax.Array, groups: int) -> jax.Array:
     return jnp.reshape(swapped, (groups * b, a // groups, *kernel))
 
 
-def from_channels_last(kernel: jax.Array, order: str) -> jax.Array:
-    """(*K, ., .) with channels in `order`, "IO" or "OI" -> (I, O, *K)."""
+def from_channels_last(kernel: jax.Array) -> jax.Array:
+    """(*K, C_out, C_in) -> (C_in, C_out, *K)."""
     rank = kernel.ndim - 2
-    channels = (rank + order.index("I"), rank + order.index("O"))
-    return jnp.transpose(kernel, (*channels, *range(rank)))
-
-
-def to_channels_last(weight: jax.Array, order: str) -> jax.Array:
-    """The inverse of `from_channels_last`."""
-    channels = ("IO".index(letter) for letter in order)
-    return jnp.transpose(weight, (*range(2, weight.ndim), *channels))
+    return jnp.transpose(kernel, (rank + 1, rank, *range(rank)))

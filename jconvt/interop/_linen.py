@@ -16,7 +16,7 @@ from jconvt.interop._layers import constructor
 
 
 class PortedModule(nn.Module):
-    """A ported layer whose options no class of `jconvt.linen` can say.
+    """A ported layer whose options no class of `jconvt.linen` takes.
 
     Its parameters are ``weight`` and, where there is a `bias_shape`, ``bias``.
     """

@@ -14,7 +14,7 @@ from jconvt.interop._layers import constructor
 
 
 class PortedModule(nnx.Module):
-    """A ported layer whose options no class of `jconvt.nnx` can say.
+    """A ported layer whose options no class of `jconvt.nnx` takes.
 
     Attributes:
       weight: `nnx.Param`, ``(C_in, C_out/groups, *K)``.

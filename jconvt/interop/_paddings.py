@@ -1,11 +1,10 @@
-"""Paddings over several axes: from a dialect to crops, from crops to PyTorch's."""
+"""Paddings of several axes: from a rule to crops, and from crops to PyTorch's."""
 
 from collections.abc import Callable
 from typing import Any
 
-from jconvt._call.arguments import is_int
 from jconvt._call.options import Pairs
-from jconvt._call.padding import Crop, lax_pads
+from jconvt._call.padding import Crop
 
 
 def per_axis(rule: Callable[..., Crop], *options: tuple[Any, ...]) -> Pairs:
@@ -14,27 +13,10 @@ def per_axis(rule: Callable[..., Crop], *options: tuple[Any, ...]) -> Pairs:
     return tuple((crop.low, crop.high) for crop in crops)
 
 
-def crop_of_pads(function: str, padding: Any, extents: tuple[int, ...]) -> Any:
-    """Zeros around the stride-dilated input, pairs or ints, as (low, high) crops."""
-    if not isinstance(padding, tuple | list):
-        padding = (padding,) * len(extents)
-    pairs = [tuple(p) if isinstance(p, tuple | list) else (p, p) for p in padding]
-    if len(pairs) != len(extents) or any(len(pair) != 2 for pair in pairs):
-        raise ValueError(
-            f"{function}: `padding` must be a string, an int or {len(extents)} ints or "
-            f"(low, high) pairs, one for each spatial axis; got {padding!r}."
-        )
-    for value in (value for pair in pairs for value in pair):
-        if not is_int(value):
-            raise TypeError(f"{function}: `padding` must hold ints; got {padding!r}.")
-    lows, highs = zip(*pairs, strict=True) if pairs else ((), ())
-    return per_axis(lax_pads, extents, lows, highs)
-
-
 def symmetric(
     crop: Pairs, stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """A crop as PyTorch's `padding` and `output_padding`, where it can say it."""
+    """A crop as PyTorch's `padding` and `output_padding`, or None where it is none."""
     padding = tuple(low for low, _ in crop)
     more = tuple(low - high for low, high in crop)
     fits = all(

@@ -1,15 +1,17 @@
-"""What a door has read -> `PortedLayer`, checked."""
+"""What a converter has read -> `PortedLayer`, checked."""
 
 from dataclasses import replace
+from typing import Unpack
 
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._call.arguments import IntOrInts, Padding, check_channels, spatial_rank
+from jconvt._call.arguments import check_channels, spatial_rank
+from jconvt._call.layout import dimension_numbers
 from jconvt._call.numerics import Precision, check_array
-from jconvt._call.options import normalize_options
-from jconvt.interop._config import FixedSize, PortedConfig, dimension_numbers
+from jconvt._call.options import GeometryOptions, normalize_options
+from jconvt.interop._config import FixedSize, PortedConfig
 from jconvt.interop._ported import PortedLayer
 
 
@@ -18,11 +20,6 @@ def port(
     weight: ArrayLike,
     bias: ArrayLike | None,
     *,
-    stride: IntOrInts = 1,
-    padding: Padding = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
     channels_last: bool = False,
     symmetric_padding: bool = False,
     output_size: tuple[int, ...] | None = None,
@@ -30,23 +27,18 @@ def port(
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
     dtype: DTypeLike | None = None,
+    **geometry: Unpack[GeometryOptions],
 ) -> PortedLayer:
-    """Check what a door has read, and make the layer; messages begin with `function`.
+    """Check what a converter has read, and make the layer.
 
-    `weight` is (C_in, C_out/groups, *K) already; `symmetric_padding`: PyTorch's alone.
+    Messages begin with `function`. `weight` is (C_in, C_out/groups, *K) already;
+    `symmetric_padding`: accept only PyTorch's padding.
     """
     w = jnp.asarray(check_array(function, "weight", weight))
     rank = spatial_rank(function, w.shape)
+    geometry = {**geometry, "dimension_numbers": dimension_numbers(rank, channels_last)}
     options = normalize_options(
-        function,
-        rank,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
-        dimension_numbers=dimension_numbers(rank, channels_last),
-        symmetric_padding=symmetric_padding,
+        function, rank, symmetric_padding=symmetric_padding, **geometry
     )
     check_channels(function, w.shape[0], options.groups)
     if any(k < 1 for k in w.shape[2:]):

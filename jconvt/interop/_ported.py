@@ -9,8 +9,9 @@ from jax.tree_util import GetAttrKey, register_pytree_with_keys_class
 from jax.typing import ArrayLike
 
 from jconvt._call.arguments import IntOrInts, check_ints
+from jconvt._call.layout import dimension_numbers
 from jconvt._call.tracebacks import ends_traceback
-from jconvt.interop._config import PortedConfig, dimension_numbers
+from jconvt.interop._config import PortedConfig
 
 if typing.TYPE_CHECKING:
     from flax import linen, nnx
@@ -61,21 +62,15 @@ class PortedLayer:
         `for_input`.
         """
         config, options = self.config, self.config.options
-        result: dict[str, Any] = {
-            "stride": options.stride,
-            "padding": options.padding,
-            "output_padding": options.output_padding,
-            "groups": options.groups,
-            "dilation": options.dilation,
-            "dimension_numbers": dimension_numbers(options.rank, config.channels_last),
-        }
+        numbers = dimension_numbers(options.rank, config.channels_last)
         size = config.output_size if config.fixed is None else config.fixed.size
         more = {
             "output_size": size,
             "precision": config.precision,
             "preferred_element_type": config.preferred_element_type,
         }
-        return result | {name: v for name, v in more.items() if v is not None}
+        said = {name: value for name, value in more.items() if value is not None}
+        return {**options.keywords, "dimension_numbers": numbers, **said}
 
     @ends_traceback
     def for_input(self, input_size: IntOrInts) -> Self:
@@ -144,9 +139,10 @@ class PortedLayer:
     def to_nnx(self) -> "nnx.Module":
         """A Flax NNX layer with these parameters, for data in the same layout.
 
-        Where it can say the options, `jconvt.nnx.ConvTranspose1d`, ``2d`` or ``3d``.
-        Any other padding or rank: a module that computes the same, with `nnx.Param`
-        ``weight`` and ``bias`` of the same names and layouts.
+        Where one takes the options, `jconvt.nnx.ConvTranspose1d`, ``2d`` or ``3d``.
+        For another rank, for integers or for an output size that the source fixes: a
+        module that computes the same, with `nnx.Param` ``weight`` and ``bias`` of the
+        same names and layouts.
 
         Returns:
           The layer.

@@ -1,8 +1,9 @@
-"""What the ways out share: refusals that name the option."""
+"""Checks that every `to_*` function shares: an error names what the target lacks."""
+
+import jax.numpy as jnp
 
 from jconvt._call.fit import geometry_of
 from jconvt._call.options import Pairs
-from jconvt._call.padding import PERIODIC
 from jconvt.interop._ported import PortedLayer
 
 
@@ -24,7 +25,7 @@ def refuse(function: str, option: str, value: object, reason: str) -> ValueError
 def fixed_crop(function: str, layer: PortedLayer) -> Pairs:
     """The crop, `output_padding` included, if one serves inputs of every size."""
     config = layer.config
-    if config.options.padding in PERIODIC:
+    if any(config.options.periodic):
         raise refuse(
             function,
             "padding",
@@ -51,4 +52,4 @@ def check_one_dtype(function: str, layer: PortedLayer) -> None:
     ):
         if value is not None and value != layer.weight.dtype:
             reason = "the target computes in its weight's dtype"
-            raise refuse(function, option, value.name, reason)
+            raise refuse(function, option, jnp.dtype(value).name, reason)

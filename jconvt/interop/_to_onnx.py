@@ -32,7 +32,7 @@ def to_onnx(layer: PortedLayer, *, name: str = "conv_transpose") -> "onnx.ModelP
 
     Raises:
       TypeError: `layer` is not a `PortedLayer`.
-      ValueError: ONNX cannot say an option, which is named: elements appended at the
+      ValueError: ONNX lacks an option, which is named: elements appended at the
         low end, or at the high end as many as stride and dilation; a periodic padding;
         a dtype other than float16, float32 and float64; a `dtype` to cast to.
       ImportError: onnx is not installed.
@@ -74,18 +74,17 @@ def _pads(layer: PortedLayer) -> dict[str, Any]:
     """Our padding as ONNX's `pads`, at least 0, and `output_padding`."""
     options = layer.config.options
     lows, highs, more = [], [], []
-    given = options.padding
     for i, (low, high) in enumerate(fixed_crop("to_onnx", layer)):
         # The layer's own split where every runtime takes it (ONNX Runtime wants an
         # `output_padding` below the stride), and else as little as there must be.
-        extra = options.output_padding[i]
-        if isinstance(given, str) or min(given[i]) < 0 or extra >= options.stride[i]:
+        extra, given = options.output_padding[i], options.paddings[i]
+        if isinstance(given, str) or min(given) < 0 or extra >= options.stride[i]:
             extra = max(-high, 0)
         if low < 0 or extra >= max(options.stride[i], options.dilation[i], 1):
             raise refuse(
                 "to_onnx",
                 "padding",
-                given,
+                options.padding,
                 "ONNX crops, and appends only at the high end and less than stride or "
                 "dilation",
             )

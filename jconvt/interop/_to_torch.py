@@ -27,7 +27,7 @@ def to_torch(layer: PortedLayer) -> "torch.nn.Module":
 
     Raises:
       TypeError: `layer` is not a `PortedLayer`.
-      ValueError: PyTorch cannot say an option, which is named: a crop other than
+      ValueError: PyTorch lacks an option, which is named: a crop other than
         `padding` on both ends less `output_padding`, a periodic padding, a rank other
         than 1, 2 or 3, a weight of integers, a `dtype` to cast to.
       ImportError: PyTorch is not installed.

@@ -86,7 +86,8 @@ class ConvTranspose(nn.ConvTranspose):
 
         Args:
           inputs: ``(*batch, *S, in_features)``.
-          output_size: O itself, an int or one for each spatial axis. It replaces the
+          output_size: O itself, an int or one for each spatial axis, or the output's
+            whole shape, whose batch and channel entries are ignored. It replaces the
             layer's `output_padding`, and may exceed the size without that by up to
             ``strides - 1``.
 
@@ -97,8 +98,8 @@ class ConvTranspose(nn.ConvTranspose):
           TypeError: `inputs` is not an array of numbers, or a field of the wrong kind.
           ValueError: a shape that does not fit, or an output size out of reach.
         """
-        drop_in = settle_fields(self)
-        shape = drop_in.kernel_shape(drop_in.in_features(inputs), self.features)
+        config = settle_fields(self)
+        shape = config.kernel_shape(config.in_features(inputs), self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = None
         if self.use_bias:
@@ -106,4 +107,4 @@ class ConvTranspose(nn.ConvTranspose):
                 "bias", self.bias_init, (self.features,), self.param_dtype
             )
         promote = partial(self.promote_dtype, dtype=self.dtype)
-        return drop_in(inputs, kernel, bias, output_size, promote)
+        return config(inputs, kernel, bias, output_size, promote)

@@ -146,21 +146,20 @@ class SpectralNorm(nn.Module):
 
     def _normalized(self, update_stats: bool, weight: jax.Array) -> jax.Array:
         dim = norms.check_axis("SpectralNorm", self.dim, weight.ndim)
-        matrix = norms.matrix_of(weight, dim)
         is_new = not self.has_variable(self.collection_name, "u")
         started = (None, None)
         if is_new:
             keys = self.make_rng("params"), self.make_rng("params")
-            started = norms.starting_vectors(matrix, keys, self.epsilon)
+            started = norms.starting_vectors(weight, dim, keys, self.epsilon)
         u, v = (
             self.variable(self.collection_name, name, lambda start=start: start)
             for name, start in zip("uv", started, strict=True)
         )
         if update_stats and not self.is_initializing():
             u.value, v.value = norms.power_iteration(
-                matrix, (u.value, v.value), self.n_steps, self.epsilon
+                weight, dim, (u.value, v.value), self.n_steps, self.epsilon
             )
-        return norms.spectral_normalized(weight, (u.value, v.value), dim)
+        return norms.spectral_normalized(weight, dim, (u.value, v.value))
 
 
 def _call_with(

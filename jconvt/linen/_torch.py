@@ -14,10 +14,10 @@ from flax.linen.dtypes import canonicalize_dtype
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._call.arguments import IntOrInts
+from jconvt._call.arguments import IntOrInts, Padding
 from jconvt._call.numerics import Precision
 from jconvt._call.tracebacks import ends_traceback
-from jconvt._layers.torch import make_config
+from jconvt._layers.torch import ARGUMENTS, make_config
 
 __all__ = ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
@@ -31,7 +31,7 @@ class _ConvTranspose(nn.Module):
     out_channels: int
     kernel_size: IntOrInts
     stride: IntOrInts = 1
-    padding: IntOrInts = 0
+    padding: Padding = 0
     output_padding: IntOrInts = 0
     groups: int = 1
     bias: bool = True
@@ -49,26 +49,9 @@ class _ConvTranspose(nn.Module):
 
     @ends_traceback
     def __post_init__(self) -> None:
-        self._config = config = make_config(
-            type(self).__name__,
-            self.rank,
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
-            kernel_size=self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=self.output_padding,
-            groups=self.groups,
-            bias=self.bias,
-            dilation=self.dilation,
-            padding_mode=self.padding_mode,
-            data_format=self.data_format,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            precision=self.precision,
-            preferred_element_type=self.preferred_element_type,
-            lowering=self.lowering,
-        )
+        arguments = {name: getattr(self, name) for name in ARGUMENTS}
+        config = make_config(type(self).__name__, self.rank, **arguments)
+        self._config = config
         # As in PyTorch they read as tuples; a list would leave the module unhashable.
         self.kernel_size = config.kernel_size
         self.stride = config.options.stride
@@ -144,7 +127,8 @@ class ConvTranspose2d(_ConvTranspose):
     Names, order and meaning of the arguments, shape and initial distribution of the
     parameters are those of `torch.nn.ConvTranspose2d`. Input ``(N, C_in, H, W)`` or
     ``(C_in, H, W)``, output ``(N, C_out, OH, OW)`` or ``(C_out, OH, OW)`` with
-    ``O = (S-1)*stride - 2*padding + dilation*(K-1) + output_padding + 1`` per axis.
+    ``O = (S-1)*stride - 2*padding + dilation*(K-1) + output_padding + 1`` per axis, for
+    an int `padding`.
 
     The parameters are ``weight``, ``(in_channels, out_channels/groups, KH, KW)``, and
     ``bias``, ``(out_channels,)``.
@@ -152,10 +136,13 @@ class ConvTranspose2d(_ConvTranspose):
     Attributes:
       in_channels: channels of the input.
       out_channels: channels of the output.
-      kernel_size: taps; an int, or a tuple or list of two. So are `stride`, `padding`,
+      kernel_size: taps; an int, or a tuple or list of two. So are `stride`,
         `output_padding` and `dilation`.
       stride: output elements between neighbouring input elements.
-      padding: *output* elements cropped at both ends, at least 0.
+      padding: *output* elements cropped: an int for both ends of every axis, or for
+        each axis an int, a (low, high) pair (negative: elements appended) or a name; or
+        one name for all, such as ``"SAME"`` or ``"CAUSAL"``. The names are those of
+        `jconvt.conv_transpose`.
       output_padding: output elements appended at the end, less than `stride` or
         `dilation` on each axis. They are computed like any other, not zeros.
       groups: groups of channels that do not mix; divides both channel counts.

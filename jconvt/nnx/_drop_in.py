@@ -134,9 +134,9 @@ class ConvTranspose(nnx.ConvTranspose):
         self.output_padding = output_padding
         self.lowering = lowering
 
-        drop_in = settle_fields(self)
-        self.kernel_size = drop_in.kernel_size
-        self.kernel_shape = drop_in.kernel_shape(
+        config = settle_fields(self)
+        self.kernel_size = config.kernel_size
+        self.kernel_shape = config.kernel_shape(
             in_features, out_features, "out_features"
         )
         key = parameter_keys(NAME, rngs)
@@ -161,7 +161,8 @@ class ConvTranspose(nnx.ConvTranspose):
 
         Args:
           inputs: ``(*batch, *S, in_features)``.
-          output_size: O itself, an int or one for each spatial axis. It replaces the
+          output_size: O itself, an int or one for each spatial axis, or the output's
+            whole shape, whose batch and channel entries are ignored. It replaces the
             layer's `output_padding`, and may exceed the size without that by up to
             ``strides - 1``.
 
@@ -178,5 +179,5 @@ class ConvTranspose(nnx.ConvTranspose):
         def promote(*arrays: jax.Array | None) -> Any:
             return self.promote_dtype(arrays, dtype=self.dtype)
 
-        drop_in = settle_fields(self)
-        return drop_in(inputs, self.kernel[...], bias, output_size, promote)
+        config = settle_fields(self)
+        return config(inputs, self.kernel[...], bias, output_size, promote)

@@ -182,9 +182,8 @@ class SpectralNorm(nnx.Module, Generic[L]):
         self.dim = norms.check_axis("SpectralNorm", dim, weight.ndim)
         # The attribute that `train` and `eval` of a module set.
         self.use_running_average = not update_stats
-        matrix = norms.matrix_of(weight, self.dim)
         key = parameter_keys("SpectralNorm", rngs)
-        u, v = norms.starting_vectors(matrix, (key(), key()), epsilon)
+        u, v = norms.starting_vectors(weight, self.dim, (key(), key()), epsilon)
         self.u, self.v = nnx.BatchStat(u), nnx.BatchStat(v)
 
     @ends_traceback
@@ -207,7 +206,8 @@ class SpectralNorm(nnx.Module, Generic[L]):
         if update_stats:
             weight = _weight("SpectralNorm", self.layer_instance)
             self.u[...], self.v[...] = norms.power_iteration(
-                norms.matrix_of(weight, self.dim),
+                weight,
+                self.dim,
                 (self.u[...], self.v[...]),
                 self.n_steps,
                 self.epsilon,
@@ -222,5 +222,5 @@ class SpectralNorm(nnx.Module, Generic[L]):
         """
         weight = _weight("SpectralNorm", self.layer_instance)
         vectors = self.u[...], self.v[...]
-        weight = norms.spectral_normalized(weight, vectors, self.dim)
+        weight = norms.spectral_normalized(weight, self.dim, vectors)
         return _with_weight(self.layer_instance, weight)

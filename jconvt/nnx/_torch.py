@@ -15,10 +15,10 @@ from flax.nnx.nn.dtypes import canonicalize_dtype
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
-from jconvt._call.arguments import IntOrInts
+from jconvt._call.arguments import AxisPadding, IntOrInts, Padding
 from jconvt._call.numerics import Precision
 from jconvt._call.tracebacks import ends_traceback
-from jconvt._layers.torch import make_config
+from jconvt._layers.torch import ARGUMENTS, make_config
 from jconvt.nnx._rngs import parameter_keys
 from jconvt.nnx._signature import shows_constructor
 
@@ -41,7 +41,7 @@ class _ConvTranspose(nnx.Module):
         out_channels: int,
         kernel_size: IntOrInts,
         stride: IntOrInts = 1,
-        padding: IntOrInts = 0,
+        padding: Padding = 0,
         output_padding: IntOrInts = 0,
         groups: int = 1,
         bias: bool = True,
@@ -60,25 +60,9 @@ class _ConvTranspose(nnx.Module):
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
         rngs: nnx.Rngs,
     ) -> None:
+        arguments = locals()
         config = make_config(
-            type(self).__name__,
-            self.rank,
-            in_channels=in_channels,
-            out_channels=out_channels,
-            kernel_size=kernel_size,
-            stride=stride,
-            padding=padding,
-            output_padding=output_padding,
-            groups=groups,
-            bias=bias,
-            dilation=dilation,
-            padding_mode=padding_mode,
-            data_format=data_format,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            precision=precision,
-            preferred_element_type=preferred_element_type,
-            lowering=lowering,
+            type(self).__name__, self.rank, **{n: arguments[n] for n in ARGUMENTS}
         )
         self.config = config  # static: hashable, and no array in it
         key = parameter_keys(type(self).__name__, rngs)
@@ -145,8 +129,8 @@ class _ConvTranspose(nnx.Module):
         return self.config.options.stride
 
     @property
-    def padding(self) -> tuple[int, ...]:
-        """Output elements cropped at both ends, per axis."""
+    def padding(self) -> str | tuple[int | AxisPadding, ...]:
+        """A name, or for each axis an int, a (low, high) pair or a name."""
         return self.config.padding
 
     @property
@@ -192,15 +176,19 @@ class ConvTranspose2d(_ConvTranspose):
     Names, order and meaning of the arguments, shape and initial distribution of the
     parameters are those of `torch.nn.ConvTranspose2d`. Input ``(N, C_in, H, W)`` or
     ``(C_in, H, W)``, output ``(N, C_out, OH, OW)`` or ``(C_out, OH, OW)`` with
-    ``O = (S-1)*stride - 2*padding + dilation*(K-1) + output_padding + 1`` per axis.
+    ``O = (S-1)*stride - 2*padding + dilation*(K-1) + output_padding + 1`` per axis, for
+    an int `padding`.
 
     Args:
       in_channels: channels of the input.
       out_channels: channels of the output.
-      kernel_size: taps; an int, or a tuple or list of two. So are `stride`, `padding`,
+      kernel_size: taps; an int, or a tuple or list of two. So are `stride`,
         `output_padding` and `dilation`.
       stride: output elements between neighbouring input elements.
-      padding: *output* elements cropped at both ends, at least 0.
+      padding: *output* elements cropped: an int for both ends of every axis, or for
+        each axis an int, a (low, high) pair (negative: elements appended) or a name; or
+        one name for all, such as ``"SAME"`` or ``"CAUSAL"``. The names are those of
+        `jconvt.conv_transpose`.
       output_padding: output elements appended at the end, less than `stride` or
         `dilation` on each axis. They are computed like any other, not zeros.
       groups: groups of channels that do not mix; divides both channel counts.

@@ -298,22 +298,22 @@ ERRORS_OF_FLAX = {
             nnx.ConvTranspose(3, 2, 3, padding="CAUSAL", rngs=nnx.Rngs(0))
         ),
         ValueError,
-        "from_flax: `layer.padding` must be one of SAME, VALID, CIRCULAR, ints or "
-        "pairs, as Flax's own code has it; got 'CAUSAL'.",
+        "from_flax: `padding` 'CAUSAL' is in Flax's documentation of this layer, but "
+        "its code refuses it.",
     ),
     "pairs of another rank": (
         lambda nnx, linen: from_flax(
             nnx.ConvTranspose(3, 2, 3, padding=(1, 2), rngs=nnx.Rngs(0))
         ),
         ValueError,
-        "from_flax: `padding` must be a string, an int or 1 ints or (low, high) pairs",
+        "from_flax: `padding` must hold 1 ints",
     ),
     "mask of another shape": (
         lambda nnx, linen: from_flax(
             nnx.ConvTranspose(3, 2, 3, mask=jnp.ones((3, 2)), rngs=nnx.Rngs(0))
         ),
         ValueError,
-        "from_flax: `layer.mask` must have the kernel's shape, (3, 3, 2); got (3, 2).",
+        "from_flax: `mask` must have the kernel's shape (3, 3, 2); got (3, 2).",
     ),
     "no taps": (
         lambda nnx, linen: from_mindspore({"weight": whole(4, 2, 0)}),
@@ -489,7 +489,8 @@ def test_haiku_mask(haiku):
             {"w": whole(3, 2, 3)},
             {"padding": "CAUSAL"},
             ValueError,
-            "from_haiku: `padding` must be 'SAME', 'VALID' or pairs; got 'CAUSAL'.",
+            "from_haiku: `padding` must be 'SAME', 'VALID', an int, or 1 ints or (low, "
+            "high) pairs; got 'CAUSAL'.",
         ),
         (
             {"w": whole(3, 2, 3)},
@@ -502,7 +503,8 @@ def test_haiku_mask(haiku):
             {"w": whole(3, 2, 3)},
             {"padding": [(1.0, 1)]},
             TypeError,
-            "from_haiku: `padding` must hold ints; got [(1.0, 1)].",
+            "from_haiku: `padding[0]` must be an int or a (low, high) pair of ints, "
+            "or one of 'SAME', 'VALID'; got (1.0, 1).",
         ),
         (
             {"w": whole(3, 2, 3)},

@@ -70,7 +70,7 @@ def anything(low, high, reach):
 
 
 # name -> package, way out, way back, what crop of an axis it can say, several groups
-DOORS = {
+CONVERTERS = {
     "torch": ("torch", to_torch, from_torch, says_torch, True),
     "flax": ("flax", to_flax, from_flax, anything, False),
     "equinox": ("equinox", to_equinox, from_equinox, anything, True),
@@ -84,11 +84,11 @@ DOORS = {
 }
 
 
-@pytest.mark.parametrize("name", DOORS)
+@pytest.mark.parametrize("name", CONVERTERS)
 @settings(max_examples=20)
 @given(layer=layers())
 def test_there_and_back(name, layer):
-    package, out, back, says, groups = DOORS[name]
+    package, out, back, says, groups = CONVERTERS[name]
     pytest.importorskip(package, reason="makes its layers")
     options = layer.options
     reach = map(max, options["stride"], options["dilation"])

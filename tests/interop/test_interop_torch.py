@@ -120,7 +120,7 @@ def test_to_a_layer_of_ours(torch, name, layer):
         made, variables = ours.to_linen()
         same(made.apply(variables, x), desired)
     assert type(made).__name__ == type(theirs).__name__
-    # `to_linen` and `to_nnx` give layers that the doors read again.
+    # `to_linen` and `to_nnx` give layers that the converters read again.
     back = jconvt.interop.from_flax(made, *([variables] if layer != "to_nnx" else []))
     same_layers(back, ours)
 

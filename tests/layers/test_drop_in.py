@@ -486,6 +486,19 @@ def test_extras_equal_torch(flavour, transposed):
     np.testing.assert_array_equal(smaller, y[:, :-1])
 
 
+@both
+def test_a_whole_shape_as_output_size(flavour):
+    """As of a skip connection; its batch and channels are ignored."""
+    layer = flavour.make(flavour.ours, 3, 2, (3, 3), strides=2)
+    parameters, x = operands(layer, 2, 5, 3, 4, flavour=flavour)
+    wanted = flavour.apply(layer, parameters, x, output_size=(7, 8))
+    for whole_shape in ((2, 5, 7, 8, 2), [1, 1, 7, 8, 9]):
+        y = flavour.apply(layer, parameters, x, output_size=whole_shape)
+        np.testing.assert_array_equal(y, wanted)
+    with pytest.raises(ValueError, match="for an input of 5 axes has 5; got 4"):
+        flavour.apply(layer, parameters, x, output_size=(2, 7, 8, 2))
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("transposed", [False, True], ids=["plain", "transposed"])
 def test_kernel_and_weight_are_inverse(groups, transposed):
@@ -627,7 +640,7 @@ ERRORS = [
     ({"padding": "SAME_LOWER"}, ValueError, "`padding` must be 'SAME', 'VALID'"),
     ({"padding": None}, TypeError, "`padding` must be 'SAME', 'VALID', 'CIRCULAR', an"),
     ({"padding": 1.0}, TypeError, "`padding` must be 'SAME', 'VALID', 'CIRCULAR', an"),
-    ({"padding": (1,)}, ValueError, "`padding` must hold 2 ints or (low, high) pairs"),
+    ({"padding": (1,)}, ValueError, "`padding` must hold 2 ints, (low, high) pairs"),
     ({"padding": (1, (1, 2, 3))}, ValueError, "`padding[1]` must be an int or a (low"),
     ({"padding": (1, (1, "2"))}, TypeError, "`padding[1]` must be an int or a (low, "),
     ({"padding": -9}, ValueError, "the output size must not be negative"),

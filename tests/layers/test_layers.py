@@ -554,6 +554,31 @@ def test_repr_is_the_constructor_call(text):
     assert layer._config == Linen.make(rank, *args, **options)._config
 
 
+PADDINGS = {
+    "a name": ("same", "SAME"),
+    "a list of one name": (["CAUSAL", "causal"], "CAUSAL"),
+    "pairs": (((0, 1), (2, 2)), ((0, 1), 2)),
+    "elements appended": (((-1, -1), 0), ((-1, -1), 0)),
+    "a name for each axis": (("Circular", "SAME_LOWER"), ("CIRCULAR", "SAME_LOWER")),
+    "all three": ((1, "CAUSAL"), (1, "CAUSAL")),
+}
+
+
+@pytest.mark.parametrize("name", PADDINGS)
+def test_paddings_of_conv_transpose(flavour, name):
+    """A layer takes them all, shows them, and computes what the function does."""
+    given, shown = PADDINGS[name]
+    layer = flavour.make(2, 2, 4, (4, 3), 2, padding=given)
+    assert layer.padding == shown
+    assert f"padding={shown!r}" in repr(layer)
+    parameters, x = parameters_of(2, 4, (4, 3)), integers(3, (1, 2, 5, 4))
+    y = flavour.apply(layer, parameters, x)
+    wanted = jconvt.conv_transpose(x, **parameters, stride=2, padding=given)
+    np.testing.assert_array_equal(y, wanted)
+    again = flavour.make(2, 2, 4, (4, 3), 2, padding=layer.padding)
+    assert repr(again) == repr(layer)
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_repr_starts_as_that_of_torch(flavour, rank):
     torch = pytest.importorskip("torch")
@@ -661,18 +686,25 @@ BAD = {
         "`padding` must be at least 0; got -1.",
     ),
     "padding name": (
-        (2, 3, 3, 1, "SAME"),
+        (2, 3, 3, 1, (1, "SAM")),
         {},
-        TypeError,
-        "`padding` must be an int or a tuple or list of 2 ints; got 'SAME' of type "
-        "str. Strings and (low, high) pairs are for jconvt.conv_transpose.",
+        ValueError,
+        "`padding[1]` must be an int, a (low, high) pair or one of VALID, SAME, "
+        "SAME_LOWER, CAUSAL, CIRCULAR, CIRCULAR_LOWER; got 'SAM'.",
     ),
-    "padding pairs": (
-        (2, 3, 3, 1, ((0, 1), (0, 1))),
+    "padding kind": (
+        (2, 3, 3, 1, None),
         {},
         TypeError,
-        "`padding` must be an int or a tuple or list of 2 ints; got ((0, 1), (0, 1)) "
-        "of type tuple. Strings and (low, high) pairs are for jconvt.conv_transpose.",
+        "`padding` must be an int, a tuple or list of 2 ints or (low, high) pairs, or "
+        "a string; got None of type NoneType.",
+    ),
+    "periodic with output_padding": (
+        (2, 3, 3, 2, (1, "CIRCULAR"), (0, 1)),
+        {},
+        ValueError,
+        "`output_padding[1]` must be 0 with padding[1] 'CIRCULAR', whose output is "
+        "n*stride; got 1.",
     ),
     "output_padding too large": (
         (2, 3, 3, 2, 1, 2),
@@ -728,8 +760,8 @@ BAD = {
         (2, 3, 3),
         {"padding_mode": "circular"},
         ValueError,
-        "`padding_mode` must be 'zeros'; got 'circular'. For periodic data see "
-        "padding='CIRCULAR' of jconvt.conv_transpose.",
+        "`padding_mode` must be 'zeros'; got 'circular'. For periodic data give "
+        "padding='CIRCULAR'.",
     ),
     "padding_mode int": (
         (2, 3, 3),
