@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jconvt._call.call import Call
 from jconvt._call.problem import Map
+from jconvt._maps.explicit_axes import output_spec, with_automatic_axes
 from jconvt._maps.primitive import apply
 from jconvt._maps.varying import alike
 
@@ -26,8 +27,4 @@ def bilinear(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     def run(x: jax.Array, w: jax.Array) -> jax.Array:
         return apply(Map.OUTPUT, x, w, call, call.output_shape(x.shape, w.shape))
 
-    if all(along is None for a in (x, w) for along in jax.typeof(a).sharding.spec):
-        return run(x, w)
-    from jconvt._maps.explicit_axes import with_automatic_axes  # rarely needed
-
-    return with_automatic_axes(run, x, w, call)
+    return with_automatic_axes(run, x, w, output_spec(x, w, call))

@@ -1,4 +1,4 @@
-"""Explicit sharding axes: where the output lies. The rest is JAX's partitioner's.
+"""Explicit sharding axes: where the result lies. The rest is JAX's partitioner's.
 
 With explicit axes the type of an array says how it is sharded, and an operation must
 say how its result is. For a transposed convolution that follows from its operands, axis
@@ -33,21 +33,52 @@ Along = str | tuple[str, ...] | None
 """The entry of a `PartitionSpec` for one axis."""
 
 
-def with_automatic_axes(run: Run, x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    """`run`, which makes the output, where no type says how an array is sharded."""
-    meshes = (jax.typeof(a).sharding.mesh for a in (x, w))
-    mesh = next(mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types)
+def is_sharded(*arrays: jax.Array) -> bool:
+    """Whether the type of any array says that an explicit axis shards it."""
+    return any(
+        along is not None for a in arrays for along in jax.typeof(a).sharding.spec
+    )
+
+
+def with_automatic_axes(
+    run: Run, one: jax.Array, other: jax.Array, spec: PartitionSpec
+) -> jax.Array:
+    """``run(one, other)`` where no type says how an array is sharded.
+
+    The result's type says `spec`.
+    """
+    if not is_sharded(one, other):
+        return run(one, other)
+    mesh = _mesh(one, other)
     kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
     axes = tuple(name for name, kind in kinds if kind == AxisType.Explicit)
-    sharding = NamedSharding(mesh, _output_spec(x, w, call, mesh))
+    sharding = NamedSharding(mesh, spec)
     # Without a function it is a decorator, so its type says nothing of this call.
     automatic = cast(Run, jax.sharding.auto_axes(run, axes=axes, out_sharding=sharding))
-    return automatic(x, w)
+    return automatic(one, other)
 
 
-def _output_spec(
-    x: jax.Array, w: jax.Array, call: Call, mesh: AbstractMesh
+def mapped_spec(
+    operands: tuple[jax.Array, ...], axes: tuple[int | None, ...], to: int
 ) -> PartitionSpec:
+    """Of what `jax.vmap` makes, with its axis `to` sharded as the operands' `axes`.
+
+    No other axis is sharded: such operands have been given automatic axes before.
+    """
+    along = (
+        jax.typeof(a).sharding.spec[axis]
+        for a, axis in zip(operands, axes, strict=True)
+        if axis is not None
+    )
+    found = next((names for names in along if names is not None), None)
+    return PartitionSpec(*[None] * to, found)
+
+
+def output_spec(x: jax.Array, w: jax.Array, call: Call) -> PartitionSpec:
+    """How the output of the operands is sharded."""
+    if not is_sharded(x, w):
+        return PartitionSpec()
+    mesh = _mesh(x, w)
     layout = call.layout
     inputs: tuple[Along, ...] = tuple(jax.typeof(x).sharding.spec)
     weights: tuple[Along, ...] = tuple(jax.typeof(w).sharding.spec)
@@ -71,3 +102,8 @@ def _output_spec(
             found[axis] = along
             taken.update(names)
     return PartitionSpec(*found)
+
+
+def _mesh(*arrays: jax.Array) -> AbstractMesh:
+    meshes = (jax.typeof(a).sharding.mesh for a in arrays)
+    return next(mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types)

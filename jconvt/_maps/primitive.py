@@ -21,7 +21,8 @@ from jax.interpreters import ad, batching, mlir
 
 from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
-from jconvt._maps.batching import fold, groups_of, unfold
+from jconvt._maps.batching import fold, groups_of, place, unfold
+from jconvt._maps.explicit_axes import mapped_spec, with_automatic_axes
 
 if TYPE_CHECKING:
     from jax.extend.core import Primitive
@@ -58,7 +59,12 @@ def _transpose(
     del shape
     arrays = dict(zip(_operands(made), (one, other), strict=True)) | {made: cotangent}
     one, other = (arrays[which] for which in _operands(to))
-    return apply(to, one, other, call, arrays[to].aval.shape)
+    kind = arrays[to].aval
+
+    def run(one: jax.Array, other: jax.Array) -> jax.Array:
+        return apply(to, one, other, call, kind.shape)
+
+    return with_automatic_axes(run, one, other, kind.sharding.spec)
 
 
 def _batch(
@@ -82,18 +88,24 @@ def _batch(
     if not isinstance(count, int) and Map.WEIGHT in mapped:
         # Channels and groups are ints: a symbolic axis can be more batch alone.
         return _one_by_one(made, operands, axes, call, shape), 0
-    one, other = (
-        a if axis is None else fold(a, axis, which, mapped, layout, groups)
-        for (which, axis), a in zip(at.items(), operands, strict=True)
-    )
     geometry = replace(call.geometry, groups=groups_of(mapped, groups, count))
     # The shape of what is made, as that of an array with the mapped axis in front.
     whole = jax.eval_shape(
         lambda a: fold(a, 0, made, mapped, layout, groups),
         jax.ShapeDtypeStruct((count, *shape), call.operand),
     ).shape
-    result = apply(made, one, other, replace(call, geometry=geometry), whole)
-    return unfold(result, count, shape, made, mapped, layout, groups)
+
+    def run(*operands: jax.Array) -> jax.Array:
+        one, other = (
+            a if axis is None else fold(a, axis, which, mapped, layout, groups)
+            for (which, axis), a in zip(at.items(), operands, strict=True)
+        )
+        result = apply(made, one, other, replace(call, geometry=geometry), whole)
+        return unfold(result, count, shape, made, mapped, layout, groups)
+
+    to, _ = place(made, mapped, layout, groups)
+    spec = mapped_spec(operands, axes, to)
+    return with_automatic_axes(run, *operands, spec), to
 
 
 def _one_by_one(
