@@ -26,6 +26,7 @@ import jax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from jconvt._call.call import Call, Sizes
+from jconvt._maps.varying import alike
 
 Run = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -58,20 +59,53 @@ def with_automatic_axes(
     return automatic(one, other)
 
 
-def mapped_spec(
-    operands: tuple[jax.Array, ...], axes: tuple[int | None, ...], to: int
-) -> PartitionSpec:
-    """Of what `jax.vmap` makes, with its axis `to` sharded as the operands' `axes`.
+def on_each_device(
+    run: Run,
+    operands: tuple[jax.Array, jax.Array],
+    axes: tuple[int | None, int | None],
+    to: int,
+) -> jax.Array:
+    """``run(*operands)`` of each device's part of a mapped axis.
 
-    No other axis is sharded: such operands have been given automatic axes before.
+    It is axis `axes` of the operands and axis `to` of the result. No other axis of them
+    is sharded: operands that are have been given automatic axes before.
     """
-    along = (
-        jax.typeof(a).sharding.spec[axis]
+    found = [
+        along
         for a, axis in zip(operands, axes, strict=True)
-        if axis is not None
+        if axis is not None and (along := jax.typeof(a).sharding.spec[axis])
+    ]
+    if not found:
+        return run(*operands)
+    along = found[0]
+    made = PartitionSpec(*([None] * to), along)
+    if jax.__version_info__ < (0, 10):  # knows no shard_map over a mapped axis
+        return with_automatic_axes(run, *operands, made)
+    specs = tuple(
+        PartitionSpec(*([None] * axis), along) if axis is not None else PartitionSpec()
+        for axis in axes
     )
-    found = next((names for names in along if names is not None), None)
-    return PartitionSpec(*[None] * to, found)
+    mesh = _mesh(*operands)
+    one, other = (
+        jax.sharding.reshard(a, NamedSharding(mesh, spec))
+        for a, spec in zip(operands, specs, strict=True)
+    )
+    part = jax.shard_map(
+        lambda *parts: run(*alike(*parts)),
+        mesh=mesh,
+        in_specs=specs,
+        out_specs=made,
+        axis_names={along} if isinstance(along, str) else set(along),
+    )
+    return jax.jit(part, inline=True)(one, other)
+
+
+def as_channels_of(y: jax.Array, b: jax.Array, channel: int) -> jax.Array:
+    """The bias, sharded as axis `channel` of `y`: along no mesh axis of another."""
+    if not is_sharded(b):
+        return b
+    spec = PartitionSpec(jax.typeof(y).sharding.spec[channel])
+    return jax.sharding.reshard(b, NamedSharding(_mesh(b), spec))
 
 
 def output_spec(x: jax.Array, w: jax.Array, call: Call) -> PartitionSpec:

@@ -22,7 +22,7 @@ from jax.interpreters import ad, batching, mlir
 from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
 from jconvt._maps.batching import fold, groups_of, place, unfold
-from jconvt._maps.explicit_axes import mapped_spec, with_automatic_axes
+from jconvt._maps.explicit_axes import on_each_device, with_automatic_axes
 
 if TYPE_CHECKING:
     from jax.extend.core import Primitive
@@ -88,14 +88,19 @@ def _batch(
     if not isinstance(count, int) and Map.WEIGHT in mapped:
         # Channels and groups are ints: a symbolic axis can be more batch alone.
         return _one_by_one(made, operands, axes, call, shape), 0
-    geometry = replace(call.geometry, groups=groups_of(mapped, groups, count))
-    # The shape of what is made, as that of an array with the mapped axis in front.
-    whole = jax.eval_shape(
-        lambda a: fold(a, 0, made, mapped, layout, groups),
-        jax.ShapeDtypeStruct((count, *shape), call.operand),
-    ).shape
 
     def run(*operands: jax.Array) -> jax.Array:
+        count = next(
+            a.shape[axis]
+            for a, axis in zip(operands, axes, strict=True)
+            if axis is not None
+        )
+        geometry = replace(call.geometry, groups=groups_of(mapped, groups, count))
+        # The shape of what is made, as that of an array with the mapped axis in front.
+        whole = jax.eval_shape(
+            lambda a: fold(a, 0, made, mapped, layout, groups),
+            jax.ShapeDtypeStruct((count, *shape), call.operand),
+        ).shape
         one, other = (
             a if axis is None else fold(a, axis, which, mapped, layout, groups)
             for (which, axis), a in zip(at.items(), operands, strict=True)
@@ -104,8 +109,7 @@ def _batch(
         return unfold(result, count, shape, made, mapped, layout, groups)
 
     to, _ = place(made, mapped, layout, groups)
-    spec = mapped_spec(operands, axes, to)
-    return with_automatic_axes(run, *operands, spec), to
+    return on_each_device(run, operands, axes, to), to
 
 
 def _one_by_one(
