@@ -26,6 +26,7 @@ from jconvt._lowerings.axes import merge_axes, permute
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._maps.frame import Frame
 from jconvt._maps.loops import in_batches, in_rows
+from jconvt._maps.partition import is_divided_wrongly
 
 Arrays = Mapping[Map, jax.Array]
 """The two operands of a map."""
@@ -52,6 +53,11 @@ def make(
         share = math.gcd(problem.batch, devices) if problem.static_batch else 1
         problem = replace(problem, batch=problem.batch // share)
         formulation = choose(made, platform, problem, local=devices == 1)
+        x, phases = shapes[Map.INPUT], LOWERINGS["phases"]
+        if is_divided_wrongly(made, formulation, call, x, devices) and (
+            phases.unsupported(problem.geometry) is None
+        ):
+            formulation = best_variant(made, phases.name, problem)
     return perform(made, operands, call, shape, formulation, platform)
 
 
