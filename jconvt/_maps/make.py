@@ -53,11 +53,11 @@ def make(
         share = math.gcd(problem.batch, devices) if problem.static_batch else 1
         problem = replace(problem, batch=problem.batch // share)
         formulation = choose(made, platform, problem, local=devices == 1)
-        x, phases = shapes[Map.INPUT], LOWERINGS["phases"]
+        x, gemms = shapes[Map.INPUT], LOWERINGS["gather"]
         if is_divided_wrongly(made, formulation, call, x, devices) and (
-            phases.unsupported(problem.geometry) is None
+            gemms.unsupported(problem.geometry) is None
         ):
-            formulation = best_variant(made, phases.name, problem)
+            formulation = best_variant(made, gemms.name, problem)
     return perform(made, operands, call, shape, formulation, platform)
 
 

@@ -18,7 +18,13 @@ from fuzz.strategies import configs
 
 DEVICES = 2
 
-PARTITIONED_WRONGLY = ("lhs_dilation", "role_swapped", "space_to_batch")
+PARTITIONED_WRONGLY = (
+    "lhs_dilation",
+    "role_swapped",
+    "space_to_batch",
+    "phases",
+    "fused_phases",
+)
 """Of kernels that reach beyond the next device's share (`jconvt._maps.partition`)."""
 
 

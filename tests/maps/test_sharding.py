@@ -266,7 +266,7 @@ def test_explicit_sharding_without_a_mesh_around():
 @pytest.mark.parametrize("kernel", [4, 7, 9])
 @pytest.mark.parametrize("stride", [2, 3])
 def test_a_kernel_reaches_beyond_the_next_device(kernel, stride, devices):
-    """There XLA's partitioner has wrong values for a convolution of a dilated input."""
+    """There XLA's partitioner has wrong values for a convolution."""
     mesh = jax.make_mesh(
         (devices,),
         ("rows",),
