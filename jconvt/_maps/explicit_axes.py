@@ -56,6 +56,10 @@ def with_automatic_axes(
     sharding = NamedSharding(mesh, spec)
     # Without a function it is a decorator, so its type says nothing of this call.
     automatic = cast(Run, jax.sharding.auto_axes(run, axes=axes, out_sharding=sharding))
+    if AxisType.Manual in mesh.axis_types:
+        # Derivatives of `jax.shard_map` may keep what has the types of its mesh alone
+        # (jax 0.10), and so the operands as they came. Nothing is computed twice.
+        automatic = jax.checkpoint(automatic, prevent_cse=False)
     return automatic(one, other)
 
 
