@@ -26,7 +26,7 @@ from jconvt._lowerings.axes import merge_axes, permute
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._maps.frame import Frame
 from jconvt._maps.loops import in_batches, in_rows
-from jconvt._maps.partition import is_divided_wrongly
+from jconvt._maps.partition import divisible
 
 Arrays = Mapping[Map, jax.Array]
 """The two operands of a map."""
@@ -53,11 +53,9 @@ def make(
         share = math.gcd(problem.batch, devices) if problem.static_batch else 1
         problem = replace(problem, batch=problem.batch // share)
         formulation = choose(made, platform, problem, local=devices == 1)
-        x, gemms = shapes[Map.INPUT], LOWERINGS["gather"]
-        if is_divided_wrongly(made, formulation, call, x, devices) and (
-            gemms.unsupported(problem.geometry) is None
-        ):
-            formulation = best_variant(made, gemms.name, problem)
+    row = LOWERINGS[divisible(made, formulation, call, shapes[Map.INPUT], devices)]
+    if row.name != formulation.lowering and row.unsupported(problem.geometry) is None:
+        formulation = best_variant(made, row.name, problem)
     return perform(made, operands, call, shape, formulation, platform)
 
 

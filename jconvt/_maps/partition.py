@@ -1,36 +1,42 @@
-"""Convolutions that XLA's partitioner divides wrongly are not chosen for many devices.
+"""What XLA's partitioner divides wrongly is formulated otherwise for many devices.
 
-JAX leaves it to XLA to divide a program among devices. Where a kernel reaches beyond
-the neighbouring device's share of space, XLA's program for a convolution has wrong
-values or ends the process (jaxlib 0.8 to 0.10, also of `jax.lax.conv_general_dilated`
-alone). Which axes are divided is not known when a program is lowered; how few elements
-a share may have, is.
+JAX leaves it to XLA to divide a program among devices. Of some convolutions, also of
+`jax.lax.conv_general_dilated` alone, what XLA makes has wrong values, does not compile,
+or ends the process (jaxlib 0.8 to 0.10):
+
+- groups at stride 1, where channels are divided, and in a weight gradient where the
+  batch is divided along one of several mesh axes;
+- a kernel that reaches beyond the neighbouring device's share of space.
+
+Which axes are divided is not known when a program is lowered; how few elements a share
+may have, is.
 """
 
 from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
 from jconvt._choice.formulation import Formulation
 
-_CONVOLUTIONS = (
-    "lhs_dilation",
-    "role_swapped",
-    "space_to_batch",
-    "phases",
-    "fused_phases",
-)
+_PHASES = ("phases", "fused_phases")
+_CONVOLUTIONS = (*_PHASES, "lhs_dilation", "role_swapped", "space_to_batch")
 
 
-def is_divided_wrongly(
+def divisible(
     made: Map, formulation: Formulation, call: Call, x: Sizes, devices: int
-) -> bool:
-    """Whether XLA may divide it wrongly, for an input of shape `x`.
+) -> str:
+    """The lowering to take instead, or its own, for an input of shape `x`."""
+    name = formulation.lowering
+    if devices == 1:
+        return name
+    if call.geometry.groups > 1 and name in _PHASES:
+        name = "lhs_dilation"
+    # An input gradient that is not made as an output was never wrong.
+    as_output = made != Map.INPUT or formulation.turned
+    if name in _CONVOLUTIONS and as_output and _reaches_beyond(call, x, devices):
+        name = "gather"
+    return name
 
-    Input gradients that are not made as outputs were never wrong.
-    """
-    if devices == 1 or formulation.lowering not in _CONVOLUTIONS:
-        return False
-    if made == Map.INPUT and not formulation.turned:
-        return False
+
+def _reaches_beyond(call: Call, x: Sizes, devices: int) -> bool:
     return any(
         isinstance(x[i], int) and axis.extent - 1 > axis.stride * (x[i] // devices)
         for axis, i in zip(call.geometry.axes, call.layout.input[2:], strict=True)

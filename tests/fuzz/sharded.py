@@ -18,15 +18,6 @@ from fuzz.strategies import configs
 
 DEVICES = 2
 
-PARTITIONED_WRONGLY = (
-    "lhs_dilation",
-    "role_swapped",
-    "space_to_batch",
-    "phases",
-    "fused_phases",
-)
-"""Of kernels that reach beyond the next device's share (`jconvt._maps.partition`)."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
@@ -74,8 +65,6 @@ def placed(draw: st.DrawFn) -> Placed:
             padding = ((0, 0), *config.padding[1:])
             changes["padding"] = padding
         changes["more"] = None
-        if regime != "halo" and config.lowering in PARTITIONED_WRONGLY:
-            changes["lowering"] = "auto"
     if along in ("in", "out"):
         one, other = config.channels
         even = tuple(c if c % DEVICES == 0 else DEVICES for c in (one, other))

@@ -262,6 +262,17 @@ def test_explicit_sharding_without_a_mesh_around():
     assert_equal((y, gradients), unsharded("overlap"))
 
 
+@pytest.mark.parametrize("lowering", ["phases", "fused_phases", "lhs_dilation", "auto"])
+def test_groups_on_a_mesh_of_two_axes(lowering):
+    """There XLA's partitioner counts the weight gradient of a convolution twice."""
+    mesh = jax.make_mesh((2, 4), ("rows", "columns"), axis_types=(AxisType.Auto,) * 2)
+    x, w = (np.ones(shape, np.float32) for shape in ((8, 4, 8), (4, 2, 4)))
+    f = gradients(lowering, stride=2, groups=2)
+    for specs in ((P("columns"), P()), (P(None, "columns"), P("columns"))):
+        found = quick_jit(f)(*place(mesh, (x, w), specs))
+        assert_equal(found, quick_jit(f)(x, w))
+
+
 @pytest.mark.parametrize("devices", [2, 4, 8])
 @pytest.mark.parametrize("kernel", [4, 7, 9])
 @pytest.mark.parametrize("stride", [2, 3])
@@ -319,6 +330,30 @@ def test_explicit_axes_under_vmap():
         y = quick_jit(jax.vmap(f, in_axes=(0, None)))(*arrays)
     desired = f(x, w)
     assert_equal(y, np.stack([desired, 2 * desired]))
+
+
+def test_a_manual_axis_beside_an_explicit_one():
+    """Derivatives outside of `jax.shard_map`, of a weight sharded inside of it."""
+    make_mesh(AxisType.Auto)  # or skip
+    kinds = (AxisType.Auto, AxisType.Explicit)
+    mesh = jax.make_mesh((4, 2), ("rows", "columns"), axis_types=kinds)
+    x, w, _ = operands("overlap_even")
+    f = functools.partial(jconvt.conv_transpose, **LAYERS["overlap_even"][2])
+    inner = functools.partial(
+        jax.shard_map,
+        mesh=mesh,
+        in_specs=(P("rows"), P()),
+        out_specs=P("rows"),
+        axis_names={"rows"},
+    )
+
+    def run(f):
+        return jax.grad(lambda x, w: (f(x, w) ** 2).sum(), (0, 1))
+
+    with jax.set_mesh(mesh):
+        arrays = place(mesh, (x, w), (P("rows"), P(None, "columns")))
+        found = quick_jit(run(inner(f)))(*arrays)
+    assert_equal(found, quick_jit(run(f))(x, w))
 
 
 MAPPED = {  # in_axes of input and weight
