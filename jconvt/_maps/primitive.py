@@ -22,7 +22,7 @@ from jax.interpreters import ad, batching, mlir
 from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
 from jconvt._maps.batching import fold, groups_of, place, unfold
-from jconvt._maps.explicit_axes import on_each_device, with_automatic_axes
+from jconvt._maps.explicit_axes import on_each_device
 
 if TYPE_CHECKING:
     from jax.extend.core import Primitive
@@ -59,12 +59,7 @@ def _transpose(
     del shape
     arrays = dict(zip(_operands(made), (one, other), strict=True)) | {made: cotangent}
     one, other = (arrays[which] for which in _operands(to))
-    kind = arrays[to].aval
-
-    def run(one: jax.Array, other: jax.Array) -> jax.Array:
-        return apply(to, one, other, call, kind.shape)
-
-    return with_automatic_axes(run, one, other, kind.sharding.spec)
+    return apply(to, one, other, call, arrays[to].aval.shape)
 
 
 def _batch(
