@@ -75,21 +75,20 @@ def _batch(
         {made, *(which for which, axis in at.items() if axis is not None)}
     )
     layout, groups = call.layout, call.geometry.groups
-    count = next(
-        a.shape[axis]
-        for a, axis in zip(operands, axes, strict=True)
-        if axis is not None
-    )
-    if not isinstance(count, int) and Map.WEIGHT in mapped:
-        # Channels and groups are ints: a symbolic axis can be more batch alone.
-        return _one_by_one(made, operands, axes, call, shape), 0
 
-    def run(*operands: jax.Array) -> jax.Array:
-        count = next(
+    def count_of(operands: tuple[jax.Array, ...]) -> Any:
+        return next(
             a.shape[axis]
             for a, axis in zip(operands, axes, strict=True)
             if axis is not None
         )
+
+    if not isinstance(count_of(operands), int) and Map.WEIGHT in mapped:
+        # Channels and groups are ints: a symbolic axis can be more batch alone.
+        return _one_by_one(made, operands, axes, call, shape), 0
+
+    def run(*operands: jax.Array) -> jax.Array:
+        count = count_of(operands)
         geometry = replace(call.geometry, groups=groups_of(mapped, groups, count))
         # The shape of what is made, as that of an array with the mapped axis in front.
         whole = jax.eval_shape(
