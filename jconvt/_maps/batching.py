@@ -31,7 +31,7 @@ def fold(
 
     `mapped`: the arrays that have a mapped axis.
     """
-    to, outer = _place(which, mapped, layout, groups)
+    to, outer = place(which, mapped, layout, groups)
     a = jnp.moveaxis(a, axis, to)
     axis = to
     if outer > 1:
@@ -50,19 +50,19 @@ def unfold(
     mapped: frozenset[Map],
     layout: Layout,
     groups: int,
-) -> tuple[jax.Array, int]:
-    """The inverse of `fold`: the array, and the number of its mapped axis.
+) -> jax.Array:
+    """The inverse of `fold`, with the mapped axis where `place` says.
 
     `size` is the shape without that axis; its length `count` may be 0.
     """
-    axis, outer = _place(which, mapped, layout, groups)
+    axis, outer = place(which, mapped, layout, groups)
     shape = (outer, count, size[axis] // outer)
     if outer == 1:
         shape = shape[1:]
     a = lax.reshape(a, (*a.shape[:axis], *shape, *a.shape[axis + 1 :]))
     if outer > 1:
         a = merge_axes(jnp.swapaxes(a, axis, axis + 1), axis + 1)
-    return a, axis
+    return a
 
 
 def groups_of(mapped: frozenset[Map], groups: int, count: int) -> int:
@@ -70,7 +70,7 @@ def groups_of(mapped: frozenset[Map], groups: int, count: int) -> int:
     return groups * count if len(mapped) == len(Map) else groups
 
 
-def _place(
+def place(
     which: Map, mapped: frozenset[Map], layout: Layout, groups: int
 ) -> tuple[int, int]:
     """The axis into which to merge, and how many parts of it are outside the mapped."""

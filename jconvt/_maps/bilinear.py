@@ -10,6 +10,7 @@ from jax import lax
 from jconvt._call.call import Call
 from jconvt._call.problem import Map
 from jconvt._choice.formulation import Formulation
+from jconvt._maps.explicit_axes import output_spec, with_automatic_axes
 from jconvt._maps.primitive import apply
 from jconvt._maps.varying import alike
 
@@ -36,11 +37,7 @@ def bilinear(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     x, w = alike(x, w)
     as_asked = _as_lax if call.lowering == PLAIN_LAX else _as_primitive
     run = partial(as_asked, call=call)
-    if all(along is None for a in (x, w) for along in jax.typeof(a).sharding.spec):
-        return run(x, w)
-    from jconvt._maps.explicit_axes import with_automatic_axes  # rarely needed
-
-    return with_automatic_axes(run, x, w, call)
+    return with_automatic_axes(run, x, w, output_spec(x, w, call))
 
 
 def _as_primitive(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:

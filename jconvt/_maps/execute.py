@@ -15,6 +15,7 @@ from jconvt._call.numerics import Numerics, check_array
 from jconvt._call.options import Options
 from jconvt._choice.pinned import check_lowering
 from jconvt._maps.bilinear import PLAIN_LAX, bilinear
+from jconvt._maps.explicit_axes import as_channels_of
 from jconvt._maps.tools import enter_rules
 
 P = ParamSpec("P")
@@ -111,7 +112,8 @@ def run(x: jax.Array, w: jax.Array, b: jax.Array | None, call: Call) -> jax.Arra
     channel = layout.output[1]
     if not call.batched:
         channel -= channel > layout.output[0]
-    return add_bias(y, jnp.asarray(b, dtype), channel, call.numerics)
+    b = as_channels_of(y, jnp.asarray(b, dtype), channel)
+    return add_bias(y, b, channel, call.numerics)
 
 
 def add_bias(y: jax.Array, b: jax.Array, channel: int, numerics: Numerics) -> jax.Array:

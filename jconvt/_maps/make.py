@@ -26,6 +26,7 @@ from jconvt._lowerings.axes import merge_axes, permute
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._maps.frame import Frame
 from jconvt._maps.loops import in_batches, in_rows
+from jconvt._maps.partition import divisible
 
 Arrays = Mapping[Map, jax.Array]
 """The two operands of a map."""
@@ -52,6 +53,10 @@ def make(
         share = math.gcd(problem.batch, devices) if problem.static_batch else 1
         problem = replace(problem, batch=problem.batch // share)
         formulation = choose(made, platform, problem, local=devices == 1)
+    x = shapes[Map.INPUT]
+    row = LOWERINGS[divisible(made, formulation, call, x, platform, devices)]
+    if row.name != formulation.lowering and row.unsupported(problem.geometry) is None:
+        formulation = best_variant(made, row.name, problem)
     return perform(made, operands, call, shape, formulation, platform)
 
 

@@ -21,7 +21,8 @@ from jax.interpreters import ad, batching, mlir
 
 from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
-from jconvt._maps.batching import fold, groups_of, unfold
+from jconvt._maps.batching import fold, groups_of, place, unfold
+from jconvt._maps.explicit_axes import on_each_device
 
 if TYPE_CHECKING:
     from jax.extend.core import Primitive
@@ -84,26 +85,35 @@ def _batch(
         {made, *(which for which, axis in at.items() if axis is not None)}
     )
     layout, groups = call.layout, call.geometry.groups
-    count = next(
-        a.shape[axis]
-        for a, axis in zip(operands, axes, strict=True)
-        if axis is not None
-    )
-    if not isinstance(count, int) and Map.WEIGHT in mapped:
+
+    def count_of(operands: tuple[jax.Array, ...]) -> Any:
+        return next(
+            a.shape[axis]
+            for a, axis in zip(operands, axes, strict=True)
+            if axis is not None
+        )
+
+    if not isinstance(count_of(operands), int) and Map.WEIGHT in mapped:
         # Channels and groups are ints: a symbolic axis can be more batch alone.
         return _one_by_one(made, operands, axes, call, shape), 0
-    one, other = (
-        a if axis is None else fold(a, axis, which, mapped, layout, groups)
-        for (which, axis), a in zip(at.items(), operands, strict=True)
-    )
-    geometry = replace(call.geometry, groups=groups_of(mapped, groups, count))
-    # The shape of what is made, as that of an array with the mapped axis in front.
-    whole = jax.eval_shape(
-        lambda a: fold(a, 0, made, mapped, layout, groups),
-        jax.ShapeDtypeStruct((count, *shape), call.operand),
-    ).shape
-    result = apply(made, one, other, replace(call, geometry=geometry), whole)
-    return unfold(result, count, shape, made, mapped, layout, groups)
+
+    def run(*operands: jax.Array) -> jax.Array:
+        count = count_of(operands)
+        geometry = replace(call.geometry, groups=groups_of(mapped, groups, count))
+        # The shape of what is made, as that of an array with the mapped axis in front.
+        whole = jax.eval_shape(
+            lambda a: fold(a, 0, made, mapped, layout, groups),
+            jax.ShapeDtypeStruct((count, *shape), call.operand),
+        ).shape
+        one, other = (
+            a if axis is None else fold(a, axis, which, mapped, layout, groups)
+            for (which, axis), a in zip(at.items(), operands, strict=True)
+        )
+        result = apply(made, one, other, replace(call, geometry=geometry), whole)
+        return unfold(result, count, shape, made, mapped, layout, groups)
+
+    to, _ = place(made, mapped, layout, groups)
+    return on_each_device(run, operands, axes, to), to
 
 
 def _one_by_one(

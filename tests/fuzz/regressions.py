@@ -76,6 +76,25 @@ REGRESSIONS: dict[str, tuple[str, Any]] = {
             "space",
         ),
     ),
+    "a kernel that reached beyond the next device's share was counted in part": (
+        "sharded",
+        Placed(
+            Config(
+                space=(2,),
+                kernel=(7,),
+                stride=(2,),
+                dilation=(1,),
+                padding=((0, 0),),
+                output_padding=(0,),
+                channels=(1, 1),
+                batch=1,
+                bias=False,
+                way="vjp",
+            ),
+            "auto",
+            "space",
+        ),
+    ),
     "the input gradient of a pinned `phases` is rounded twice": (
         "programs",
         Config(

@@ -262,6 +262,52 @@ def test_explicit_sharding_without_a_mesh_around():
     assert_equal((y, gradients), unsharded("overlap"))
 
 
+@pytest.mark.parametrize("lowering", ["phases", "fused_phases", "lhs_dilation", "auto"])
+def test_groups_on_a_mesh_of_two_axes(lowering):
+    """There XLA's partitioner counts the weight gradient of a convolution twice."""
+    mesh = jax.make_mesh((2, 4), ("rows", "columns"), axis_types=(AxisType.Auto,) * 2)
+    x, w = (np.ones(shape, np.float32) for shape in ((8, 4, 8), (4, 2, 4)))
+    f = gradients(lowering, stride=2, groups=2)
+    for specs in ((P("columns"), P()), (P(None, "columns"), P("columns"))):
+        found = quick_jit(f)(*place(mesh, (x, w), specs))
+        assert_equal(found, quick_jit(f)(x, w))
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("kernel", [4, 7, 9])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_a_kernel_reaches_beyond_the_next_device(kernel, stride, devices):
+    """There XLA's partitioner has wrong values for a convolution."""
+    mesh = jax.make_mesh(
+        (devices,),
+        ("rows",),
+        axis_types=(AxisType.Auto,),
+        devices=jax.devices()[:devices],
+    )
+    draw = functools.partial(np.random.default_rng(0).integers, -3, 4)
+    x, w = draw((1, 1, devices)), draw((1, 1, kernel))
+    x, w = x.astype(np.float32), w.astype(np.float32)
+    f = functools.partial(jconvt.conv_transpose, stride=stride)
+
+    def run(x, w):
+        y, pull = jax.vjp(f, x, w)
+        return y, pull(y)
+
+    placed = place(mesh, (x, w), (P(None, None, "rows"), P()))
+    assert_equal(quick_jit(run)(*placed), quick_jit(run)(x, w))
+
+
+def test_a_bias_sharded_as_the_batch_is():
+    """Then no axis of the output can be sharded as the bias is."""
+    mesh = make_mesh(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        arrays = place(mesh, operands("overlap"), (P("rows"), P(), P("rows")))
+        y, gradients = quick_jit(training("overlap"))(*arrays)
+    assert_equal((y, gradients), unsharded("overlap"))
+    assert jax.typeof(y).sharding.spec == P("rows", None, None)
+    assert jax.typeof(gradients[2]).sharding.spec == P("rows")
+
+
 def test_no_mesh_axis_shards_two_axes_of_the_output():
     """A weight that is sharded over the axis of the batch is gathered, as in FSDP."""
     mesh = make_mesh(AxisType.Explicit)
@@ -284,6 +330,135 @@ def test_explicit_axes_under_vmap():
         y = quick_jit(jax.vmap(f, in_axes=(0, None)))(*arrays)
     desired = f(x, w)
     assert_equal(y, np.stack([desired, 2 * desired]))
+
+
+def test_a_manual_axis_beside_an_explicit_one():
+    """Derivatives outside of `jax.shard_map`, of a weight sharded inside of it."""
+    make_mesh(AxisType.Auto)  # or skip
+    kinds = (AxisType.Auto, AxisType.Explicit)
+    mesh = jax.make_mesh((4, 2), ("rows", "columns"), axis_types=kinds)
+    x, w, _ = operands("overlap_even")
+    f = functools.partial(jconvt.conv_transpose, **LAYERS["overlap_even"][2])
+    inner = functools.partial(
+        jax.shard_map,
+        mesh=mesh,
+        in_specs=(P("rows"), P()),
+        out_specs=P("rows"),
+        axis_names={"rows"},
+    )
+
+    def run(f):
+        return jax.grad(lambda x, w: (f(x, w) ** 2).sum(), (0, 1))
+
+    with jax.set_mesh(mesh):
+        arrays = place(mesh, (x, w), (P("rows"), P(None, "columns")))
+        found = quick_jit(run(inner(f)))(*arrays)
+    assert_equal(found, quick_jit(run(f))(x, w))
+
+
+MAPPED = {  # in_axes of input and weight
+    "input": (0, None),
+    "weight": (None, 0),
+    "both": (0, 0),
+    "inner_axes": (1, -1),
+}
+
+
+def sharded_and_whole(kind, transform, arrays, specs):
+    """What a transformed function makes of sharded arrays, and of whole ones."""
+    make_mesh(kind)  # or skip
+    mesh = jax.make_mesh((4, 2), ("rows", "columns"), axis_types=(kind,) * 2)
+    with jax.set_mesh(mesh):
+        found = quick_jit(transform)(*place(mesh, arrays, specs))
+    return found, quick_jit(transform)(*arrays)
+
+
+def gradients(lowering="auto", **options):
+    """The gradients of a curved loss in input and weight."""
+    f = functools.partial(jconvt.conv_transpose, lowering=lowering, **options)
+    return jax.grad(lambda x, w: (f(x, w) ** 2).sum(), (0, 1))
+
+
+def twice(x, w):
+    """Second order."""
+    once = gradients(stride=2, padding=1)
+    return jax.grad(lambda *a: sum((g**2).sum() for g in once(*a)), (0, 1))(x, w)
+
+
+def mapped_operands(mapped, kernel):
+    draw = functools.partial(np.random.default_rng(0).integers, -3, 4)
+    x, w = (
+        draw(shape).astype(np.float32) for shape in ((4, 2, 4, 6), (4, 4, 6, kernel))
+    )
+    return [
+        a[0] if axis is None else np.moveaxis(a, 0, axis)
+        for a, axis in zip((x, w), MAPPED[mapped], strict=True)
+    ]
+
+
+def mapped_specs(arrays, mapped, more=None):
+    """The mapped axis along one mesh axis, maybe the last other one along `more`."""
+    specs = []
+    for a, axis in zip(arrays, MAPPED[mapped], strict=True):
+        spec = [None] * a.ndim
+        if axis is not None:
+            spec[axis] = "rows"
+        spec[max(i for i in range(a.ndim) if spec[i] is None)] = more
+        specs.append(P(*spec))
+    return specs
+
+
+@pytest.mark.parametrize("more", [None, "columns"])
+@pytest.mark.parametrize("mapped", MAPPED)
+@pytest.mark.parametrize("f", [gradients(stride=2, padding=1), twice])
+def test_vmap_over_an_explicit_axis(f, mapped, more):
+    """Gradients of each example, sharded as the mapped axis and as the operands are."""
+    arrays = mapped_operands(mapped, 4)
+    specs = mapped_specs(arrays, mapped, more)
+    f = jax.vmap(f, MAPPED[mapped])
+    found, whole = sharded_and_whole(AxisType.Explicit, f, arrays, specs)
+    assert_equal(found, whole)
+    for gradient in found:
+        assert jax.typeof(gradient).sharding.spec == P("rows", None, None, more)
+
+
+@pytest.mark.parametrize("mapped", ["input", "weight", "both"])
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_vmap_over_an_explicit_axis_of_every_lowering(lowering, mapped):
+    kernel = 3 if lowering == "winograd" else 2
+    arrays = mapped_operands(mapped, kernel)
+    f = jax.vmap(gradients(lowering, stride=2), MAPPED[mapped])
+    specs = mapped_specs(arrays, mapped)
+    found, whole = sharded_and_whole(AxisType.Explicit, f, arrays, specs)
+    assert_equal(found, whole)
+
+
+@pytest.mark.parametrize(
+    "axes", [("rows", "columns"), ("rows", None), (None, "columns")]
+)
+@pytest.mark.parametrize("kind", [AxisType.Explicit, AxisType.Auto])
+def test_vmap_of_vmap_over_mesh_axes(kind, axes):
+    """With `spmd_axis_name` where the axes are automatic."""
+    draw = functools.partial(np.random.default_rng(0).integers, -3, 4)
+    x, w = (draw(s).astype(np.float32) for s in ((4, 2, 3, 4, 6), (4, 6, 3)))
+    outer, inner = axes if kind == AxisType.Auto else (None, None)
+    f = jax.vmap(gradients(stride=2), (0, None), spmd_axis_name=inner)
+    f = jax.vmap(f, (0, None), spmd_axis_name=outer)
+    found, whole = sharded_and_whole(kind, f, (x, w), (P(*axes), P()))
+    assert_equal(found, whole)
+
+
+def test_gradients_of_each_example_stay_where_they_are():
+    make_mesh(AxisType.Explicit)  # or skip
+    if jax.__version_info__ < (0, 10):
+        pytest.skip("knows no shard_map over a mapped axis")
+    mesh = jax.make_mesh((4,), ("rows",), axis_types=(AxisType.Explicit,))
+    x, w = mapped_operands("input", 4)
+    f = jax.vmap(gradients(stride=2, padding=1), (0, None))
+    with jax.set_mesh(mesh):
+        arrays = place(mesh, (x, w), (P("rows"), P()))
+        text = quick_jit(f).lower(*arrays).compile().as_text()
+    assert not collectives(text)
 
 
 # What travels -------------------------------------------------------------------------

@@ -1,0 +1,134 @@
+"""Each two of what a sharded call may be, together in some call."""
+
+import functools
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import jconvt
+from jconvt._lowerings.table import LOWERINGS
+
+FACTORS = {
+    "lowering": ("auto", *LOWERINGS),
+    "sharded": ("none", "batch", "in", "out", "space"),
+    "mapped": ((None, None), (0, None), (None, 0), (0, 0)),
+    "made": ("output", "input gradient", "weight gradient"),
+    "regime": ("auto", "explicit", "mapped"),
+    "layout": ("first", "last"),
+    "dtype": ("float32", "bfloat16"),
+}
+LETTERS = {  # input, weight
+    "first": ("NCX", "IOX"),
+    "last": ("NXC", "XIO"),
+}
+SHARDED = {  # letters of input and weight
+    "none": ("", ""),
+    "batch": ("N", ""),
+    "in": ("C", "I"),
+    "out": ("", "O"),
+    "space": ("X", ""),
+}
+DEVICES = 4
+
+
+def pairs_of(row):
+    return set(itertools.combinations(enumerate(row), 2))
+
+
+def pairwise():
+    """Rows of factors that hold each pair of values; always the same."""
+    values = list(FACTORS.values())
+    missing = {
+        ((i, a), (j, b))
+        for (i, some), (j, others) in itertools.combinations(enumerate(values), 2)
+        for a, b in itertools.product(some, others)
+    }
+    rows = []
+    while missing:
+        row = dict(min(missing, key=repr))
+        for i, some in enumerate(values):
+            if i not in row:
+                row[i] = max(some, key=lambda value: _gain(row | {i: value}, missing))
+        rows.append(tuple(row[i] for i in range(len(values))))
+        missing -= pairs_of(rows[-1])
+    return rows
+
+
+def _gain(row, missing):
+    return len(missing.intersection(itertools.combinations(sorted(row.items()), 2)))
+
+
+def test_every_pair_is_there():
+    found = set().union(*map(pairs_of, ROWS))
+    names = list(FACTORS)
+    for one, other in itertools.combinations(range(len(names)), 2):
+        for values in itertools.product(FACTORS[names[one]], FACTORS[names[other]]):
+            assert tuple(zip((one, other), values, strict=True)) in found
+
+
+ROWS = pairwise()
+
+
+def arrays_of(mapped, layout, dtype, kernel):
+    """Small integers, whose sums are exact in either dtype."""
+    sizes = {"N": 4, "C": 4, "X": 8, "I": 4, "O": 8}
+    drawn = np.random.default_rng(0)
+    arrays = []
+    for letters, axis in zip(LETTERS[layout], mapped, strict=True):
+        shape = [sizes[c] for c in letters]
+        if "I" in letters:
+            shape[letters.index("X")] = kernel
+        shape = [DEVICES] * (axis is not None) + shape
+        arrays.append(drawn.integers(-1, 2, shape).astype(dtype))
+    return arrays
+
+
+def specs_of(sharded, mapped, layout, regime):
+    """Along "d"; under the regime "mapped" the mapped axis lies along "m"."""
+    return [
+        PartitionSpec(
+            *(["m" if regime == "mapped" else None] * (axis is not None)),
+            *("d" if c in along else None for c in letters),
+        )
+        for letters, along, axis in zip(
+            LETTERS[layout], SHARDED[sharded], mapped, strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize(tuple(FACTORS), ROWS)
+def test_as_on_one_device(lowering, sharded, mapped, made, regime, layout, dtype):
+    if jax.device_count() < 2 * DEVICES:
+        pytest.skip("needs 8 devices")
+    x, w = LETTERS[layout]
+    f = functools.partial(
+        jconvt.conv_transpose,
+        stride=2,
+        dimension_numbers=(x, w, x),
+        lowering=lowering,
+    )
+    if made != "output":
+        argument = ("input gradient", "weight gradient").index(made)
+        f = jax.grad(lambda x, w, f=f: (f(x, w) ** 2).sum(), argument)
+    if mapped != (None, None):
+        f = jax.vmap(f, mapped)
+    kernel = 2 if lowering == "matmul" else 4
+    arrays = arrays_of(mapped, layout, dtype, kernel)
+    run = jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
+    kind = AxisType.Auto if regime == "auto" else AxisType.Explicit
+    mesh = jax.make_mesh((2, DEVICES), ("m", "d"), axis_types=(kind,) * 2)
+    with jax.set_mesh(mesh):
+        placed = [
+            jax.device_put(a, NamedSharding(mesh, spec))
+            for a, spec in zip(
+                arrays, specs_of(sharded, mapped, layout, regime), strict=True
+            )
+        ]
+        found = run(*placed)
+    desired = run(*arrays)
+    assert found.dtype == desired.dtype == dtype
+    wide = [np.asarray(a, np.float32) for a in (found, desired)]
+    np.testing.assert_allclose(*wide, rtol=1e-6 if dtype == "float32" else 2**-7)
