@@ -73,7 +73,7 @@ class Call:
 
     @property
     def for_input_gradient(self) -> Self:
-        """The call for the input gradient: of a periodic input it is not yet rounded.
+        """The call for the input gradient, which for a periodic input is rounded later.
 
         Where a periodic input was extended, the gradients of the extension are added
         to those of the elements that it repeats. The sum is rounded once, so its parts

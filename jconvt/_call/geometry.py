@@ -78,7 +78,8 @@ class Axis:
         """The same outputs with both crops between 0 and extent - 1.
 
         An element is wholly cropped where its last position i*stride + extent - 1 is
-        below `low`, and so from the other end; a negative crop is zeros appended.
+        below `low`, and so from the other end. Such elements are dropped. A negative
+        crop becomes zeros appended to the output.
         """
         (drop_low, low, pad_low), (drop_high, high, pad_high) = map(
             self._trim_end, (self.low, self.high)

@@ -1,4 +1,4 @@
-"""Checks of arrays, dtypes and precision.
+"""Dtypes and precision: their checks, and in which dtype sums are accumulated.
 
 Operands are promoted together by JAX's rules (under strict promotion with JAX's error).
 The result has `preferred_element_type`, or else the promoted dtype. 16-bit floats are

@@ -1,6 +1,6 @@
 """`Problem`: the sizes of one transposed convolution, as integers. Imports no JAX.
 
-The choice between lowerings depends on nothing else.
+Of a call, the choice between lowerings depends on nothing else.
 """
 
 import math

@@ -9,9 +9,10 @@ weight (`jconvt._maps.make`), so the choice for a gradient is the lowering whose
 lowering           transposed in the input           transposed in the weight
 ================== ================================= ===============================
 ``lhs_dilation``   an ordinary strided convolution   a convolution with dilated input
-``space_to_batch`` the same, of shares of space      the same, of shares of space
+``space_to_batch`` the same, of strips of space      the same, of shares of space
 ``role_swapped``   a convolution, roles exchanged    cuDNN's backward-filter
 ``phases``         strided slices, convolutions      the same
+``fused_phases``   one convolution                   one convolution
 ``matmul``         one GEMM                          one GEMM
 ``gather``         GEMMs, patches added up           GEMMs of patches and cotangent
 ``winograd``       the same, with filters            the same, with filters
@@ -19,11 +20,11 @@ lowering           transposed in the input           transposed in the weight
 ``tap_sums``       taps times slices, added up       slices times slices, added up
 ================== ================================= ===============================
 
-On a CPU the estimate of `jconvt._choice.cost` decides between the GEMM formulations and
-the convolutions, and an input gradient at stride 1 is made as an output
-(`jconvt._choice.turned`); elsewhere a table of preferences does. The platform is known
-when a program is lowered, and only then is a choice made: never by
-`jax.default_backend()`.
+On a CPU the estimate of `jconvt._choice.cost` decides, and an input gradient at stride
+1 is computed as an output (`jconvt._choice.turned`). On other platforms, and on a CPU
+where spatial sizes are symbolic, a table of preferences decides
+(`jconvt._choice.tables`). The platform is known when a program is lowered, and only
+then is a choice made: never by `jax.default_backend()`.
 """
 
 import itertools
@@ -47,6 +48,7 @@ from jconvt._lowerings.table import LOWERINGS
 from jconvt._lowerings.work import Work
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+"""What `explain` takes. An AMD GPU (rocm) is given the tables of an NVIDIA one."""
 
 
 def choose(

@@ -1,4 +1,4 @@
-"""Checks the `lowering` that the caller names."""
+"""Checks that a `lowering` named by the caller exists and serves the geometry."""
 
 from jconvt._call.arguments import did_you_mean
 from jconvt._call.geometry import Geometry

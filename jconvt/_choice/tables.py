@@ -171,7 +171,7 @@ def _filled(n: int, whole: int) -> int:
     return -(-n // whole) * whole
 
 
-def _turns_less(problem: Problem) -> bool:
+def _reverses_less(problem: Problem) -> bool:
     """Whether `role_swapped` is better than `lhs_dilation` for a weight gradient.
 
     `lhs_dilation`, transposed in the weight, is good if the input is larger than the
@@ -213,7 +213,7 @@ _TABLES: dict[str, dict[Map, tuple[Preference, ...]]] = {
         ),
         Map.WEIGHT: (
             Preference("matmul", _is_deep),
-            Preference("role_swapped", _turns_less),
+            Preference("role_swapped", _reverses_less),
         ),
     },
     "cpu": {
@@ -232,5 +232,5 @@ _REASONS = {
         "groups or dilation: a form that inserts no zeros into the input"
     ),
     "tpu": "fewest cycles by the compiler's estimates for layers of this kind",
-    "cpu": "symbolic sizes: only forms that merge no axes into a GEMM",
+    "cpu": "symbolic sizes: a lowering that merges no symbolic axes into one",
 }

@@ -30,8 +30,8 @@ class Work:
       added: elements of products added, once for each tap.
       reordered: elements of products moved from (O, taps) into (taps, O).
       strided: elements gathered, joined or added that are not contiguous in memory.
-      regrouped: contiguous stretches moved between one matrix per group and channels of
-        all groups side by side.
+      regrouped: contiguous stretches, of at most 8 channels (a vector register), moved
+        between one matrix per group and channels of all groups side by side.
       transposed: elements moved between features first and features last.
       swapped: elements moved to exchange batch and channels, with features first.
       prepared: elements of kernels written.

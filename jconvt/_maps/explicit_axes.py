@@ -1,4 +1,4 @@
-"""Explicit sharding axes: where the result lies. The rest is JAX's partitioner's.
+"""Explicit sharding: derives how a result is sharded from how its operands are.
 
 With explicit axes the type of an array says how it is sharded, and an operation must
 say how its result is. For a transposed convolution that follows from its operands, axis

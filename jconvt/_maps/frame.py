@@ -1,8 +1,8 @@
-"""Preparation and clean-up around a lowering.
+"""Extends a periodic input, and trims what only cropped outputs use, for a lowering.
 
-A periodic input is extended, and input elements that only cropped outputs would use are
-removed. After that no lowering and no transpose of one pads a convolution by a negative
-amount, where XLA:CPU before jaxlib 0.12 reads out of bounds.
+The output is put back to its size behind it. After trimming, no lowering and no
+transpose of one pads a convolution by a negative amount, where XLA:CPU before jaxlib
+0.12 reads out of bounds.
 """
 
 from collections.abc import Mapping

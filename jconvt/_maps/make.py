@@ -1,4 +1,4 @@
-"""A map as ordinary JAX code: what the choice decides is carried out here.
+"""Computes the output or a gradient in ordinary JAX code, as the choice decides.
 
 `make` asks the choice, `perform` carries a formulation out. A gradient is made by
 transposing a lowering in its input or in its weight.

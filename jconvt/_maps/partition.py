@@ -1,4 +1,4 @@
-"""What XLA's partitioner divides wrongly is formulated otherwise for many devices.
+"""On several devices: avoids convolutions that XLA's partitioner computes wrongly.
 
 JAX leaves it to XLA to divide a program among devices. Of some convolutions, also of
 `jax.lax.conv_general_dilated` alone, what XLA makes has wrong values, does not compile,
@@ -11,7 +11,7 @@ or ends the process (jaxlib 0.8 to 0.10):
 Which axes are divided is not known when a program is lowered; how few elements a share
 may have, is. On a CPU, where many devices are simulated, every convolution that might
 be divided wrongly is avoided. On GPUs and TPUs, which nearly always divide the batch
-alone and of which there may be hundreds, the second rule would take the fast convolution
+alone and of which there may be hundreds, the second rule would take the convolution
 from every program; there `jconvt.sharding.conv_transpose` is for space.
 """
 

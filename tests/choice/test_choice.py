@@ -392,7 +392,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [at(4, 2, n=65), at(4, 2, n=9, rank=1), at(4, 2, n=63)],
         [at(4, 2), at(4, 2, n=8, rank=1), at(1, 1, rank=0)],
     ),
-    tables._turns_less: (
+    tables._reverses_less: (
         [
             at(4, 2, channels=(15, 16)),  # widens, and overlaps
             at(4, 2, groups=2, channels=(2, 2)),  # depthwise

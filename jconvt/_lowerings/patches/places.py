@@ -1,4 +1,6 @@
-"""The output as a sum of zero-inflated arrays, one for each residue or tap.
+"""Puts residues or taps in their places in the output, in the form for gradients.
+
+The output is a sum of arrays, one for each residue or tap, with zeros between.
 
 It has the values that `jconvt._lowerings.patches.joins` interleaves, and is used for
 the gradients. Its transpose takes each residue of the cotangent by a strided slice and
