@@ -16,9 +16,9 @@ _TABLE: dict[str, tuple[float, float, float]] = {
     "multiply_adds": (0.0075, 0.0075, 0.0075),
     "summed": (0.13, 0.11, 0.3),
     "convolved": (0.053, 0.027, 0.018),
-    "grouped": (1.5, 1.5, 1.5),
+    "windows": (7, 7, 7),
     "scattered": (1.2, 0.51, 0.5),
-    "looped": (0.6, 0.6, 0.6),
+    "looped": (0.8, 0.8, 0.8),
     "operands": (0.11, 0.17, 0.28),
     "gathered": (0.37, 0.095, 0.055),
     "joined": (0.021, 0.26, 0.14),
@@ -79,19 +79,18 @@ def _convolutions(which: Map, problem: Problem, work: Work) -> dict[str, int]:
     if not work.convolved:
         return counts
     if fast and not work.inflated:
-        made = problem.in_channels if which == Map.INPUT else problem.out_channels
-        if geometry.groups > 1:
-            counts["grouped"] = work.convolved * geometry.groups // made
+        products = problem.in_channels * problem.out_channels // geometry.groups
+        counts["windows"] = work.convolved * geometry.groups // products
         counts["convolved"] = (_VOLUME if geometry.rank == 3 else 1) * work.lanes
     elif fast and work.scattered:
         counts["convolved"] = work.scattered * problem.in_channels
         counts["scattered"] = work.scattered
     else:
-        counts["looped"] = work.lanes
+        counts["looped"] = work.convolved * geometry.groups
     return counts
 
 
-_CONVOLVED = ("convolved", "grouped", "scattered", "looped")
+_CONVOLVED = ("convolved", "windows", "scattered", "looped")
 _VOLUME = 2
 """A 3-d convolution takes so many times as long for each multiply-add."""
 

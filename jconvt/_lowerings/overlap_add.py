@@ -77,7 +77,7 @@ def lower(
             w = lax.slice_in_dim(w, start, stop, axis=2 + i)
     out, *taps = w.shape[1:]
     u = _kernel(grouped_taps(w, groups), rank, as_given)
-    m = sheet.product(sheet.matrix(x), u, numerics.summed(), which, as_given=as_given)
+    m = sheet.product(sheet.matrix(x), u, numerics.summed(), as_given=as_given)
 
     def join(m: jax.Array) -> jax.Array:
         if as_given:
@@ -187,6 +187,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     features = problem.out_channels // groups * taps
     inner = problem.in_channels // groups
     each = lanes_of_product(positions, inner, features, variant.first, which)
+    overlaps = any(a.extent > a.stride for a in axes)
     # The products are copied once more where they are padded or reordered.
     passes = 2 if which == Map.OUTPUT or variant.as_given else 1
     return Work(
@@ -194,7 +195,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         lanes=groups * each,
         operands=problem.inputs + weights + made,
         joined=problem.outputs,
-        added=made,
+        added=made if which == Map.OUTPUT or overlaps else 0,
         reordered=made if variant.as_given else 0,
         strided=joined if strided else 0,
         regrouped=0

@@ -107,7 +107,7 @@ def has_fast_convolutions(which: Map, problem: Problem) -> bool:
     """Whether XLA:CPU sends convolutions without zeros in their input to Eigen.
 
     It does so with those of float32 (and of 16-bit floats, widened) over one to three
-    axes, dilated kernels on up to two; groups are looped over. Others run in simple
+    axes, with dilated kernels and groups over one or two. Others run in simple
     loops, some thirty times slower, and so does a weight gradient, whose kernel is the
     cotangent. Timed with jaxlib 0.8 to 0.12.
     """
@@ -115,8 +115,7 @@ def has_fast_convolutions(which: Map, problem: Problem) -> bool:
         return False
     geometry = problem.geometry
     narrow = "float" in problem.dtype.name and problem.itemsize <= 4
-    dilated = any(d > 1 for d in geometry.dilation)
-    return narrow and geometry.rank <= (2 if dilated else 3)
+    return narrow and geometry.rank <= (3 if geometry.is_plain else 2)
 
 
 def filled(n: int) -> int:

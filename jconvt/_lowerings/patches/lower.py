@@ -65,8 +65,7 @@ def lower_patches(
         w = w.astype(numerics.accumulation)
     taps = grouped_taps(permute(w, layout.weight_channels_first), geometry.groups)
     parts = [
-        _multiply(x, taps, c, cuts, sheet, numerics.summed(), which)
-        for c in combinations
+        _multiply(x, taps, c, cuts, sheet, numerics.summed()) for c in combinations
     ]
     positions = (batch, *(cut.tiles for cut in cuts))
 
@@ -99,7 +98,6 @@ def _multiply(
     cuts: Sequence[Blocks],
     sheet: Sheet,
     numerics: Numerics,
-    which: Map,
 ) -> list[jax.Array]:
     """The products of the GEMMs of one combination of classes.
 
@@ -120,7 +118,7 @@ def _multiply(
             lambda x, chosen=chosen: _patches(x, combination, cuts, sheet, chosen), x
         )
         made = [
-            sheet.product(m, kernel_matrix(k, sheet, chosen), numerics, which)
+            sheet.product(m, kernel_matrix(k, sheet, chosen), numerics)
             for m, k in zip(patches, kernels, strict=True)
         ]
         found = made if not found else [a + b for a, b in zip(found, made, strict=True)]

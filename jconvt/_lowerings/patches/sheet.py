@@ -20,13 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import linear_call
 
 from jconvt._call.layout import Layout
 from jconvt._call.numerics import Numerics
-from jconvt._call.problem import Map
 from jconvt._lowerings.axes import merge_axes, move_axis, permute, split_axis
 from jconvt._lowerings.fence import fenced
 
@@ -115,69 +112,26 @@ class Sheet:
         return m
 
     def product(
-        self,
-        m: jax.Array,
-        u: jax.Array,
-        numerics: Numerics,
-        which: Map,
-        *,
-        as_given: bool = False,
+        self, m: jax.Array, u: jax.Array, numerics: Numerics, *, as_given: bool = False
     ) -> jax.Array:
-        """The matrix `m` with K features times `u`: a matrix with F features.
+        """The matrix `m` of K features times `u`: F features.
 
-        `u` is (G, F, K), or (G, K, F) with `as_given`; without G for one group. For a
-        weight gradient this is transposed in `u` by `_weights_of`.
+        `u` is (G, F, K), or (G, K, F) with `as_given`; without G for one group.
         """
-        if which != Map.WEIGHT:
-            return self._product(m, u, numerics, as_given)
-        return linear_call(
-            lambda m, u: self._product(m, u, numerics, as_given),
-            lambda m, g: self._weights_of(m, g, numerics, as_given),
-            m,
-            u,
-        )
-
-    def _product(
-        self, m: jax.Array, u: jax.Array, numerics: Numerics, as_given: bool
-    ) -> jax.Array:
+        group = ((0,), (0,)) if self.groups > 1 else ((), ())
         at = 1 if self.groups > 1 else 0
         of_u = at if as_given else at + 1
         if self.first:
-            return _dot(u, of_u, m, at, numerics.swapped)
-        return _dot(m, at + 1, u, of_u, numerics)
-
-    def _weights_of(
-        self, m: jax.Array, g: jax.Array, numerics: Numerics, as_given: bool
-    ) -> jax.Array:
-        """The cotangent of `u`, for the cotangent `g` of the product.
-
-        The sum runs over the positions. Of the two orders of the operands XLA:CPU is
-        up to eight times slower in one: with the positions in the first axis of both
-        the first operand should be the narrower, with the positions last the wider.
-        """
-        at = 1 if self.groups > 1 else 0
-        positions = at + 1 if self.first else at
-        k, f = (a.shape[at if self.first else at + 1] for a in (m, g))
-        if (f < k) != self.first:
-            u, has_k_first = _dot(g, positions, m, positions, numerics), False
+            numbers, operands = (((of_u,), (at,)), group), (u, m)
+            numerics = numerics.swapped
         else:
-            u, has_k_first = _dot(m, positions, g, positions, numerics), True
-        u = u.astype(m.dtype)
-        return u if has_k_first == as_given else jnp.swapaxes(u, at, at + 1)
-
-
-def _dot(
-    a: jax.Array, of_a: int, b: jax.Array, of_b: int, numerics: Numerics
-) -> jax.Array:
-    """`lax.dot_general` over one axis of each, batched over the groups in front."""
-    group = ((0,), (0,)) if a.ndim > 2 else ((), ())
-    return lax.dot_general(
-        a,
-        b,
-        dimension_numbers=(((of_a,), (of_b,)), group),
-        precision=numerics.precision,
-        preferred_element_type=numerics.result,
-    )
+            numbers, operands = (((at + 1,), (of_u,)), group), (m, u)
+        return lax.dot_general(
+            *operands,
+            dimension_numbers=numbers,
+            precision=numerics.precision,
+            preferred_element_type=numerics.result,
+        )
 
 
 def grouped_taps(w: jax.Array, groups: int) -> jax.Array:
