@@ -182,7 +182,8 @@ def _cheapest(problem: Problem) -> dict[Map, Formulation]:
     XLA does once what two maps of one formulation have in common: the patches of the
     input (output and weight gradient), the prepared kernels (output and input
     gradient), the parts of the cotangent (both gradients). It may run the maps at the
-    same time, so the temporaries of all three are alive together.
+    same time, so the temporaries of all three are alive together. Sums of taps
+    without a GEMM share nothing.
     """
     maps = {which: as_output(which, problem) for which in Map}
     works = {which: candidates(which, problem) for which in Map}
@@ -201,14 +202,16 @@ def _cheapest(problem: Problem) -> dict[Map, Formulation]:
     def cost(pair: tuple[Formulation, Formulation]) -> float:
         total = alone(Map.INPUT, pair[0]) + alone(Map.WEIGHT, pair[1])
         picks = dict(zip(Map, (forward, *pair), strict=True))
-        alive: dict[Formulation, int] = {}
+        alive: dict[object, int] = {}
         for which, formulation in picks.items():
-            temporary = works[which][formulation].temporary
-            alive[formulation] = max(alive.get(formulation, 0), temporary)
+            work = works[which][formulation]
+            shared = formulation if work.operands else which
+            alive[shared] = max(alive.get(shared, 0), work.temporary)
         total += seconds_of_pressure(Map.WEIGHT, problem, sum(alive.values()))
         for one, other, which, names in _SHARED:
-            if picks[one] == picks[other] and picks[one].pieces == WHOLE:
-                total -= shared_seconds(which, works[which][picks[one]], *names)
+            work = works[which][picks[one]] if picks[one] == picks[other] else None
+            if work and work.operands and picks[one].pieces == WHOLE:
+                total -= shared_seconds(which, work, *names)
         return total
 
     pair = min(itertools.product(inputs, weights), key=cost)

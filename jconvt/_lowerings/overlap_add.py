@@ -187,7 +187,6 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     features = problem.out_channels // groups * taps
     inner = problem.in_channels // groups
     each = lanes_of_product(positions, inner, features, variant.first, which)
-    overlaps = any(a.extent > a.stride for a in axes)
     # The products are copied once more where they are padded or reordered.
     passes = 2 if which == Map.OUTPUT or variant.as_given else 1
     return Work(
@@ -195,7 +194,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         lanes=groups * each,
         operands=problem.inputs + weights + made,
         joined=problem.outputs,
-        added=made if which == Map.OUTPUT or overlaps else 0,
+        added=made,
         reordered=made if variant.as_given else 0,
         strided=joined if strided else 0,
         regrouped=0

@@ -124,7 +124,6 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     vector = row if first else problem.out_channels
     strided = first and any(stride > 1 for stride in geometry.stride)
     joined = problem.outputs if parts > 1 or strided or which != Map.OUTPUT else 0
-    padded = problem.inputs if which == Map.OUTPUT else problem.outputs
     return Work(
         multiply_adds=products,
         summed=products // vector * filled(vector),
@@ -132,9 +131,25 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         strided=joined if strided else 0,
         prepared=problem.weights,
         calls=parts,
-        temporary=copied(problem, first) + padded + joined + problem.weights,
+        temporary=_temporary(problem, first, which, parts),
         **moves(problem, first),
     )
+
+
+def _temporary(problem: Problem, first: bool, which: Map, parts: int) -> int:
+    """Elements alive at once; what is fused with its reader takes no memory.
+
+    For an output these are the padded input and, in another layout or from several
+    parts, the output once more. A cotangent is padded only where something was cropped.
+    """
+    outputs = problem.outputs
+    if which == Map.OUTPUT:
+        joined = first != problem.features_first or parts > 1
+        return problem.inputs + joined * outputs + problem.weights
+    sizes = zip(problem.geometry.axes, problem.size, strict=True)
+    cropped = any(axis.low or axis.output_size(n) % axis.stride for axis, n in sizes)
+    padded = cropped * outputs
+    return copied(problem, first) + padded + outputs + problem.weights
 
 
 def not_on_cpu(which: Map, problem: Problem) -> str | None:
