@@ -190,12 +190,12 @@ def call() -> Drawing:
         (
             "what you wrote",
             BLUE,
-            "_arguments, _layout, _options",
+            "_call/options, _call/fit",
             "checked, or an error",
         ),
-        ("Recipe, Plan", BLUE, "_recipe, _plan", "frozen integers, no arrays"),
-        ("one primitive", ORANGE, "_primitive", "jit, vmap, grad and scan act on it"),
-        ("choice", GREEN, "_choice", "the platform is known only here"),
+        ("Call", BLUE, "_call/call", "static facts, no arrays"),
+        ("one primitive", ORANGE, "_maps/primitive", "jit, vmap, grad and scan act on it"),
+        ("choice", GREEN, "_choice/choose", "the platform is known only here"),
         ("lowering", GREEN, "_lowerings", "convolutions and GEMMs for XLA"),
     )
     picture = Drawing(400, 56 * len(stages), "From a call to a program")
