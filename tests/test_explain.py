@@ -47,7 +47,7 @@ def test_reasons(platform, groups, reason):
 def test_where_sizes_are_symbolic_nothing_is_estimated():
     (n,) = jax.export.symbolic_shape("n")
     for platform, reason in (
-        ("cpu", "symbolic sizes: only forms that merge no axes into a GEMM"),
+        ("cpu", "symbolic sizes: a lowering that merges no symbolic axes into one"),
         ("tpu", "fewest cycles by the compiler's estimates for layers of this kind"),
     ):
         found = jconvt.explain((1, 3, n), (3, 4, 2), platform=platform)

@@ -194,7 +194,12 @@ def call() -> Drawing:
             "checked, or an error",
         ),
         ("Call", BLUE, "_call/call", "static facts, no arrays"),
-        ("one primitive", ORANGE, "_maps/primitive", "jit, vmap, grad and scan act on it"),
+        (
+            "one primitive",
+            ORANGE,
+            "_maps/primitive",
+            "jit, vmap, grad and scan act on it",
+        ),
         ("choice", GREEN, "_choice/choose", "the platform is known only here"),
         ("lowering", GREEN, "_lowerings", "convolutions and GEMMs for XLA"),
     )

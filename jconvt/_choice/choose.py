@@ -59,7 +59,7 @@ def choose(
     `local` says that one device holds the arrays whole.
     """
     if platform == "cpu" and problem.static:
-        return _cheapest(problem)[which]
+        return _cheapest(problem, local)[which]
     name, _, variant = preferred(which, platform, problem, local)
     if variant is None:
         return best_variant(which, name, problem)
@@ -176,17 +176,26 @@ def _seconds(which: Map, problem: Problem, work: Work) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _cheapest(problem: Problem) -> dict[Map, Formulation]:
+def _cheapest(problem: Problem, local: bool = True) -> dict[Map, Formulation]:
     """By the estimate of `jconvt._choice.cost`; the gradients are chosen as a pair.
 
     XLA does once what two maps of one formulation have in common: the patches of the
     input (output and weight gradient), the prepared kernels (output and input
     gradient), the parts of the cotangent (both gradients). It may run the maps at the
     same time, so the temporaries of all three are alive together. Sums of taps
-    without a GEMM share nothing.
+    without a GEMM share nothing. On several devices (not `local`) no grouped
+    convolution is taken: XLA gathers a sharded batch for it.
     """
     maps = {which: as_output(which, problem) for which in Map}
-    works = {which: candidates(which, problem) for which in Map}
+    works = {
+        which: {
+            f: work
+            for f, work in candidates(which, problem).items()
+            if local or not (work.convolved and problem.geometry.groups > 1)
+        }
+        or candidates(which, problem)
+        for which in Map
+    }
     times = {
         which: {f: seconds(*maps[which], work) for f, work in found.items()}
         for which, found in works.items()

@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import AxisType
 
 from jconvt._call.call import Call
 from jconvt._call.problem import Map
@@ -35,7 +36,12 @@ def bilinear(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
         call = replace(call, operand=call.numerics.result)
         x, w = x.astype(call.operand), w.astype(call.operand)
     x, w = alike(x, w)
-    as_asked = _as_lax if call.lowering == PLAIN_LAX else _as_primitive
+    # With explicit axes lax asks for shardings that nobody has given it under `vmap`.
+    explicit = any(
+        AxisType.Explicit in jax.typeof(a).sharding.mesh.axis_types for a in (x, w)
+    )
+    plain = call.lowering == PLAIN_LAX and not explicit
+    as_asked = _as_lax if plain else _as_primitive
     run = partial(as_asked, call=call)
     return with_automatic_axes(run, x, w, output_spec(x, w, call))
 

@@ -114,7 +114,7 @@ ERRORS = {
         {"padding": (1, "SAM")},
         ValueError,
         "`padding[1]` must be an int, a (low, high) pair or one of VALID, SAME, "
-        "SAME_LOWER, CAUSAL, CIRCULAR, CIRCULAR_LOWER; got 'SAM'.",
+        "SAME_LOWER, CAUSAL, CIRCULAR, CIRCULAR_LOWER; got 'SAM'. Did you mean 'SAME'?",
     ),
     "too few": (
         {"padding": ("SAME",)},
@@ -125,7 +125,7 @@ ERRORS = {
     "names in a pair": (
         {"padding": (1, ("SAME", "SAME"))},
         TypeError,
-        "`padding[1]` must hold two ints; got ('SAME', 'SAME').",
+        "`padding[1]` must hold two ints; got 'SAME' of type str.",
     ),
     "output_padding": (
         {"padding": (1, "CIRCULAR"), "output_padding": 1, "stride": 2},

@@ -690,7 +690,7 @@ BAD = {
         {},
         ValueError,
         "`padding[1]` must be an int, a (low, high) pair or one of VALID, SAME, "
-        "SAME_LOWER, CAUSAL, CIRCULAR, CIRCULAR_LOWER; got 'SAM'.",
+        "SAME_LOWER, CAUSAL, CIRCULAR, CIRCULAR_LOWER; got 'SAM'. Did you mean 'SAME'?",
     ),
     "padding kind": (
         (2, 3, 3, 1, None),
