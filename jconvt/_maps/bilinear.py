@@ -10,7 +10,6 @@ from jax.sharding import AxisType
 
 from jconvt._call.call import Call
 from jconvt._call.problem import Map
-from jconvt._choice.formulation import Formulation
 from jconvt._maps.explicit_axes import output_spec, with_automatic_axes
 from jconvt._maps.primitive import apply
 from jconvt._maps.varying import alike
@@ -52,7 +51,9 @@ def _as_primitive(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
 
 def _as_lax(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     """As lax and JAX's own derivatives, which every tool for JAX knows."""
-    from jconvt._maps.make import perform  # loads every lowering
+    # These load every lowering.
+    from jconvt._choice.formulation import Formulation
+    from jconvt._maps.make import perform
 
     shape, result = call.output_shape(x.shape, w.shape), call.numerics.result
     # Some tools know weights that are OI + space or space + IO alone.
