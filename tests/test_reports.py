@@ -99,11 +99,28 @@ def test_output_size_counts_the_dilation():
 
 def test_output_size_of_an_unbatched_input():
     """An input without batch got another size than it asked: pytorch/pytorch#75889."""
-    x, w = whole(1, 15, 13), whole(1, 1, 16, 16)
-    actual = jconvt.conv_transpose2d(x, w, None, 16, 7, output_size=(240, 200))
-    expected = scatter(x[None], w, stride=16, crop=[(7, -7), (7, 1)])[0]
-    assert actual.shape == (1, 240, 200)
-    np.testing.assert_array_equal(actual, expected)
+    x, w = whole(1, 8, 7), whole(1, 1, 32, 32)
+    layer = partial(
+        jconvt.conv_transpose2d, stride=32, padding=15, output_size=(240, 200)
+    )
+    geometry = {"stride": (32, 32), "dilation": (1, 1), "crop": [(15, 1), (15, 9)]}
+    g = whole(1, 240, 200)
+
+    def gradients(x, w, g):
+        return jax.vjp(layer, x, w)[1](g)
+
+    np.testing.assert_array_equal(
+        layer(x, w), oracles.scatter(x[None], w, **geometry)[0]
+    )
+    dx, dw = jax.jit(gradients)(x, w, g)
+    np.testing.assert_array_equal(
+        dx, oracles.gradient_of_input(g[None], w, space=(8, 7), **geometry)[0]
+    )
+    np.testing.assert_array_equal(
+        dw, oracles.gradient_of_weight(g[None], x[None], kernel=(32, 32), **geometry)
+    )
+    # A program with a line for each of 1,024 residues takes long to compile.
+    assert len(jax.jit(gradients).lower(x, w, g).as_text().splitlines()) < 500
 
 
 def test_output_padding_holds_sums_and_not_zeros():
@@ -264,7 +281,7 @@ def test_hessian_of_two_layers():
     second = partial(jconvt.conv_transpose, weight=w, stride=2, padding=1)
     matrix_v = dense(v, (3,), crop=(1, 1))
     matrix_w = dense(w, (3,), stride=2, crop=(1, 1))
-    actual = jax.hessian(lambda x: jnp.sum(second(first(x) ** 2) ** 2))(x)
+    actual = jax.jit(jax.hessian(lambda x: jnp.sum(second(first(x) ** 2) ** 2)))(x)
     # f = |W h|^2 with h = (V x)^2: J = 2 diag(V x) V is the derivative of h, and the
     # second derivative of h_i adds 2 V_i V_i' times the slope of f along h_i.
     inner = matrix_v @ x.ravel()
@@ -274,6 +291,23 @@ def test_hessian_of_two_layers():
     expected = 2 * jacobian.T @ square @ jacobian
     expected += matrix_v.T @ (2 * slope[:, None] * matrix_v)
     np.testing.assert_array_equal(actual.reshape(6, 6), expected)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize(("x_axis", "w_axis"), [(None, 3), (0, 1), (2, None), (3, 0)])
+def test_vmap_over_weights_of_groups(x_axis, w_axis, groups):
+    """vmap over the weights of groups gave wrong numbers: pytorch/pytorch#84938."""
+    x, w = whole(3, 2, 4, 5), whole(3, 4, 2, 3)
+    layer = partial(jconvt.conv_transpose, stride=2, padding=1, groups=groups)
+    operands = [
+        array[0] if axis is None else np.moveaxis(array, 0, axis)
+        for array, axis in ((x, x_axis), (w, w_axis))
+    ]
+    actual = jax.vmap(layer, (x_axis, w_axis))(*operands)
+    for i, found in enumerate(actual):
+        one = x[0 if x_axis is None else i], w[0 if w_axis is None else i]
+        expected = scatter(*one, stride=2, crop=(1, 1), groups=groups)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_weight_gradient_of_each_example():
@@ -318,7 +352,7 @@ def test_gradient_through_a_gradient_step():
         stepped = w.ravel() - a.T @ (a @ w.ravel() - wanted.ravel()) / 32
         error_of = a.T @ (a @ stepped - wanted.ravel())
         expected += 2 * (error_of - a.T @ (a @ error_of) / 32)
-    np.testing.assert_array_equal(jax.grad(total)(w).ravel(), expected)
+    np.testing.assert_array_equal(jax.jit(jax.grad(total))(w).ravel(), expected)
 
 
 def test_recomputed_layers_in_a_scan():
