@@ -32,7 +32,12 @@ from jconvt._call.call import Call
 from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.axes import permute, split_axis
 from jconvt._lowerings.fence import fenced
-from jconvt._lowerings.patches.blocks import cut_axes, keep_taps, too_many_slices
+from jconvt._lowerings.patches.blocks import (
+    MOST_SLICES,
+    cut_axes,
+    keep_taps,
+    too_many_slices,
+)
 from jconvt._lowerings.patches.sheet import Sheet
 from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.taps.planes import planes_in_blocks, shifted_planes
@@ -155,9 +160,11 @@ def _temporary(problem: Problem, first: bool, which: Map, parts: int) -> int:
 def not_on_cpu(which: Map, problem: Problem) -> str | None:
     """Only where a group has one input channel, and so nothing to contract."""
     del which
-    if problem.in_channels == problem.geometry.groups:
-        return None
-    return "a matrix product over a group's input channels is faster"
+    if problem.in_channels != problem.geometry.groups:
+        return "a matrix product over a group's input channels is faster"
+    if math.prod(problem.geometry.kernel_size) > MOST_SLICES:
+        return "its many sums take long to compile"
+    return None
 
 
 LOWERING = Lowering(

@@ -26,6 +26,7 @@ from jconvt._call.problem import Map
 from jconvt._lowerings.axes import merge_axes, pad_space, permute, split_axis
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import (
+    MOST_SLICES,
     Blocks,
     Combination,
     ResidueClass,
@@ -70,9 +71,11 @@ def lower_patches(
     positions = (batch, *(cut.tiles for cut in cuts))
 
     # For a gradient, `scatter_sum` transposes into faster code (see `places`). Not with
-    # several classes, which it would scatter one by one, nor for pairs with features
-    # first, where the transpose would add along rows.
-    scattered = which != Map.OUTPUT and len(combinations) == 1
+    # several classes, which it would scatter one by one, nor with so many residues that
+    # the program takes long to compile, nor for pairs with features first, where the
+    # transpose would add along rows.
+    few = math.prod(geometry.stride) <= MOST_SLICES
+    scattered = which != Map.OUTPUT and len(combinations) == 1 and few
     scattered = scattered and not (any(paired) and sheet.first)
 
     def join(parts: list[list[jax.Array]]) -> jax.Array:
