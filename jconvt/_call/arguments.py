@@ -51,7 +51,6 @@ def did_you_mean(word: object, known: Iterable[str], cutoff: float = 0.6) -> str
     """
     from difflib import get_close_matches  # for errors alone
 
-
     if not isinstance(word, str):
         return ""
     names = {name.lower().lstrip("-"): name for name in known}

@@ -328,6 +328,14 @@ def test_sums_are_for_groups_of_one_input_channel(rates):
         assert "tap_sums" not in {f.lowering for f in chosen(layer)}
 
 
+@pytest.mark.parametrize(("kernel", "taken"), [(11, True), (12, False)])
+def test_sums_are_for_few_taps(kernel, taken):
+    """A program of more than 128 of them takes seconds to compile."""
+    layer = problem(n=16, channels=(8, 8), groups=8, kernel=kernel, stride=4)
+    found = candidates(Map.OUTPUT, layer)
+    assert ("tap_sums" in {f.lowering for f in found}) == taken
+
+
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("lowering", ["gather", "winograd", "overlap_add"])
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
