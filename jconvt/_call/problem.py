@@ -25,6 +25,12 @@ class Map(StrEnum):
     INPUT = "input gradient"
     WEIGHT = "weight gradient"
 
+    @property
+    def operands(self) -> "tuple[Map, Map]":
+        """The arrays out of which a map makes its own, in the order of its equation."""
+        one, other = (m for m in (Map.INPUT, Map.WEIGHT, Map.OUTPUT) if m != self)
+        return one, other
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

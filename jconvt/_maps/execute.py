@@ -16,6 +16,7 @@ from jconvt._call.options import Options
 from jconvt._choice.pinned import check_lowering
 from jconvt._maps.bilinear import PLAIN_LAX, bilinear
 from jconvt._maps.explicit_axes import as_channels_of
+from jconvt._maps.primitive import PRIMITIVES
 from jconvt._maps.tools import enter_rules
 
 P = ParamSpec("P")
@@ -65,7 +66,7 @@ def settle_call(
 
     `operands` are the arrays or dtypes that are promoted together.
     """
-    enter_rules()
+    enter_rules(PRIMITIVES)
     call = make_call(options, shapes, operands, **run)
     static = call.is_static(tuple(shapes[0]))
     check_lowering(options.function, call.lowering, call.geometry, static)

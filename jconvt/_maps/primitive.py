@@ -23,6 +23,7 @@ from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
 from jconvt._maps.batching import fold, groups_of, place, unfold
 from jconvt._maps.explicit_axes import on_each_device
+from jconvt._maps.tools import enter_rules
 
 if TYPE_CHECKING:
     from jax.extend.core import Primitive
@@ -42,16 +43,8 @@ class _Map(Primitive):
     """A primitive that JAX's tools know as soon as one of them runs it."""
 
     def bind(self, *operands: jax.Array, **parameters: Any) -> Any:
-        from jconvt._maps.tools import enter_rules  # which knows the primitives
-
-        enter_rules()
+        enter_rules(PRIMITIVES)
         return super().bind(*operands, **parameters)
-
-
-def operands_of(made: Map) -> tuple[Map, Map]:
-    """The arrays out of which a map makes its own, in the order of its equation."""
-    one, other = (m for m in (Map.INPUT, Map.WEIGHT, Map.OUTPUT) if m != made)
-    return one, other
 
 
 def _type(made: Map, one: Any, other: Any, *, call: Call, shape: Sizes) -> Any:
@@ -67,8 +60,8 @@ def _transpose(
 ) -> jax.Array:  # fmt: skip
     """The cotangent of operand `to`."""
     del shape
-    arrays = dict(zip(operands_of(made), (one, other), strict=True)) | {made: cotangent}
-    one, other = (arrays[which] for which in operands_of(to))
+    arrays = dict(zip(made.operands, (one, other), strict=True)) | {made: cotangent}
+    one, other = (arrays[which] for which in to.operands)
     return apply(to, one, other, call, arrays[to].aval.shape)
 
 
@@ -80,7 +73,7 @@ def _batch(
     call: Call,
     shape: Sizes,
 ) -> tuple[jax.Array, int]:
-    at = dict(zip(operands_of(made), axes, strict=True))
+    at = dict(zip(made.operands, axes, strict=True))
     mapped = frozenset(
         {made, *(which for which, axis in at.items() if axis is not None)}
     )
@@ -154,7 +147,7 @@ def _primitive(made: Map) -> Primitive:
 
     primitive.def_impl(alone)
     primitive.def_abstract_eval(partial(_type, made))
-    transposes = [partial(_transpose, made, which) for which in operands_of(made)]
+    transposes = [partial(_transpose, made, which) for which in made.operands]
     ad.defbilinear(primitive, *transposes)
     batching.primitive_batchers[primitive] = partial(_batch, made)
     # Any other platform is given what an NVIDIA GPU is: of an AMD GPU, and of what may
@@ -175,7 +168,7 @@ def _lower(
     def run(one: jax.Array, other: jax.Array, *, call: Call, shape: Sizes) -> jax.Array:
         from jconvt._maps.make import make  # loaded when a program is first lowered
 
-        named = dict(zip(operands_of(made), (one, other), strict=True))
+        named = dict(zip(made.operands, (one, other), strict=True))
         return make(made, named, call, shape, platform, _devices(context))
 
     rule = mlir.lower_fun(run, multiple_results=False)

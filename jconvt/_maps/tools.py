@@ -5,7 +5,7 @@ the tool is loaded: to load it here would take longer than to load this library.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from operator import add
 from typing import Any
@@ -14,16 +14,15 @@ import jax
 
 from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
-from jconvt._maps.primitive import PRIMITIVES, operands_of
 
 
-def enter_rules() -> None:
+def enter_rules(primitives: Mapping[Map, Any]) -> None:
     """Enter the rules for every tool that has been loaded since the last call."""
     for module, (needed, enter) in tuple(_WAITING.items()):
         tool = sys.modules.get(module)
         # It lacks a name while it is being loaded, or in another JAX.
         if all(hasattr(tool, name) for name in needed):
-            for made, primitive in PRIMITIVES.items():
+            for made, primitive in primitives.items():
                 enter(tool, made, primitive)
             _WAITING.pop(module, None)
 
@@ -64,7 +63,7 @@ def _enter_roofline(tool: Any, made: Map, primitive: Any) -> None:
     """Useful operations, and the bytes of operands and result."""
 
     def roofline(context: Any, *operands: Any, call: Call, shape: Sizes) -> Any:
-        arrays = zip(operands_of(made), operands, strict=True)
+        arrays = zip(made.operands, operands, strict=True)
         shapes = {which: a.shape for which, a in arrays} | {made: shape}
         useful = call.problem(shapes[Map.INPUT], shapes[Map.WEIGHT]).useful
         types = (*context.avals_in, *context.avals_out)
