@@ -275,12 +275,13 @@ def test_symbolic_output_size_of_an_unbatched_image(kernel, options):
         return jconvt.conv_transpose(x, w, stride=2, output_size=size, **options)
 
     specs = export.symbolic_args_specs(
-        (np.zeros((4, 4, 5), np.float32), np.zeros(8)), ("_, floordiv(h+1, 2), _", "h")
+        (np.zeros((4, 4, 5), np.float32), np.zeros(8, np.float32)),
+        ("_, floordiv(h+1, 2), _", "h"),
     )
     artefact = exported(f, specs[0], w, specs[1])
     for h in (5, 6):
         x = jnp.arange(20 * ((h + 1) // 2), dtype=jnp.float32).reshape(4, -1, 5)
-        arrays = x, w, np.zeros(h)
+        arrays = x, w, np.zeros(h, np.float32)
         assert_equal(artefact.call(*arrays), jax.jit(f)(*arrays))
 
 
@@ -312,7 +313,7 @@ def test_sizes_of_another_array_are_an_output_size():
         return y
 
     specs = export.symbolic_args_specs(
-        (np.zeros((2, 4, 4), np.float32), np.zeros((2, 3, 8))),
+        (np.zeros((2, 4, 4), np.float32), np.zeros((2, 3, 8), np.float32)),
         ("b, _, floordiv(h+1, 2)", "b, _, h"),
     )
     exported(f, specs[0], operands("overlap")[1], specs[1])
