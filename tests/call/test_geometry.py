@@ -546,8 +546,13 @@ for blocked in ("jax", "jaxlib", "flax"):
 package = types.ModuleType("jconvt")  # the package's own __init__ imports JAX
 package.__path__ = importlib.util.find_spec("jconvt").submodule_search_locations
 sys.modules["jconvt"] = package
-for name in ("geometry", "padding", "arguments", "problem"):
-    importlib.import_module(f"jconvt._call.{name}")
+for name in (
+    "_call.geometry", "_call.padding", "_call.arguments", "_call.problem",
+    "_choice.cost", "_choice.pieces", "_choice.formulation", "_choice.turned",
+    "_lowerings.work", "_lowerings.patches.blocks", "_lowerings.patches.work",
+):
+    importlib.import_module(f"jconvt.{name}")
+assert "jconvt._lowerings.table" not in sys.modules
 """
 
 
@@ -557,7 +562,7 @@ def test_arithmetic_loads_without_jax():
 
 def test_the_block_blocks():
     """Canary of the test before: a module that does need JAX does not load."""
-    code = WITHOUT_JAX.replace('"geometry"', '"numerics"')
+    code = WITHOUT_JAX.replace('"_call.geometry"', '"_call.numerics"')
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "import of jax halted" in done.stderr
