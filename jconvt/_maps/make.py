@@ -6,7 +6,6 @@ transposing a lowering in its input or in its weight.
 
 import itertools
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 
 import jax
@@ -25,11 +24,8 @@ from jconvt._choice.turned import turned_geometry
 from jconvt._lowerings.axes import merge_axes, permute
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._maps.frame import Frame
-from jconvt._maps.loops import in_batches, in_rows
+from jconvt._maps.loops import Arrays, in_batches, in_rows
 from jconvt._maps.partition import divisible
-
-Arrays = Mapping[Map, jax.Array]
-"""The two operands of a map."""
 
 
 def make(

@@ -153,12 +153,12 @@ def _primitive(made: Map) -> Primitive:
     # Any other platform is given what an NVIDIA GPU is: of an AMD GPU, and of what may
     # come, nothing is known that would speak for another table.
     for platform, registered in (("cpu", "cpu"), ("tpu", "tpu"), ("cuda", None)):
-        rule = partial(_lower, made, platform)
+        rule = partial(_lowering_rule, made, platform)
         mlir.register_lowering(primitive, rule, platform=registered)
     return primitive
 
 
-def _lower(
+def _lowering_rule(
     made: Map,
     platform: str,
     context: mlir.LoweringRuleContext,

@@ -48,6 +48,8 @@ PIECES = [
     Pieces(blocks=3),
     Pieces(batch=2, blocks=2),
 ]
+ALONG_THE_LAST = [Pieces(blocks=1, axis=-1), Pieces(batch=2, blocks=2, axis=-1)]
+"""The axis counted from the end, which each case has."""
 
 
 def maps(case, kind, formulation):
@@ -82,7 +84,10 @@ TRIED = [
 def test_pieces_give_what_the_whole_gives(case, kind):
     runs = {
         str(pieces): maps(case, kind, Formulation("gather", Variant(), pieces))
-        for pieces in PIECES
+        for pieces in [
+            *PIECES,
+            *(replace(p, axis=case.rank - 1) for p in ALONG_THE_LAST),
+        ]
     }
     arrays = whole(case, kind)
     program = quick_jit(lambda *a: {name: run(*a) for name, run in runs.items()})
