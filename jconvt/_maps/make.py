@@ -51,7 +51,8 @@ def make(
         formulation = choose(made, platform, problem, local=devices == 1)
     x = shapes[Map.INPUT]
     row = LOWERINGS[divisible(made, formulation, call, x, platform, devices)]
-    if row.name != formulation.lowering and row.unsupported(problem.geometry) is None:
+    refusal = row.refuses(problem.geometry, problem.static)
+    if row.name != formulation.lowering and refusal is None:
         formulation = best_variant(made, row.name, problem)
     return perform(made, operands, call, shape, formulation, platform)
 

@@ -2,7 +2,7 @@
 
 JAX leaves it to XLA to divide a program among devices. Of some convolutions, also of
 `jax.lax.conv_general_dilated` alone, what XLA makes has wrong values, does not compile,
-or ends the process (jaxlib 0.8 to 0.10):
+or ends the process (jaxlib 0.8 to 0.12):
 
 - groups at stride 1, where channels are divided, and in a weight gradient where the
   batch is divided along one of several mesh axes;
@@ -35,8 +35,11 @@ def divisible(
     name = formulation.lowering
     if devices == 1:
         return name
-    if call.geometry.groups > 1 and name in _PHASES:
-        name = "lhs_dilation"
+    geometry = call.geometry
+    if geometry.groups > 1 and name in (*_PHASES, "lhs_dilation"):
+        # At stride 1 the weight gradient of these is counted several times.
+        wrong = made == Map.WEIGHT and all(s == 1 for s in geometry.stride)
+        name = "role_swapped" if wrong else "lhs_dilation"
     # An input gradient that is not made as an output was never wrong.
     as_output = made != Map.INPUT or formulation.turned
     avoided = platform == "cpu" and name in _CONVOLUTIONS and as_output
