@@ -46,9 +46,9 @@ class Lowerings:
       True
     """
 
-    forward: str = AUTO
-    input_gradient: str = AUTO
-    weight_gradient: str = AUTO
+    forward: str = "auto"
+    input_gradient: str = "auto"
+    weight_gradient: str = "auto"
 
     def __post_init__(self) -> None:
         for name, entry in asdict(self).items():
@@ -63,12 +63,27 @@ class Lowerings:
         return f"jconvt.Lowerings({', '.join(said)})"
 
     def to_json(self) -> dict[str, str]:
-        """The entries by name, for `json.dumps`."""
+        """The entries by name, for `json.dumps`.
+
+        Returns:
+          A dict of three strings.
+        """
         return asdict(self)
 
     @classmethod
     def from_json(cls, entries: Mapping[str, str]) -> Self:
-        """The value that `to_json` wrote; a missing entry is ``"auto"``."""
+        """The value that `to_json` wrote.
+
+        Args:
+          entries: names of lowerings by map; a missing one is ``"auto"``.
+
+        Returns:
+          A `Lowerings` that equals the one that was written.
+
+        Raises:
+          TypeError: `entries` is no mapping, or an entry of it is no string.
+          ValueError: a key is not the name of a map.
+        """
         function, known = "Lowerings.from_json", [field.name for field in fields(cls)]
         if not isinstance(entries, Mapping):
             raise TypeError(
