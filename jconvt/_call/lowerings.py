@@ -1,7 +1,7 @@
 """`Lowerings`: a lowering for each of the three maps of a layer. Imports no JAX."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 from typing import Self
 
 from jconvt._call.arguments import did_you_mean
@@ -10,7 +10,7 @@ from jconvt._call.problem import Map
 AUTO = "auto"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Lowerings:
     """A lowering for each of the three maps of a layer, as ``lowering=`` takes it.
 
@@ -46,6 +46,7 @@ class Lowerings:
       True
     """
 
+    _: KW_ONLY
     forward: str = "auto"
     input_gradient: str = "auto"
     weight_gradient: str = "auto"

@@ -67,9 +67,11 @@ def _check_serves(
             f"{function}: `{argument}`={entry!r} cannot serve this geometry: {reason};"
             f" got {geometry}. Use one of auto, {', '.join(able)}."
         )
+    if variant is None:
+        return
     variants = LOWERINGS[name].variants_for(geometry)
     known = [f"{name}/{v}" for v in variants if len(variants) > 1]
-    if variant is not None and entry not in known:
+    if entry not in known:
         raise ValueError(
             f"{function}: `{argument}` must be one of {', '.join((name, *known))} for "
             f"this geometry; got {entry!r}.{did_you_mean(entry, known)}"
