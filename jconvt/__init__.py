@@ -7,6 +7,7 @@ arrays whose space lies on several devices.
 
 import typing
 
+from jconvt._call.lowerings import Lowerings
 from jconvt._functional import (
     conv_transpose,
     conv_transpose1d,
@@ -27,6 +28,7 @@ __all__ = [
     "Candidate",
     "Estimate",
     "Explanation",
+    "Lowerings",
     "__version__",
     "conv_transpose",
     "conv_transpose1d",

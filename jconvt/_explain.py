@@ -6,6 +6,7 @@ from jax.typing import DTypeLike
 
 from jconvt._call.arguments import IntOrInts, Padding, Shape, did_you_mean, is_int
 from jconvt._call.layout import DimensionNumbers
+from jconvt._call.lowerings import AUTO, Lowerings, entries_of, split_entry
 from jconvt._call.numerics import Precision, as_dtype
 from jconvt._call.problem import Map, Problem
 from jconvt._call.tracebacks import ends_traceback
@@ -14,11 +15,11 @@ from jconvt._choice.choose import (
     best_variant,
     choose,
     estimate,
+    pinned,
     reason_for,
     work_of,
 )
 from jconvt._choice.formulation import Formulation
-from jconvt._choice.pinned import AUTO
 from jconvt._choice.turned import as_output
 from jconvt._explanation import Candidate, Estimate, Explanation
 from jconvt._lowerings.row import Lowering
@@ -43,7 +44,7 @@ def explain(
     data_format: str | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> Explanation:
     """Tell which lowering a call runs for the output and both gradients, and why.
 
@@ -66,7 +67,8 @@ def explain(
       data_format: as in `conv_transpose2d`, in place of `dimension_numbers`.
       precision: without effect on the choice.
       preferred_element_type: without effect on the choice.
-      lowering: ``"auto"``, or a name, which then serves all three maps.
+      lowering: ``"auto"``, a name, which then serves all three maps, or
+        `jconvt.Lowerings`.
 
     Returns:
       An `Explanation`.
@@ -110,7 +112,11 @@ def explain(
     platform = _check_platform(function, platform)
     problem = call.problem(shape, weight)
     empty = 0 in (problem.inputs, problem.weights, problem.outputs)
-    picks = {which: _pick(which, lowering, platform, problem, empty) for which in Map}
+    entries = entries_of(lowering)
+    picks = {
+        which: _pick(which, entry, platform, problem, empty)
+        for which, entry in entries.items()
+    }
     return Explanation(
         input_shape=shape,
         weight_shape=weight,
@@ -130,21 +136,26 @@ def explain(
 
 
 def _pick(
-    which: Map, lowering: str, platform: str, problem: Problem, empty: bool
+    which: Map, entry: str, platform: str, problem: Problem, empty: bool
 ) -> Formulation:
     if empty:
-        return Formulation("lhs_dilation" if lowering == AUTO else lowering)
-    if lowering != AUTO:
-        return best_variant(which, lowering, problem)
+        return Formulation("lhs_dilation" if entry == AUTO else split_entry(entry)[0])
+    if entry != AUTO:
+        return pinned(which, entry, problem)
     return choose(which, platform, problem)
 
 
-def _reason(lowering: str, platform: str, problem: Problem, empty: bool) -> str:
+def _reason(
+    lowering: str | Lowerings, platform: str, problem: Problem, empty: bool
+) -> str:
     if empty:
         return "nothing to compute"
-    if lowering != AUTO:
-        return f"lowering={lowering!r}"
-    return reason_for(platform, problem)
+    entries = set(entries_of(lowering).values())
+    reasons = [
+        *([f"lowering={lowering!r}"] if entries != {AUTO} else []),
+        *([reason_for(platform, problem)] if AUTO in entries else []),
+    ]
+    return "; auto: ".join(reasons)
 
 
 def _candidate(

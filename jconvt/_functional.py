@@ -8,6 +8,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._call.arguments import IntOrInts, Padding, spatial_rank
 from jconvt._call.call import RunOptions
 from jconvt._call.layout import DimensionNumbers
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.numerics import Precision, check_array
 from jconvt._call.options import (
     GeometryOptions,
@@ -33,7 +34,7 @@ def conv_transpose(
     dimension_numbers: DimensionNumbers | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> jax.Array:
     """Transposed convolution over any number of spatial axes, in any layout.
 
@@ -82,8 +83,9 @@ def conv_transpose(
         ``("NC...", "IO...", "NC...")``.
       precision: as in `jax.lax.conv_general_dilated`.
       preferred_element_type: dtype of the result, as in lax. None: the promoted dtype.
-      lowering: how to compute the output and both gradients: ``"auto"``, or a name
-        from the list that `jconvt.explain` gives.
+      lowering: how to compute the output and both gradients: ``"auto"``, a name from
+        the list that `jconvt.explain` gives, or `jconvt.Lowerings` with a name for each
+        of the three.
 
     Returns:
       ``(N, C_out, *O)``, or ``(C_out, *O)`` for an unbatched input, of the dtype to
@@ -151,7 +153,7 @@ def conv_transpose1d(
     data_format: str = "NCW",
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> jax.Array:
     """Transposed convolution over one spatial axis, as PyTorch defines it.
 
@@ -221,7 +223,7 @@ def conv_transpose2d(
     data_format: str = "NCHW",
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> jax.Array:
     """Transposed convolution over two spatial axes, as PyTorch and MindSpore define it.
 
@@ -303,7 +305,7 @@ def conv_transpose3d(
     data_format: str = "NCDHW",
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> jax.Array:
     """Transposed convolution over three spatial axes, as PyTorch defines it.
 

@@ -15,6 +15,7 @@ from jconvt._call.arguments import (
 from jconvt._call.call import Call, Sizes
 from jconvt._call.geometry import Size
 from jconvt._call.layout import DimensionNumbers
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.numerics import Precision
 from jconvt._call.options import (
     GeometryOptions,
@@ -40,7 +41,7 @@ def output_shape(
     data_format: str | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> tuple[Size, ...]:
     """The shape that a transposed convolution gives for these shapes and options.
 
@@ -106,7 +107,7 @@ def call_of_shapes(
     data_format: str | None = None,
     output_size: IntOrInts | None = None,
     precision: Precision = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
     **geometry: Unpack[GeometryOptions],
 ) -> tuple[Call, Sizes, Sizes]:
     """The call, and the shapes as plain ints (or symbolic); or the error.

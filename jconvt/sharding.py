@@ -16,6 +16,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._call.arguments import IntOrInts, Padding, spatial_rank
 from jconvt._call.call import Sizes
 from jconvt._call.layout import DimensionNumbers, Layout
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.numerics import Numerics, Precision, check_array
 from jconvt._call.options import normalize_options
 from jconvt._call.tracebacks import ends_traceback
@@ -43,7 +44,7 @@ def conv_transpose(
     dimension_numbers: DimensionNumbers | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> jax.Array:
     """`jconvt.conv_transpose` of spatially sharded arrays, inside `jax.shard_map`.
 
@@ -71,7 +72,7 @@ def conv_transpose(
       dimension_numbers: layouts of input, weight and output.
       precision: as in `jax.lax.conv_general_dilated`.
       preferred_element_type: dtype of the result.
-      lowering: ``"auto"``, or the name of a formulation.
+      lowering: ``"auto"``, the name of a lowering, or `jconvt.Lowerings`.
 
     Returns:
       A share of ``(N, C_out, *O)`` or ``(C_out, *O)``. Each sharded size O must be a

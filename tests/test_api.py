@@ -48,7 +48,7 @@ SIGNATURES = {
     "output_shape": (SHAPES, {**GENERAL, "data_format": None, **HOW}),
 }
 RECORDS = ["Candidate", "Estimate", "Explanation"]
-NAMES = ["__version__", *RECORDS, "explain", *SIGNATURES]
+NAMES = ["__version__", *RECORDS, "Lowerings", "explain", *SIGNATURES]
 
 
 def test_all_is_what_is_public():

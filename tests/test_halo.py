@@ -206,7 +206,10 @@ def collectives(function, *arrays):
     return set(COLLECTIVE.findall(jax.jit(function).lower(*arrays).compile().as_text()))
 
 
-@pytest.mark.parametrize("lowering", ["auto", "gather", "overlap_add"])
+MIXED = jconvt.Lowerings(forward="gather/features first", weight_gradient="overlap_add")
+
+
+@pytest.mark.parametrize("lowering", ["auto", "gather", "overlap_add", MIXED])
 @pytest.mark.parametrize("layer", ["doubled", "grouped", "plane", "volume"])
 def test_only_neighbours_and_sums_of_gradients_travel(layer, lowering):
     arrays = operands(layer)

@@ -11,6 +11,7 @@ from jconvt._call.arguments import Shape
 from jconvt._call.fit import fit
 from jconvt._call.geometry import Geometry, Size
 from jconvt._call.layout import Layout
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.numerics import Numerics, Precision, settle_dtypes
 from jconvt._call.options import Options, Pairs
 from jconvt._call.problem import Problem
@@ -35,7 +36,7 @@ class Call:
       operand: dtype to which input and weight are cast, and of their gradients. The
         result is never narrower (`Numerics`).
       numerics: precision, and the dtype of the result.
-      lowering: "auto", or the name of a lowering.
+      lowering: "auto", the name of a lowering, or an entry for each map.
       cut: for each spatial axis the size to which the output is finally cut, or None.
         Only where `output_size` is symbolic and an unknown number of elements, at most
         stride - 1, has to be removed. Empty: no axis is cut.
@@ -47,7 +48,7 @@ class Call:
     batched: bool = True
     operand: np.dtype[Any]
     numerics: Numerics
-    lowering: str
+    lowering: str | Lowerings
     cut: tuple[Size | None, ...] = ()
 
     def output_shape(self, input_shape: Sizes, weight_shape: Sizes) -> Sizes:
@@ -124,7 +125,7 @@ class RunOptions(TypedDict, total=False):
     output_size: Any
     precision: Precision
     preferred_element_type: DTypeLike | None
-    lowering: str
+    lowering: str | Lowerings
 
 
 def make_call(
@@ -135,7 +136,7 @@ def make_call(
     output_size: object = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> Call:
     """The call for input, weight and bias of these shapes, or the error.
 

@@ -31,6 +31,7 @@ import itertools
 from collections.abc import Iterator
 from functools import lru_cache
 
+from jconvt._call.lowerings import split_entry
 from jconvt._call.problem import Map, Problem
 from jconvt._choice.cost import (
     DEAREST,
@@ -45,7 +46,7 @@ from jconvt._choice.pieces import WHOLE, Pieces, small_pieces, total_work, ways_
 from jconvt._choice.tables import preferred, reason_of
 from jconvt._choice.turned import as_output
 from jconvt._lowerings.table import LOWERINGS
-from jconvt._lowerings.work import Work
+from jconvt._lowerings.work import VARIANTS, Work
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 """What `explain` takes. An AMD GPU (rocm) is given the tables of an NVIDIA one."""
@@ -93,8 +94,16 @@ def reason_for(platform: str, problem: Problem) -> str:
     return reason_of(platform, problem.geometry)
 
 
+def pinned(which: Map, entry: str, problem: Problem) -> Formulation:
+    """What an entry of `Lowerings` says that is not ``"auto"``."""
+    name, variant = split_entry(entry)
+    if variant is None:
+        return best_variant(which, name, problem)
+    return Formulation(name, VARIANTS[variant])
+
+
 def best_variant(which: Map, lowering: str, problem: Problem) -> Formulation:
-    """A lowering that the caller has named, with the variant that costs least."""
+    """A lowering with the variant that costs least."""
     row = LOWERINGS[lowering]
     variants = row.variants(problem)
     if len(variants) == 1:

@@ -2,39 +2,77 @@
 
 from jconvt._call.arguments import did_you_mean
 from jconvt._call.geometry import Geometry
-
-AUTO = "auto"
+from jconvt._call.lowerings import (
+    AUTO,
+    Lowerings,
+    entries_of,
+    field_of,
+    split_entry,
+)
 
 
 def check_lowering(
     function: str, lowering: object, geometry: Geometry, static: bool
-) -> str:
-    """`lowering` if it is ``"auto"`` or serves the geometry, or the error."""
-    lowering = check_name(function, lowering)
-    if lowering == AUTO:
-        return lowering
+) -> str | Lowerings:
+    """`lowering` if what it names for each map serves the geometry, or the error."""
+    lowering = check_names(function, lowering)
+    for argument, entry in _entries(lowering).items():
+        if entry != AUTO:
+            _check_serves(function, argument, entry, geometry, static)
+    return lowering
+
+
+def check_names(function: str, lowering: object) -> str | Lowerings:
+    """`lowering` if what it names for each map exists, or the error."""
+    if not isinstance(lowering, str | Lowerings):
+        raise TypeError(
+            f"{function}: `lowering` must be a string or a jconvt.Lowerings; got "
+            f"{lowering!r}."
+        )
+    for argument, entry in _entries(lowering).items():
+        if entry != AUTO:
+            _check_name(function, argument, entry)
+    return lowering
+
+
+def _entries(lowering: str | Lowerings) -> dict[str, str]:
+    """What messages call an entry -> the entry."""
+    if isinstance(lowering, str):
+        return {"lowering": lowering}
+    entries = entries_of(lowering).items()
+    return {f"lowering.{field_of(which)}": entry for which, entry in entries}
+
+
+def _check_name(function: str, argument: str, entry: str) -> None:
     from jconvt._lowerings.table import LOWERINGS  # loaded when a program needs them
 
-    reason = LOWERINGS[lowering].refuses(geometry, static)
+    name, _ = split_entry(entry)
+    if name not in LOWERINGS:
+        raise ValueError(
+            f"{function}: `{argument}` must be one of auto, {', '.join(LOWERINGS)}; "
+            f"got {entry!r}.{did_you_mean(name, (AUTO, *LOWERINGS))}"
+        )
+
+
+def _check_serves(
+    function: str, argument: str, entry: str, geometry: Geometry, static: bool
+) -> None:
+    from jconvt._lowerings.table import LOWERINGS  # loaded when a program needs them
+
+    name, variant = split_entry(entry)
+    reason = LOWERINGS[name].refuses(geometry, static)
     if reason is not None:
+        able = (n for n, row in LOWERINGS.items() if not row.refuses(geometry, static))
         raise ValueError(
-            f"{function}: `lowering`={lowering!r} cannot serve this geometry: {reason};"
-            f" got {geometry}."
+            f"{function}: `{argument}`={entry!r} cannot serve this geometry: {reason};"
+            f" got {geometry}. Use one of auto, {', '.join(able)}."
         )
-    return lowering
-
-
-def check_name(function: str, lowering: object) -> str:
-    """`lowering` if it is ``"auto"`` or the name of one, or the error."""
-    if not isinstance(lowering, str):
-        raise TypeError(f"{function}: `lowering` must be a string; got {lowering!r}.")
-    if lowering == AUTO:
-        return lowering
-    from jconvt._lowerings.table import LOWERINGS  # loaded when a program needs them
-
-    if lowering not in LOWERINGS:
+    if variant is None:
+        return
+    variants = LOWERINGS[name].variants_for(geometry)
+    known = [f"{name}/{v}" for v in variants if len(variants) > 1]
+    if entry not in known:
         raise ValueError(
-            f"{function}: `lowering` must be one of auto, {', '.join(LOWERINGS)}; got "
-            f"{lowering!r}.{did_you_mean(lowering, (AUTO, *LOWERINGS))}"
+            f"{function}: `{argument}` must be one of {', '.join((name, *known))} for "
+            f"this geometry; got {entry!r}.{did_you_mean(entry, known)}"
         )
-    return lowering

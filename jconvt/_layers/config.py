@@ -9,9 +9,9 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import IntOrInts
 from jconvt._call.call import RunOptions
+from jconvt._call.lowerings import AUTO, Lowerings
 from jconvt._call.numerics import Precision
 from jconvt._call.options import Options
-from jconvt._choice.pinned import AUTO
 from jconvt._maps.execute import execute
 
 
@@ -24,14 +24,14 @@ class LayerConfig:
       dtype: what input and parameters are cast to; None: what they promote to.
       precision: as in lax.
       preferred_element_type: dtype of the result; None: that of the computation.
-      lowering: ``"auto"``, or a lowering's name.
+      lowering: ``"auto"``, a lowering's name, or a name for each map.
     """
 
     options: Options
     dtype: np.dtype[Any] | None = None
     precision: Precision = None
     preferred_element_type: DTypeLike | None = None
-    lowering: str = AUTO
+    lowering: str | Lowerings = AUTO
 
     def run(
         self,

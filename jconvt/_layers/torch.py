@@ -25,9 +25,10 @@ from jconvt._call.arguments import (
 )
 from jconvt._call.fit import geometry_of
 from jconvt._call.layout import data_formats
+from jconvt._call.lowerings import AUTO, Lowerings
 from jconvt._call.numerics import Precision, check_array, check_precision, read_dtype
 from jconvt._call.options import Options, dimension_numbers_of, normalize_options
-from jconvt._choice.pinned import AUTO, check_lowering
+from jconvt._choice.pinned import check_lowering
 from jconvt._layers.config import LayerConfig
 from jconvt.initializers import torch_uniform
 
@@ -131,7 +132,7 @@ class TorchArguments(TypedDict):
     param_dtype: DTypeLike
     precision: Precision
     preferred_element_type: DTypeLike | None
-    lowering: str
+    lowering: str | Lowerings
 
 
 ARGUMENTS = tuple(TorchArguments.__annotations__)

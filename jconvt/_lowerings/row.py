@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
+import numpy as np
 
 from jconvt._call.call import Call
 from jconvt._call.geometry import Geometry
@@ -60,6 +61,19 @@ class Lowering:
         if self.static_space and not static:
             return "it needs spatial sizes that are plain ints, not symbolic"
         return self.unsupported(geometry)
+
+    def variants_for(self, geometry: Geometry) -> tuple[Variant, ...]:
+        """The variants for a geometry: they are the same for all its sizes."""
+        sizes = Problem(
+            geometry=geometry.trim()[0],
+            batch=1,
+            in_channels=geometry.groups,
+            out_channels=geometry.groups,
+            size=(1,) * geometry.rank,
+            dtype=np.dtype(np.float32),
+            features_first=True,
+        )
+        return self.variants(sizes)
 
 
 def serves_all(geometry: Geometry) -> None:

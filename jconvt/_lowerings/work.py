@@ -4,6 +4,7 @@ The choice on a CPU multiplies each count by a rate to estimate time
 (`jconvt._choice.cost`).
 """
 
+import itertools
 from dataclasses import dataclass, fields
 
 from jconvt._call.problem import Map, Problem
@@ -174,3 +175,10 @@ class Variant:
 
 
 PLAIN = Variant()
+
+VARIANTS = {
+    str(variant): variant
+    for flags in itertools.product((False, True), repeat=len(fields(Variant)))
+    for variant in [Variant(*flags)]
+}
+"""What `explain` calls a variant -> the variant."""

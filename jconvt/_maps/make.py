@@ -15,11 +15,11 @@ from jax import lax
 from jconvt._call.call import Call, Sizes
 from jconvt._call.geometry import Geometry
 from jconvt._call.layout import Layout
+from jconvt._call.lowerings import AUTO, entry_of
 from jconvt._call.problem import Map
-from jconvt._choice.choose import best_variant, choose
+from jconvt._choice.choose import best_variant, choose, pinned
 from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import WHOLE, cut_rows
-from jconvt._choice.pinned import AUTO
 from jconvt._choice.turned import turned_geometry
 from jconvt._lowerings.axes import merge_axes, permute
 from jconvt._lowerings.table import LOWERINGS
@@ -39,8 +39,9 @@ def make(
     problem = call.problem(shapes[Map.INPUT], shapes[Map.WEIGHT])
     if _has_zero((*problem.size, *itertools.chain(*shapes.values()))):
         return jnp.zeros(shape, _dtype(made, call))
-    if call.lowering != AUTO:
-        formulation = best_variant(made, call.lowering, problem)
+    entry = entry_of(call.lowering, made)
+    if entry != AUTO:
+        formulation = pinned(made, entry, problem)
     else:
         # How arrays are sharded is not known when a program is lowered. What can be
         # known is that a batch divided evenly among the devices, or some of them, stays

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 import jconvt
 from jconvt._shell.command import Command
-from jconvt._shell.operation import add_operation, keywords_of, shapes_of
+from jconvt._shell.operation import (
+    add_lowering,
+    add_operation,
+    keywords_of,
+    shapes_of,
+)
 from jconvt._shell.tables import Table, show, show_json
 
 TEXT = """
@@ -44,9 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--platform", help="cpu, cuda, rocm or tpu; without it, JAX's default here"
     )
-    parser.add_argument(
-        "--lowering", default="auto", help="such as phases, in place of auto"
-    )
+    add_lowering(parser, "in place of auto", default="auto")
 
 
 def run(options: argparse.Namespace) -> int:

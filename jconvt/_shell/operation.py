@@ -5,7 +5,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from jconvt._call.arguments import did_you_mean
 from jconvt._call.layout import spatial_letters
+from jconvt._call.lowerings import Lowerings, field_of
+from jconvt._call.problem import Map
 
 OPTIONS = (
     *("stride", "padding", "output_padding", "output_size", "groups", "dilation"),
@@ -62,6 +65,17 @@ def add_operation(parser: argparse.ArgumentParser) -> None:
         help="of input, weight and output, such as NHWC,HWIO,NHWC",
     )
     add_json(parser)
+
+
+def add_lowering(parser: argparse.ArgumentParser, help: str, **more: Any) -> None:
+    """Declares ``--lowering``; `help` begins with what it does."""
+    parser.add_argument(
+        "--lowering",
+        type=lowering,
+        metavar="NAMES",
+        help=f"{help}: phases, or forward=gather,weight_gradient=role_swapped",
+        **more,
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +155,26 @@ def _axis_padding(text: str) -> int | str | tuple[int, ...]:
         return text
     numbers = tuple(map(int, text.split(":")))
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def lowering(text: str) -> str | Lowerings:
+    """``phases`` as it is, and ``forward=gather,weight_gradient=phases`` by maps."""
+    if "=" not in text:
+        return text
+    known = [field_of(which) for which in Map]
+    entries: dict[str, str] = {}
+    # A comma in the name of a variant ends no entry.
+    for part in re.split(r",(?=[^,]*=)", text):
+        written, _, entry = part.partition("=")
+        name = written.strip().replace("-", "_")
+        if name not in known or name in entries:
+            raise argparse.ArgumentTypeError(
+                f"must be a name, or a name for each of {', '.join(known)}, such as "
+                f"forward=gather,weight_gradient=role_swapped; got {text!r}."
+                f"{did_you_mean(name, known) if name not in known else ''}"
+            )
+        entries[name] = entry.strip()
+    return Lowerings(**entries)
 
 
 def _names(text: str) -> tuple[str, ...]:

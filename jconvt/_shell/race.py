@@ -4,6 +4,7 @@ The numbers are small and whole, so that sums are exact in any order: two right 
 differ by the rounding of their elements at most.
 """
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,10 +19,11 @@ import numpy as np
 import jconvt
 from jconvt._call.arguments import did_you_mean
 from jconvt._call.call import Call
+from jconvt._call.lowerings import AUTO, Lowerings, field_of
 from jconvt._call.numerics import Numerics, as_dtype
 from jconvt._call.options import dimension_numbers_of
 from jconvt._call.problem import Map
-from jconvt._choice.pinned import AUTO, check_lowering
+from jconvt._choice.pinned import check_lowering
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._lowerings.work import PLAIN
 from jconvt._maps.execute import add_bias
@@ -29,7 +31,13 @@ from jconvt._shapes import call_of_shapes
 from jconvt._shell.timing import ROUNDS, race
 
 NATIVE = "native"
-FORWARD, TRAINING = "forward", "forward and gradients"
+TRAINING = "forward and gradients"
+
+GIVEN = "--lowering"
+"""The contender that this option of the command adds."""
+
+NOT_SLOWER = 1.05
+"""How much more time than the fastest auto may need and be kept: noise is more."""
 
 Shape = tuple[int, ...]
 Forward = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -46,6 +54,7 @@ class Found:
       seconds: of each race, the median seconds of each contender.
       notes: which lowerings auto chose, and which contenders were left out, and why.
       disagree: contenders whose results differ from those of the first; not timed.
+      lowering: the fastest lowering of each map, as `Lowerings.to_json` gives it.
     """
 
     layer: str
@@ -54,6 +63,7 @@ class Found:
     seconds: dict[str, dict[str, float]]
     notes: tuple[str, ...]
     disagree: tuple[str, ...]
+    lowering: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +147,22 @@ class Layer:
         return y if self.call.batched else jnp.squeeze(y, layout.output[0])
 
 
-def race_layer(layer: Layer, names: Sequence[str] | None, seconds: float) -> Found:
-    """Races the contenders, `names` alone where given, forward and in training."""
+def race_layer(
+    layer: Layer,
+    names: Sequence[str] | None,
+    seconds: float,
+    more: str | Lowerings | None = None,
+) -> Found:
+    """Races the contenders, `names` alone where given, in each map and in training.
+
+    `more` is the `lowering` of one more contender.
+    """
     contenders, notes = _contenders(layer, names)
+    if more is not None:
+        check_lowering("bench", more, layer.call.geometry, static=True)
+        contenders[GIVEN] = partial(
+            jconvt.conv_transpose, **layer.options, lowering=more
+        )
     arrays = layer.arrays()
     times: dict[str, dict[str, float]] = {}
     disagree: set[str] = set()
@@ -173,7 +196,21 @@ def race_layer(layer: Layer, names: Sequence[str] | None, seconds: float) -> Fou
         seconds=times,
         notes=(_choice(layer), *notes),
         disagree=tuple(sorted(disagree)),
+        lowering=_fastest(times).to_json(),
     )
+
+
+def _fastest(times: dict[str, dict[str, float]]) -> Lowerings:
+    """Of each map that was raced, the fastest lowering or auto."""
+    entries: dict[str, str] = {}
+    for which in Map:
+        found = {n: t for n, t in times.get(which, {}).items() if n in LOWERINGS}
+        if found:
+            name = min(found, key=lambda n: found[n])
+            auto = times[which].get(AUTO, math.inf)
+            kept = auto <= NOT_SLOWER * found[name]
+            entries[field_of(which)] = AUTO if kept else name
+    return Lowerings(**entries)
 
 
 def _contenders(
@@ -202,18 +239,22 @@ def _contenders(
         elif name == NATIVE:
             contenders[name] = layer.native
         else:
+            # An entry for each map, which is no convolution of lax under any name.
+            each = Lowerings(**{field_of(which): name for which in Map})
             contenders[name] = partial(
-                jconvt.conv_transpose, **layer.options, lowering=name
+                jconvt.conv_transpose, **layer.options, lowering=each
             )
     return contenders, notes
 
 
 def _tasks(layer: Layer) -> dict[str, Callable[..., Any]]:
     """What is raced; integers have no gradients."""
-    tasks = {FORWARD: _forward}
+    tasks: dict[str, Callable[..., Any]] = {Map.OUTPUT: _forward}
     if jnp.issubdtype(layer.dtype, jnp.inexact):
+        tasks[Map.INPUT] = _input_gradient
+        tasks[Map.WEIGHT] = _weight_gradient
         tasks[TRAINING] = _forward_and_gradients
-    return tasks
+    return {str(what): task for what, task in tasks.items()}
 
 
 def _forward(
@@ -221,6 +262,18 @@ def _forward(
 ) -> Any:
     del cotangent
     return forward(x, w, b)
+
+
+def _input_gradient(
+    forward: Forward, x: jax.Array, w: jax.Array, b: jax.Array, cotangent: jax.Array
+) -> Any:
+    return jax.vjp(lambda x: forward(x, w, b), x)[1](cotangent)
+
+
+def _weight_gradient(
+    forward: Forward, x: jax.Array, w: jax.Array, b: jax.Array, cotangent: jax.Array
+) -> Any:
+    return jax.vjp(lambda w: forward(x, w, b), w)[1](cotangent)
 
 
 def _forward_and_gradients(

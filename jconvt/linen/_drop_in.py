@@ -7,6 +7,7 @@ import jax
 from flax import linen as nn
 
 from jconvt._call.arguments import IntOrInts
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.tracebacks import ends_traceback
 from jconvt._layers.flax import settle_fields
 
@@ -51,7 +52,7 @@ class ConvTranspose(nn.ConvTranspose):
         than Flax has, as are the next two.
       output_padding: output elements appended at the end, computed like any other;
         smaller than `strides` or `kernel_dilation` on each axis, 0 with ``"CIRCULAR"``.
-      lowering: ``"auto"``, or the name of a formulation.
+      lowering: ``"auto"``, the name of a lowering, or `jconvt.Lowerings`.
 
     Raises:
       TypeError: at the call, a field of the wrong kind.
@@ -75,7 +76,7 @@ class ConvTranspose(nn.ConvTranspose):
     _: KW_ONLY
     groups: int = 1
     output_padding: IntOrInts = 0
-    lowering: str = "auto"
+    lowering: str | Lowerings = "auto"
 
     @nn.compact
     @ends_traceback

@@ -15,6 +15,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import IntOrInts, Padding
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.numerics import Precision
 from jconvt._call.tracebacks import ends_traceback
 from jconvt._layers.torch import ARGUMENTS, make_config
@@ -43,7 +44,7 @@ class _ConvTranspose(nn.Module):
     param_dtype: DTypeLike = jnp.float32
     precision: Precision = None
     preferred_element_type: DTypeLike | None = None
-    lowering: str = "auto"
+    lowering: str | Lowerings = "auto"
     weight_init: Initializer | None = None
     bias_init: Initializer | None = None
 
@@ -157,7 +158,7 @@ class ConvTranspose2d(_ConvTranspose):
       precision: as in `jax.lax.conv_general_dilated`.
       preferred_element_type: dtype of the result, as in lax. None: that of the
         computation. 16-bit floats accumulate in float32 in any case.
-      lowering: ``"auto"``, or the name of a formulation.
+      lowering: ``"auto"``, the name of a lowering, or `jconvt.Lowerings`.
       weight_init: initializer of the weight. None: PyTorch's, which is
         `jconvt.initializers.torch_uniform`.
       bias_init: initializer of the bias. None: PyTorch's.

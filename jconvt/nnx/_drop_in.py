@@ -14,6 +14,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
 from jconvt._call.arguments import IntOrInts
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.numerics import Precision
 from jconvt._call.tracebacks import ends_traceback
 from jconvt._layers.flax import NAME, settle_fields
@@ -65,7 +66,7 @@ class ConvTranspose(nnx.ConvTranspose):
         than Flax has, as are the next two.
       output_padding: output elements appended at the end, computed like any other;
         smaller than `strides` or `kernel_dilation` on each axis, 0 with ``"CIRCULAR"``.
-      lowering: ``"auto"``, or the name of a formulation.
+      lowering: ``"auto"``, the name of a lowering, or `jconvt.Lowerings`.
       rngs: random streams; ``params`` is drawn from.
       kernel_metadata: metadata of the kernel's `nnx.Param`, such as its sharding.
       bias_metadata: metadata of the bias's.
@@ -111,7 +112,7 @@ class ConvTranspose(nnx.ConvTranspose):
         preferred_element_type: DTypeLike | None = None,
         groups: int = 1,
         output_padding: IntOrInts = 0,
-        lowering: str = "auto",
+        lowering: str | Lowerings = "auto",
         rngs: nnx.Rngs,
         kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),

@@ -6,15 +6,16 @@ from typing import cast
 from flax import nnx
 from flax.typing import PathParts
 
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.tracebacks import ends_traceback
-from jconvt._choice.pinned import check_name
+from jconvt._choice.pinned import check_names
 from jconvt._layers.flax import EXTRAS
 from jconvt.nnx._drop_in import ConvTranspose
 
 
 @ends_traceback
 def replace_conv_transpose(
-    model: nnx.Module, *, lowering: str = "auto"
+    model: nnx.Module, *, lowering: str | Lowerings = "auto"
 ) -> dict[PathParts, ConvTranspose]:
     """Let this library compute every `flax.nnx.ConvTranspose` of a model, in place.
 
@@ -36,16 +37,17 @@ def replace_conv_transpose(
 
     Args:
       model: any NNX module.
-      lowering: that of the layers that are changed. With ``"lhs_dilation"`` each is a
-        convolution of lax in a trace, which tools for JAX know.
+      lowering: that of the layers that are changed, a name or `jconvt.Lowerings`. With
+        ``"lhs_dilation"`` each is a convolution of lax in a trace, which tools for JAX
+        know.
 
     Returns:
       The layers that were changed, by their path in the model; a shared one once, by
       its first. Empty where there were none, as at a second call.
 
     Raises:
-      TypeError: `model` is not an NNX module, or `lowering` not a string.
-      ValueError: `lowering` is not the name of one.
+      TypeError: `model` is not an NNX module, or `lowering` of the wrong type.
+      ValueError: `lowering` is not the name of one, or has an entry that is not.
 
     Example:
       >>> from flax import nnx
@@ -63,7 +65,7 @@ def replace_conv_transpose(
             f"replace_conv_transpose: `model` must be an nnx.Module; got "
             f"{type(model).__name__}."
         )
-    fields = EXTRAS | {"lowering": check_name("replace_conv_transpose", lowering)}
+    fields = EXTRAS | {"lowering": check_names("replace_conv_transpose", lowering)}
     changed: dict[PathParts, ConvTranspose] = {}
     for path, node in list(nnx.iter_graph(model)):
         if type(node) is nnx.ConvTranspose:

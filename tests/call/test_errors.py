@@ -650,7 +650,7 @@ WRONG_KINDS = {
         f"lowering {value}": (
             FRONTS,
             {"lowering": value},
-            TEXT.format("lowering", value),
+            f"`lowering` must be a string or a jconvt.Lowerings; got {value!r}.",
         )
         for value in [None, 1, True, b"auto", ["auto"]]
     },
@@ -1120,7 +1120,8 @@ def test_a_lowering_that_cannot_serve_says_why(front, nothing_bound):
         "`lowering`='matmul' cannot serve this geometry: "
         "it needs dilation*(kernel_size - 1) + 1 <= stride on every axis, so that no "
         "two input elements reach one output; got Geometry(kernel_size=(3, 3), "
-        "stride=(1, 1), dilation=(1, 1), crop=((0, 0), (0, 0)), groups=1).",
+        "stride=(1, 1), dilation=(1, 1), crop=((0, 0), (0, 0)), groups=1). Use one of "
+        f"auto, {', '.join(name for name in LOWERINGS if name != 'matmul')}.",
         lowering="matmul",
     )
 

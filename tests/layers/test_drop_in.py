@@ -27,6 +27,7 @@ from configurations import mixes_dtypes
 from flax_layers import FLAVOURS, Linen, Nnx, assert_same, results, whole
 from jconvt._layers.flax import EXTRAS, settle_fields
 from oracles import assert_close
+from programs import equations
 
 RNGS = functools.partial(nnx.Rngs, 7)
 both = pytest.mark.parametrize("flavour", FLAVOURS.values(), ids=FLAVOURS)
@@ -519,6 +520,21 @@ def test_lowering_is_passed_on(flavour):
     parameters, x = operands(layer_of(Nnx, nnx, "default"), 2, 5)
     with pytest.raises(ValueError, match=r"^ConvTranspose: `lowering`='matmul' cannot"):
         flavour.apply(layer, parameters, x)
+
+
+@both
+def test_a_lowering_for_each_map_is_passed_on(flavour):
+    mine = jconvt.Lowerings(forward="gather", input_gradient="phases")
+    layer = flavour.make(flavour.ours, IN, OUT, (3,), strides=2, lowering=mine)
+    parameters, x = operands(layer_of(Nnx, nnx, "default"), 2, 5)
+
+    def loss(parameters, x):
+        return flavour.apply(layer, parameters, x).sum()
+
+    gradients = jax.grad(loss, (0, 1))
+    for name in ("conv_transpose_input_gradient", "conv_transpose_weight_gradient"):
+        (equation,) = equations(name, gradients, parameters, x)
+        assert equation.params["call"].lowering == mine
 
 
 # What runs ----------------------------------------------------------------------------

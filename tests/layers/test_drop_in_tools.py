@@ -16,6 +16,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
+import jconvt
 import jconvt.linen
 import jconvt.nnx
 from flax_layers import assert_same, whole
@@ -362,17 +363,36 @@ def test_replacing_with_a_lowering(x):
         assert made[0] == made[1]
 
 
+def test_replacing_with_a_lowering_for_each_map(x):
+    """The layers and their clones compute with it, under `nnx.jit` too."""
+    mine = jconvt.Lowerings(forward="gather", weight_gradient="role_swapped")
+    theirs, ours = Decoder(nnx, nnx.Rngs(0)), Decoder(nnx, nnx.Rngs(0))
+    found = jconvt.nnx.replace_conv_transpose(ours, lowering=mine)
+    assert {layer.lowering for layer in found.values()} == {mine}
+    run = nnx.jit(lambda model, x: model(x))
+    np.testing.assert_array_equal(run(nnx.clone(ours), x), theirs(x))
+    made = equations("conv_transpose", ours, x)
+    assert {equation.params["call"].lowering for equation in made} == {mine}
+
+
 @pytest.mark.parametrize(
     ("lowering", "error", "message"),
     [
         ("abacus", ValueError, "must be one of auto, lhs_dilation, "),
-        (None, TypeError, "must be a string; got None"),
+        (None, TypeError, "must be a string or a jconvt.Lowerings; got None"),
     ],
 )
 def test_replacing_with_no_lowering(lowering, error, message):
     layer = nnx.ConvTranspose(2, 3, (3,), rngs=nnx.Rngs(0))
     with pytest.raises(error, match=f"^replace_conv_transpose: `lowering` {message}"):
         jconvt.nnx.replace_conv_transpose(layer, lowering=lowering)
+    assert type(layer) is nnx.ConvTranspose
+
+
+def test_replacing_with_an_entry_that_is_no_lowering():
+    layer, mine = nnx.ConvTranspose(2, 3, (3,), rngs=nnx.Rngs(0)), jconvt.Lowerings
+    with pytest.raises(ValueError, match=r": `lowering.forward` must be one of auto, "):
+        jconvt.nnx.replace_conv_transpose(layer, lowering=mine(forward="abacus"))
     assert type(layer) is nnx.ConvTranspose
 
 

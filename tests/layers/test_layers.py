@@ -444,6 +444,7 @@ def test_strict_promotion(flavour):
         {"precision": "highest"},
         {"precision": ("high", "default"), "lowering": "lhs_dilation"},
         {"preferred_element_type": "float32", "lowering": "phases"},
+        {"lowering": jconvt.Lowerings(forward="gather", weight_gradient="phases")},
     ],
     ids=str,
 )
@@ -532,6 +533,12 @@ REPRS = {
             "lowering": "phases",
         },
     ),
+    "ConvTranspose1d(2, 3, kernel_size=(4,), stride=(1,), "
+    "lowering=jconvt.Lowerings(forward='gather'))": (
+        1,
+        (2, 3, 4),
+        {"lowering": jconvt.Lowerings(forward="gather")},
+    ),
     "ConvTranspose3d(1, 1, kernel_size=(1, 2, 3), stride=(1, 1, 1), "
     "precision=('high', 'default'))": (
         3,
@@ -550,7 +557,7 @@ def test_repr(flavour, text):
 @pytest.mark.parametrize("text", REPRS)
 def test_repr_is_the_constructor_call(text):
     rank, args, options = REPRS[text]
-    layer = eval(text, vars(jconvt.linen))
+    layer = eval(text, {"jconvt": jconvt} | vars(jconvt.linen))
     assert layer._config == Linen.make(rank, *args, **options)._config
 
 
@@ -816,7 +823,7 @@ BAD = {
         (2, 3, 3),
         {"lowering": 3},
         TypeError,
-        "`lowering` must be a string; got 3.",
+        "`lowering` must be a string or a jconvt.Lowerings; got 3.",
     ),
 }
 
@@ -838,6 +845,10 @@ def test_a_lowering_that_cannot_serve_is_refused_at_once(flavour):
         ValueError, match=r"^ConvTranspose1d: `lowering` must be one of"
     ):
         flavour.make(1, 2, 3, 3, lowering="fastest")
+    with pytest.raises(
+        ValueError, match=r"^ConvTranspose2d: `lowering.weight_gradient`='matmul' cann"
+    ):
+        flavour.make(2, 2, 3, 3, lowering=jconvt.Lowerings(weight_gradient="matmul"))
 
 
 @pytest.mark.parametrize(

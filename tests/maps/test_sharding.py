@@ -55,11 +55,14 @@ def serves(lowering, layer):
     return LOWERINGS[lowering].unsupported(geometry) is None
 
 
-PAIRS = [("auto", layer) for layer in LAYERS] + [
-    (lowering, layer)
-    for lowering in LOWERINGS
-    for layer in ("overlap_even", "blocks", "grouped")
-    if serves(lowering, layer)
+EACH = ("overlap_even", "blocks", "grouped")
+MIXED = jconvt.Lowerings(
+    forward="gather", input_gradient="phases", weight_gradient="role_swapped"
+)
+PAIRS = [
+    *(("auto", layer) for layer in LAYERS),
+    *((name, layer) for name in LOWERINGS for layer in EACH if serves(name, layer)),
+    *((MIXED, layer) for layer in EACH),
 ]
 
 
@@ -423,7 +426,7 @@ def test_vmap_over_an_explicit_axis(f, mapped, more):
 
 
 @pytest.mark.parametrize("mapped", ["input", "weight", "both"])
-@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("lowering", [*LOWERINGS, MIXED])
 def test_vmap_over_an_explicit_axis_of_every_lowering(lowering, mapped):
     kernel = 3 if lowering == "winograd" else 2
     arrays = mapped_operands(mapped, kernel)

@@ -11,7 +11,8 @@ from jconvt.__main__ import main
 from jconvt._lowerings.table import LOWERINGS
 
 WORDS = ("bench", "2,3,5", "3,2,3", "--stride", "2", "--seconds", "1e-9")
-RACES = ("forward", "forward and gradients")
+MAPS = ("forward", "input gradient", "weight gradient")
+RACES = (*MAPS, "forward and gradients")
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +60,74 @@ def test_the_tables(capsys):
         "native   3000.000    3.00\n\n"
     ) in text
     assert "\n\nauto is " in text
+
+
+LOSSES = {"phases": (1.0, 9.0, 9.0), "gather": (9.0, 1.0, 9.0), "auto": (2.0, 1.05, 1)}
+"""Contender -> the seconds that it is said to need for each map."""
+
+
+@pytest.fixture
+def three_winners(monkeypatch):
+    """A race has a winner for each map; auto is one, or nearly."""
+    maps = iter(range(len(RACES)))
+
+    def race(runs, *, seconds):
+        at = next(maps) % len(MAPS)
+        return {name: LOSSES.get(name, (5.0,) * 3)[at] for name in runs}
+
+    monkeypatch.setattr("jconvt._shell.race.race", race)
+
+
+@pytest.mark.usefixtures("three_winners")
+def test_the_last_line_is_to_be_pasted(capsys):
+    """Auto stays where it is nearly the fastest, and JAX's own form is no lowering."""
+    line = bench(capsys).splitlines()[-1]
+    assert line == "lowering=jconvt.Lowerings(forward='phases')"
+    lowering = eval(line.removeprefix("lowering="), {"jconvt": jconvt})
+    explained = jconvt.explain((2, 3, 5), (3, 2, 3), stride=2, lowering=lowering)
+    assert explained.forward == "phases"
+
+
+@pytest.mark.usefixtures("three_winners")
+def test_the_winners_without_auto(capsys):
+    found = json.loads(bench(capsys, "--contenders", "phases,native,gather", "--json"))
+    assert jconvt.Lowerings.from_json(found["lowering"]) == jconvt.Lowerings(
+        forward="phases", input_gradient="gather", weight_gradient="phases"
+    )
+
+
+@pytest.mark.usefixtures("three_winners")
+def test_without_a_lowering_in_the_race_all_stay_automatic(capsys):
+    text = bench(capsys, "--contenders", "native")
+    assert text.endswith("\nlowering=jconvt.Lowerings()\n")
+
+
+def test_one_more_contender(capsys):
+    given = "forward=gather/features first, weight-gradient=phases"
+    words = ("--contenders", "auto,native", "--json", "--lowering", given)
+    found = json.loads(bench(capsys, *words))
+    assert found["disagree"] == []
+    for what in RACES:
+        assert list(found["seconds"][what]) == ["auto", "native", "--lowering"]
+
+
+@pytest.mark.parametrize("which", MAPS)
+def test_each_race_runs_one_map(capsys, monkeypatch, which):
+    """A wrong map disagrees in its own race and in that of all."""
+    row = LOWERINGS["phases"]
+
+    def lower(x, w, call, variant, made):
+        return row.lower(x, w, call, variant, made) * (1.001 if made == which else 1)
+
+    monkeypatch.setitem(LOWERINGS, "phases", dataclasses.replace(row, lower=lower))
+    words = ("--contenders", "auto,phases", "--json")
+    found = json.loads(bench(capsys, *words, status=1))
+    racing = {what: list(found["seconds"][what]) for what in RACES}
+    both = ["auto", "phases"]
+    assert racing == dict.fromkeys(RACES, both) | {
+        which: ["auto"],
+        "forward and gradients": ["auto"],
+    }
 
 
 def test_who_computes_something_else_is_not_timed(capsys, monkeypatch):
@@ -124,6 +193,8 @@ def test_integers_have_no_gradients(capsys):
     [
         ("--contenders auto,abacus", "`contenders` must be of auto, lhs_dilation, "),
         ("--contenders matmul", "`lowering`='matmul' cannot serve this geometry"),
+        ("--lowering matmul", "`lowering`='matmul' cannot serve this geometry"),
+        ("--lowering forward=abacus", "`lowering.forward` must be one of auto, "),
         ("--dtype abacus", "bench: `dtype` must be a dtype; got 'abacus'."),
         ("--dtype float64", "`dtype` float64 needs JAX_ENABLE_X64=1 to be set."),
         ("--seconds 0", "--seconds: must be seconds, more than 0 and less than an h"),

@@ -13,7 +13,7 @@ import cases
 import jconvt
 import oracles
 from jconvt.__main__ import COMMANDS, main
-from jconvt._shell import tables
+from jconvt._shell import operation, tables
 from jconvt._shell.command import make_parser
 from jconvt._shell.tables import Table
 from shells import at_a_shell
@@ -364,6 +364,33 @@ def test_explain_of_a_named_lowering(capsys):
     assert re.findall(r"^->  (\w+)", text, re.MULTILINE) == ["phases"] * 3
 
 
+READ = {
+    "phases": "phases",
+    "forward=gather": jconvt.Lowerings(forward="gather"),
+    "forward=gather, weight-gradient = role_swapped": jconvt.Lowerings(
+        forward="gather", weight_gradient="role_swapped"
+    ),
+    "input_gradient=gather/features first, blocks early,forward=auto": (
+        jconvt.Lowerings(input_gradient="gather/features first, blocks early")
+    ),
+}
+
+
+@pytest.mark.parametrize("text", READ)
+def test_a_lowering_is_read(text):
+    assert operation.lowering(text) == READ[text]
+
+
+def test_explain_of_a_lowering_for_each_map(capsys):
+    text = shell(
+        capsys,
+        *words("explain 1,4,9 4,2,5 --platform cpu --lowering"),
+        "forward=gather,input_gradient=phases,weight_gradient=role_swapped",
+    )
+    chosen = ["gather", "phases", "role_swapped"]
+    assert re.findall(r"^->  (\w+)", text, re.MULTILINE) == chosen
+
+
 def test_explain_of_nothing(capsys):
     text = shell(capsys, *words("explain 0,4,9 4,2,5 --platform cpu"))
     assert "chosen by: nothing to compute" in text
@@ -378,6 +405,15 @@ def test_explain_refuses_an_unknown_name(capsys, option):
 
 
 # Errors -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["forward=gather,forward=phases", "output=gather"])
+def test_a_map_is_named_once_and_by_its_name(capsys, text):
+    error = refused(capsys, "explain", "1,4,9", "4,2,5", "--lowering", text)
+    assert (
+        "argument --lowering: must be a name, or a name for each of forward, " in error
+    )
+    assert f"got {text!r}." in error
 
 
 @pytest.mark.parametrize("command", ["shape", "explain", "bench"])
@@ -440,6 +476,8 @@ def test_an_error_is_one_clear_line(capsys, command, arguments, message):
         ("explain 1,4,9 4,2,5 --platform gup", "Did you mean 'gpu'?"),
         ("explain 1,4,9 4,2,5 --platform tup", "Did you mean 'tpu'?"),
         ("explain 1,4,9 4,2,5 --lowering winogard", "Did you mean 'winograd'?"),
+        ("explain 1,4,9 4,2,5 --lowering forwad=phases", "Did you mean 'forward'?"),
+        ("explain 1,4,9 4,2,5 --lowering forward=phase", "Did you mean 'phases'?"),
         ("bench 1,4,9 4,2,5 --contenders auto,phase", "Did you mean 'phases'?"),
         ("bench 1,4,9 4,2,5 --contenders natve", "Did you mean 'native'?"),
         ("shape 1,4,9 4,2,5 --padding smae", "got 'smae'. Did you mean 'SAME'?"),
