@@ -40,7 +40,7 @@ NEWEST_PYTHON := $(firstword $(foreach p,python3.13 $(wildcard $(HOME)/.pyenv/ve
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo doctor test test-parity test-lowest test-newest fuzz bench bench-quick
-.PHONY: lint format surface notebooks store-notebooks docs clean
+.PHONY: lint format surface notebooks store-notebooks docs dist clean
 .PHONY: test-matrix test-lowest-whole $(FLAGS) $(PYTHONS:%=test-python%)
 .PHONY: coverage mutants accuracy cliffs
 .PHONY: aot aot-gpu aot-tpu test-aot test-aot-gpu test-aot-tpu
@@ -114,10 +114,11 @@ test-aot: test-aot-gpu test-aot-tpu ## run the tests that compile for them
 test-aot-gpu test-aot-tpu: test-aot-%: $(AOT_VENV)%/.setup
 	$(AOT_VENV)$*/bin/python -m pytest tests/lowerings/test_aot.py tests/lowerings/test_aot_sharding.py $(ARGS)
 
-lint: $(VENV)/.lint ## check format, style and types
+lint: $(VENV)/.lint ## check format, style, types and workflows
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/basedpyright
+	$(VENV)/bin/zizmor --quiet --offline .github
 
 format: $(VENV)/.lint ## format the code and repair what can be repaired
 	$(VENV)/bin/ruff format .
@@ -134,6 +135,11 @@ store-notebooks: $(VENV)/.parity ## execute notebooks (ARGS="notebooks/6-*", or 
 
 docs: $(VENV)/.docs ## build the documentation site in build/docs; a warning is an error
 	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
+
+dist: $(VENV)/.dist ## build the wheel and the sdist in dist/, and check them
+	rm -rf dist
+	$(VENV)/bin/python -m build --outdir dist
+	$(VENV)/bin/python -m twine check --strict dist/*
 
 clean: ## remove everything that these targets made
 	rm -rf docs/notebooks docs/results
@@ -157,6 +163,10 @@ $(VENV)/.lint: $(VENV)/.setup
 
 $(VENV)/.docs: $(VENV)/.setup
 	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.dist: $(VENV)/.setup
+	$(VENV)/bin/python $(PIP_INSTALL) --editable '.[dist]'
 	@touch $@
 
 # PyTorch first and alone: asked for beside packages that want any torch, pip may

@@ -2,9 +2,8 @@
 
 Sphinx reads files below its own folder, and does not resolve links to linked folders.
 So notebooks and results are copied into it before they are read; git ignores the
-copies. Relative links count from where a text stands in the repository, also in README
-and others that pages include. Such a link leads to the page that shows the file, or
-offers the file itself.
+copies. Relative links count from where a text stands in the repository, also in texts
+that pages include. Such a link leads to the page that shows the file, or offers it.
 """
 
 import os

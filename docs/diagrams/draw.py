@@ -1,11 +1,16 @@
 """The diagrams of the site: `python docs/diagrams/draw.py` writes them beside it.
 
 They stand in the pages as inline SVG, so that text and lines have the page's own colour
-in light and in dark; the four fills are legible on both. Nothing but Python is needed.
+in light and in dark; the four fills are legible on both. In a file of its own (README)
+a drawing follows the colours of the system. Nothing but Python is needed.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import geometric_mean
+
+ROOT = Path(__file__).resolve().parents[2]
 
 BLUE, ORANGE, GREEN, VIOLET = "#3b82f6", "#ea7317", "#16a34a", "#a855f7"
 COLOURS = (BLUE, ORANGE, GREEN, VIOLET)
@@ -22,6 +27,10 @@ class Drawing:
             f'role="img" class="diagram" style="max-width:{width}px" '
             f'font-family="inherit" font-size="14" fill="currentColor">',
             f"<title>{title}</title>",
+            # `:root` is this element only where no page is around it.
+            "<style>@media (prefers-color-scheme: dark) "
+            "{ svg:root { color: #e6edf3 } } "
+            "svg:root { font-family: sans-serif }</style>",
         ]
 
     def text(self, x: float, y: float, text: str, anchor: str = "middle") -> None:
@@ -62,6 +71,12 @@ class Drawing:
             f'fill-opacity="0.25" stroke="currentColor" stroke-opacity="0.6"/>'
         )
         self.text(x + width / 2, y + 20, text)
+
+    def bar(self, x: float, y: float, length: float, colour: str) -> None:
+        self.parts.append(
+            f'<rect x="{x}" y="{y}" width="{length}" height="28" rx="3" '
+            f'fill="{colour}" fill-opacity="0.8"/>'
+        )
 
     def arrow(self, x1: float, y1: float, x2: float, y2: float) -> None:
         """A vertical or horizontal line with a head."""
@@ -228,9 +243,45 @@ def overlap() -> Drawing:
     return picture
 
 
+def times() -> Drawing:
+    """Times of training: the means of `benchmarks/results/train-float32.md`."""
+    result = ROOT / "benchmarks" / "results" / "train-float32.json"
+    rows = json.loads(result.read_text())["seconds"].values()
+    bars = (
+        ("jconvt", "jconvt", ORANGE),
+        ("torch", "PyTorch", BLUE),
+        ("flax", "Flax's layer", VIOLET),
+        ("native", "JAX's own form", GREEN),
+    )
+    ratios = {
+        name: [row[name] / row["torch"] for row in rows if name in row]
+        for name, _, _ in bars
+    }
+    means = {name: geometric_mean(found) for name, found in ratios.items()}
+    left, wide, step = 128, 220, 38
+    picture = Drawing(400, 70 + step * len(bars), "Time of training, over PyTorch's")
+    picture.text(0, 16, "Output and all gradients, PyTorch's time = 1", "start")
+    for i, (name, label, colour) in enumerate(bars):
+        y = 32 + step * i
+        length = round(wide * means[name] / max(means.values()), 1)
+        picture.text(left - 10, y + 19, label, "end")
+        picture.bar(left, y, length, colour)
+        shown = f"{means[name]:.2f}" if means[name] < 10 else f"{means[name]:.1f}"
+        picture.text(left + length + 8, y + 19, shown, "start")
+    count, fewer = len(ratios["jconvt"]), len(ratios["flax"])
+    y = 32 + step * len(bars)
+    picture.text(
+        0, y + 14, f"Means of {count} layers of published models on a", "start"
+    )
+    picture.text(
+        0, y + 32, f"CPU of two cores; Flax can express {fewer} of them", "start"
+    )
+    return picture
+
+
 def all_drawings() -> Iterator[tuple[Path, str]]:
     """Files and what belongs in them."""
-    for draw in (scatter, phases, causal, gradients, call, overlap):
+    for draw in (scatter, phases, causal, gradients, call, overlap, times):
         yield Path(__file__).parent / f"{draw.__name__}.svg", str(draw())
 
 

@@ -277,10 +277,11 @@ def test_the_metadata_of_the_wheel(wheel):
 def test_the_sdist_holds_the_tests_too(sdist):
     with tarfile.open(sdist) as archive:
         names = {member.name.removeprefix(f"{NAME}/") for member in archive}
-    for folder in ("jconvt", "tests"):
+    for folder in ("jconvt", "tests", ".github", ".ci"):
         assert {n for n in names if n.startswith(f"{folder}/")} == files_under(folder)
     single = {"pyproject.toml", "README.md", "LICENSE", "conftest.py", "Makefile"}
-    assert single | {"PKG-INFO", "CHANGELOG.md", "CONTRIBUTING.md"} <= names
+    single |= {"PKG-INFO", ".readthedocs.yaml", "CITATION.cff", "CHANGELOG.md"}
+    assert single | {"CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md"} <= names
 
 
 def test_the_sdist_makes_the_same_wheel(sdist, wheel, tmp_path):
