@@ -234,7 +234,7 @@ def test_a_stack_of_masked_layers():
     *(st.integers(1, 5), st.integers(1, 4), st.integers(-4, 6), st.integers(-4, 6)),
     st.integers(0, 3),
 )
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_the_delay_is_the_place_of_the_first_output(k, s, low, high, before):
     """Found by a stream: a bias is added to outputs of the signal alone."""
     n = 20 + before
