@@ -6,7 +6,7 @@ import jax
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import IntOrInts, Padding
-from jconvt._call.call import RunOptions
+from jconvt._call.call import Call, RunOptions
 from jconvt._call.layout import DimensionNumbers
 from jconvt._call.numerics import Precision, check_array
 from jconvt._call.tracebacks import ends_traceback
@@ -106,15 +106,15 @@ def step(
         dilation=dilation,
         dimension_numbers=dimension_numbers,
     )
-    after, y, _ = _step(
+    settled = _settle(
         stream,
         state,
         (input, weight, bias),
-        None,
         precision=precision,
         preferred_element_type=preferred_element_type,
         lowering=lowering,
     )
+    after, y, _ = advance(*settled, stream, state, None)
     return after, y
 
 
@@ -202,24 +202,26 @@ def masked_step(
         dilation=dilation,
         dimension_numbers=dimension_numbers,
     )
-    return _step(
+    settled = x, _, _, call = _settle(
         stream,
         state,
         (input, weight, bias),
-        mask,
         precision=precision,
         preferred_element_type=preferred_element_type,
         lowering=lowering,
     )
+    *_, streamed = stream.input_axes(call.batched)
+    check_bools(function, "mask", mask, (*state.heard.shape, x.shape[streamed]))
+    return advance(*settled, stream, state, mask)
 
 
-def _step(
+def _settle(
     stream: Stream,
     state: State,
     operands: tuple[ArrayLike, ArrayLike, ArrayLike | None],
-    mask: ArrayLike | None,
     **options: Unpack[RunOptions],
-) -> tuple[State, jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array | None, Call]:
+    """The operands as arrays, and the call for the chunk; or the error."""
     function = stream.options.function
     check_state(function, state)
     x, w, b = check_arrays(function, *operands)
@@ -232,7 +234,4 @@ def _step(
     outputs = call.output_shape(x.shape, w.shape)
     shape = sums_shape(stream, outputs, call.batched)
     check_sums(function, state, shape, call.numerics)
-    *_, axis = stream.input_axes(call.batched)
-    if mask is not None:
-        check_bools(function, "mask", mask, (*state.heard.shape, x.shape[axis]))
-    return advance(x, w, b, call, stream, state, mask)
+    return x, w, b, call

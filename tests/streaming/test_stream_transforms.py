@@ -62,6 +62,25 @@ def test_a_compiled_step_is_traced_once(operands):
     assert traces == [(2, 3, 3)]
 
 
+def test_an_eager_step_is_one_program(operands):
+    x, w, b = operands
+    state = init(w.shape, batch=2)
+    jax.block_until_ready((state, operands))
+    jax.clear_caches()
+    seen = []
+
+    def listen(event, duration, **details):
+        seen.append(event.rpartition("/")[2])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        state, _ = step(state, x, w, b)
+        flush(state, w, b)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert seen.count("backend_compile_duration") == 2
+
+
 def test_vmap(operands):
     """Of streams, each with its own weight."""
     x, w, b = operands
@@ -102,7 +121,7 @@ def test_gradients_may_end_at_a_chunk(operands):
     assert all(np.isfinite(g).all() for g in found)
     np.testing.assert_array_equal(found[2], whole[2])  # a bias is added at the end
     same = np.asarray(found[0] == whole[0]).all(axis=(0, 1))
-    # Of three elements of a chunk, two go on into the next, and the last into the flush.
+    # Of three elements of a chunk, two go on into the next one.
     expected = [*[True, False, False] * 3, True, True, True]
     np.testing.assert_array_equal(same, expected)
 
