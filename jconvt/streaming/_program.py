@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jconvt._call.call import Call
+from jconvt._call.call import Call, Sizes
 from jconvt._call.numerics import Numerics
 from jconvt._maps.execute import add_bias, as_program, run
 from jconvt._maps.explicit_axes import as_channels_of
@@ -33,7 +33,7 @@ def advance(
     # The sums of 16-bit floats are kept in float32, and rounded when they are emitted.
     wide = replace(call, numerics=call.numerics.summed())
     going, missing = _going(state.missing, mask, count)
-    begun = state.heard[..., None] + _count(count) >= stream.input_delay
+    begun = state.heard[..., None] + _places(going.shape) >= stream.input_delay
     x = _where(going & begun, x, stream.input_axes(call.batched))
     y = run(x, w, None, wide)
 
@@ -105,7 +105,7 @@ def _emit(
         channel = stream.output_channel(batched)
         b = as_channels_of(y, jnp.asarray(b, operand), channel)
         y = add_bias(y, b, channel, numerics)
-    places = _count(y.shape[axes[-1]])
+    places = _places((*heard.shape, y.shape[axes[-1]]))
     begun = heard[..., None] * stream.axis.stride + places >= stream.delay
     valid = places < end[..., None]
     return _where(begun & valid, y, axes), valid
@@ -119,8 +119,9 @@ def _where(keep: jax.Array, a: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     return jnp.where(jnp.expand_dims(keep, others), a, jnp.zeros((), a.dtype))
 
 
-def _count(count: Any) -> jax.Array:
-    return jnp.arange(count, dtype=np.int32)
+def _places(shape: Sizes) -> jax.Array:
+    """0, 1, ... along the last axis."""
+    return lax.broadcasted_iota(np.int32, shape, len(shape) - 1)
 
 
 def _pad(a: jax.Array, axis: int, low: Any, high: Any) -> jax.Array:

@@ -202,7 +202,7 @@ def masked_step(
         dilation=dilation,
         dimension_numbers=dimension_numbers,
     )
-    settled = x, _, _, call = _settle(
+    x, w, b, call = _settle(
         stream,
         state,
         (input, weight, bias),
@@ -212,7 +212,7 @@ def masked_step(
     )
     *_, streamed = stream.input_axes(call.batched)
     check_bools(function, "mask", mask, (*state.heard.shape, x.shape[streamed]))
-    return advance(*settled, stream, state, mask)
+    return advance(x, w, b, call, stream, state, mask)
 
 
 def _settle(

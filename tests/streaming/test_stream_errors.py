@@ -8,7 +8,7 @@ import pytest
 
 from jconvt import streaming
 
-X, W, B = jnp.ones((2, 4, 5)), jnp.ones((4, 3, 6)), jnp.ones(3)
+X, W, B = (jnp.ones(s, jnp.float32) for s in [(2, 4, 5), (4, 3, 6), (3,)])
 MASK = np.ones((2, 5), bool)
 STATE = streaming.init(W.shape, batch=2)
 
@@ -120,7 +120,7 @@ CALLS = [  # call, error, text
     ),
     (lambda: step(input=X[0]), ValueError, "sums of shape (3, 5) for these"),
     (
-        lambda: step(input=X.astype(int), weight=W.astype(int), bias=None),
+        lambda: step(input=X.astype(np.int32), weight=W.astype(np.int32), bias=None),
         TypeError,
         "`state` must hold sums of dtype int32 for these arguments; got float32. Give "
         "jconvt.streaming.init as `dtype` what input, weight and bias promote to.",
@@ -128,7 +128,11 @@ CALLS = [  # call, error, text
     (lambda: step(input=X[:, :3]), ValueError, "`input` must have as many channels"),
     (lambda: step(input=X[..., None]), ValueError, "`input` must have 3 axes"),
     (lambda: step(input=[1.0]), TypeError, "`input` must be a JAX or NumPy array"),
-    (lambda: step(bias=jnp.ones(4)), ValueError, "`bias` must have shape (3,)"),
+    (
+        lambda: step(bias=X[0, :, 0]),
+        ValueError,
+        "`bias` must have shape (3,)",
+    ),
     (lambda: step(lowering="matmul"), ValueError, "streaming.step: `low"),
     (
         lambda: masked(MASK[:, :4]),
@@ -147,7 +151,11 @@ CALLS = [  # call, error, text
         "streaming.flush: `state` must hold sums of shape (any, 3, 6) for these",
     ),
     (lambda: flush(dtype=np.int32), TypeError, "`state` must hold sums of dtype int32"),
-    (lambda: flush(bias=jnp.ones(4)), ValueError, "`bias` must have shape (3,)"),
+    (
+        lambda: flush(bias=X[0, :, 0]),
+        ValueError,
+        "`bias` must have shape (3,)",
+    ),
     (lambda: flush(W), TypeError, "streaming.flush: `state` must be what"),
     (
         lambda: streaming.reset(STATE, np.ones(3, bool)),

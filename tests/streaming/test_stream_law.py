@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import jconvt
 import oracles
+from configurations import mixes_dtypes
 from jconvt import streaming
 from streams import cut, overlap_add, streamed
 
@@ -220,6 +221,7 @@ def test_preferred_element_type():
     np.testing.assert_array_equal(found, wide)
 
 
+@mixes_dtypes
 def test_operands_are_promoted_together():
     """A flush, which sees no input, is told what they promote to."""
     x, w = np.ones((1, 1, 4), np.float32), jnp.ones((1, 1, 3), jnp.bfloat16)

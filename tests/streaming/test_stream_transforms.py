@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export, lax
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import jconvt
+from configurations import counts_traces, is_about_jit
 from jconvt import streaming
 from streams import bound, overlap_add
 
@@ -47,6 +50,7 @@ def test_scan_under_jit(operands, length):
     np.testing.assert_array_equal(found, expected)
 
 
+@counts_traces
 def test_a_compiled_step_is_traced_once(operands):
     x, w, b = operands
     traces = []
@@ -62,6 +66,7 @@ def test_a_compiled_step_is_traced_once(operands):
     assert traces == [(2, 3, 3)]
 
 
+@is_about_jit
 def test_an_eager_step_is_one_program(operands):
     x, w, b = operands
     state = init(w.shape, batch=2)
@@ -141,6 +146,43 @@ def test_the_same_bits_each_time():
     b = np.zeros(2, "f")
     once, again = (np.asarray(jax.jit(scanned)(x, w, b)) for _ in range(2))
     assert once.tobytes() == again.tobytes()
+
+
+# Devices ------------------------------------------------------------------------------
+
+
+@is_about_jit
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_a_batch_may_be_sharded(operands, kind):
+    """The state and the outputs are sharded as the batch is."""
+    x, w, b = operands
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(kind,))
+    items = NamedSharding(mesh, P("batch"))
+    expected = step(init(w.shape, batch=2), x, w, b)
+    with jax.set_mesh(mesh):
+        state, signal = jax.device_put((init(w.shape, batch=2), x), items)
+        found = jax.jit(step)(state, signal, w, b)
+    for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        assert one.sharding.is_equivalent_to(items, one.ndim)
+        np.testing.assert_array_equal(one, other)
+
+
+@is_about_jit
+def test_shard_map(operands):
+    x, w, b = operands
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
+    items, whole = P("batch"), P()
+    sharded = jax.shard_map(
+        step,
+        mesh=mesh,
+        in_specs=(items, items, whole, whole),
+        out_specs=(items, items),
+    )
+    state = init(w.shape, batch=2)
+    for chunk in (x[..., :5], x[..., 5:]):
+        found = sharded(state, chunk, w, b)
+        state, y = step(state, chunk, w, b)
+        jax.tree.map(np.testing.assert_array_equal, found, (state, y))
 
 
 # Export -------------------------------------------------------------------------------
