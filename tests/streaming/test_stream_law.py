@@ -39,7 +39,7 @@ def signals(draw):
 
 
 @given(signals())
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_any_cut_is_the_whole(signal):
     """Any crop, also negative; kernels smaller than the stride; chunks of nothing."""
     lengths, kernel, found, with_bias, seed = signal
@@ -55,7 +55,7 @@ def test_any_cut_is_the_whole(signal):
 
 
 @given(signals(), st.integers(0, 2), st.integers(0, 1))
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_any_cut_is_pytorchs(signal, p, more):
     torch = pytest.importorskip("torch")
     lengths, kernel, found, with_bias, seed = signal
@@ -275,8 +275,8 @@ def test_every_lowering_is_the_same():
 def test_nonfinite_values_reach_what_they_are_in():
     """As at once: those outputs alone that an element is part of."""
     x, w = np.ones((1, 1, 6), np.float32), np.ones((1, 1, 3), np.float32)
-    x[..., 1] = np.nan
+    x[..., 1] = np.inf
     found = streamed(cut(x, [2, 2], 2), w, padding=1)
     whole = np.asarray(jconvt.conv_transpose(x, w, padding=1))
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(whole))
-    assert np.isnan(found).sum() == 3
+    np.testing.assert_array_equal(found, whole)
+    assert np.isinf(found).sum() == 3

@@ -48,7 +48,7 @@ def masked_run(x, mask, lengths, w, b, **options):
     st.lists(st.integers(0, 3), max_size=2),
     st.integers(0, 3),
 )
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_each_item_is_as_if_alone(geometry, counts, lengths, more):
     """Whatever its masked elements hold, with zeros after its end, and its own mask."""
     kernel, options, crop = GEOMETRIES[geometry]
@@ -234,7 +234,7 @@ def test_a_stack_of_masked_layers():
     *(st.integers(1, 5), st.integers(1, 4), st.integers(-4, 6), st.integers(-4, 6)),
     st.integers(0, 3),
 )
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_the_delay_is_the_place_of_the_first_output(k, s, low, high, before):
     """Found by a stream: a bias is added to outputs of the signal alone."""
     n = 20 + before
