@@ -57,6 +57,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "linen": _LAYERS,
     "plot": ("lowerings", "overlap", "scatter"),
     "sharding": (),
+    "streaming": (
+        *("State", "delay", "flush", "init", "masked_flush", "masked_step"),
+        *("reset", "stack_delays", "step"),
+    ),
 }
 """Modules that `import jconvt` leaves alone -> their names that jconvt itself lacks."""
 

@@ -29,6 +29,7 @@ MODULES = (
     "jconvt.nnx",
     "jconvt.plot",
     "jconvt.sharding",
+    "jconvt.streaming",
 )
 """What a user may import; the first alone is imported with ``import jconvt``."""
 

@@ -91,7 +91,7 @@ def test_typed():
 
 
 @pytest.mark.parametrize(
-    "name", ["initializers", "interop", "linen", "nnx", "sharding"]
+    "name", ["initializers", "interop", "linen", "nnx", "sharding", "streaming"]
 )
 def test_a_module_that_is_not_imported_says_so(name):
     code = f"""

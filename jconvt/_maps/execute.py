@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import ParamSpec, Unpack, cast
+from typing import ParamSpec, TypeVar, Unpack, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jconvt._maps.primitive import PRIMITIVES
 from jconvt._maps.tools import enter_rules
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def execute(
@@ -73,20 +74,18 @@ def settle_call(
     return call
 
 
-def as_program(
-    *static: int,
-) -> Callable[[Callable[P, jax.Array]], Callable[P, jax.Array]]:
+def as_program(*static: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make one program of a function of input, weight, bias, call, and so on.
 
     Plain lax runs as it stands: a tool that replaces functions of lax while a model is
     called must neither find nor leave a cached trace.
     """
 
-    def decorate(run: Callable[P, jax.Array]) -> Callable[P, jax.Array]:
+    def decorate(run: Callable[P, R]) -> Callable[P, R]:
         program = jax.jit(run, static_argnums=static, inline=True)
 
         @wraps(run)
-        def either(*args: P.args, **named: P.kwargs) -> jax.Array:
+        def either(*args: P.args, **named: P.kwargs) -> R:
             call = cast(Call, args[3])
             chosen = run if call.lowering == PLAIN_LAX else program
             return chosen(*args, **named)
