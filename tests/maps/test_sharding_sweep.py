@@ -4,6 +4,7 @@ import functools
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -16,9 +17,9 @@ FACTORS = {
     "sharded": ("none", "batch", "in", "out", "space"),
     "mapped": ((None, None), (0, None), (None, 0), (0, 0)),
     "made": ("output", "input gradient", "weight gradient"),
-    "regime": ("auto", "explicit", "mapped"),
+    "regime": ("auto", "explicit", "mapped", "auto d", "auto m"),
     "layout": ("first", "last"),
-    "dtype": ("float32", "bfloat16"),
+    "dtype": ("float32", "bfloat16", "complex64", "int32"),
 }
 LETTERS = {  # input, weight
     "first": ("NCX", "IOX"),
@@ -31,6 +32,15 @@ SHARDED = {  # letters of input and weight
     "out": ("", "O"),
     "space": ("X", ""),
 }
+EXPLICIT = {  # the axes of the mesh that are; the others are automatic
+    "auto": "",
+    "explicit": "md",
+    "mapped": "md",
+    "auto d": "m",
+    "auto m": "d",
+}
+ALONG_M = ("mapped", "auto d", "auto m")  # where the mapped axis is sharded
+TOLERANCES = {"bfloat16": 2**-7, "int32": 0}
 DEVICES = 4
 
 
@@ -87,16 +97,29 @@ def arrays_of(mapped, layout, dtype, kernel):
 
 
 def specs_of(sharded, mapped, layout, regime):
-    """Along "d"; under the regime "mapped" the mapped axis lies along "m"."""
+    """Along "d"; in some regimes the mapped axis lies along "m"."""
     return [
         PartitionSpec(
-            *(["m" if regime == "mapped" else None] * (axis is not None)),
+            *(["m" if regime in ALONG_M else None] * (axis is not None)),
             *("d" if c in along else None for c in letters),
         )
         for letters, along, axis in zip(
             LETTERS[layout], SHARDED[sharded], mapped, strict=True
         )
     ]
+
+
+def pull(f, argument, x, w):
+    """The output as cotangent, pulled back to one operand; of integers too."""
+    operands = [x, w]
+
+    def of_one(a):
+        return f(*(a if i == argument else o for i, o in enumerate(operands)))
+
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        return jax.linear_transpose(of_one, operands[argument])(f(x, w))[0]
+    y, transposed = jax.vjp(of_one, operands[argument])
+    return transposed(y)[0]
 
 
 @pytest.mark.parametrize(tuple(FACTORS), ROWS)
@@ -112,14 +135,17 @@ def test_as_on_one_device(lowering, sharded, mapped, made, regime, layout, dtype
     )
     if made != "output":
         argument = ("input gradient", "weight gradient").index(made)
-        f = jax.grad(lambda x, w, f=f: (f(x, w) ** 2).sum(), argument)
+        f = functools.partial(pull, f, argument)
     if mapped != (None, None):
         f = jax.vmap(f, mapped)
     kernel = 2 if lowering == "matmul" else 4
     arrays = arrays_of(mapped, layout, dtype, kernel)
     run = jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
-    kind = AxisType.Auto if regime == "auto" else AxisType.Explicit
-    mesh = jax.make_mesh((2, DEVICES), ("m", "d"), axis_types=(kind,) * 2)
+    kinds = tuple(
+        AxisType.Explicit if axis in EXPLICIT[regime] else AxisType.Auto
+        for axis in "md"
+    )
+    mesh = jax.make_mesh((2, DEVICES), ("m", "d"), axis_types=kinds)
     with jax.set_mesh(mesh):
         placed = [
             jax.device_put(a, NamedSharding(mesh, spec))
@@ -130,5 +156,5 @@ def test_as_on_one_device(lowering, sharded, mapped, made, regime, layout, dtype
         found = run(*placed)
     desired = run(*arrays)
     assert found.dtype == desired.dtype == dtype
-    wide = [np.asarray(a, np.float32) for a in (found, desired)]
-    np.testing.assert_allclose(*wide, rtol=1e-6 if dtype == "float32" else 2**-7)
+    wide = [np.asarray(a, np.complex128) for a in (found, desired)]
+    np.testing.assert_allclose(*wide, rtol=TOLERANCES.get(dtype, 1e-6))
