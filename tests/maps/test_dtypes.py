@@ -161,6 +161,21 @@ def test_without_x64_wide_arrays_are_narrowed_as_by_jax():
 
 # preferred_element_type ---------------------------------------------------------------
 
+
+@pytest.mark.parametrize("operand", [0, 1])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint32], ids=name)
+def test_integers_have_no_transpose(dtype, operand):
+    x, w, _, _ = CASES[0].arrays(dtype)
+    arrays = [x, w]
+
+    def of_one(a):
+        return call(CASES[0], *arrays[:operand], a, *arrays[operand + 1 :])
+
+    pull = jax.linear_transpose(of_one, arrays[operand])
+    with pytest.raises(TypeError, match=f"conv_transpose: .*{name(dtype)}.*floats"):
+        pull(call(CASES[0], x, w))
+
+
 PREFERRED = [
     (np.int8, np.int32),
     (np.uint8, np.uint32),
