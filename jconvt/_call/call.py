@@ -99,6 +99,15 @@ class Call:
         )
         return tuple(max(n, 0) if isinstance(n, int) else n for n in sizes)
 
+    def recovers(self, input_shape: Sizes) -> bool:
+        """Whether dividing the size of a dilated input gives the input's size again.
+
+        A derivative of lax does so. JAX's arithmetic of symbolic sizes may fail for one
+        that is itself a quotient, such as ``h // 2`` where `h` is even.
+        """
+        axes = zip(self.inner_size(input_shape), self.geometry.stride, strict=True)
+        return all((n - 1) * s // s + 1 == n for n, s in axes)
+
     def problem(self, input_shape: Sizes, weight_shape: Sizes) -> Problem:
         """The sizes of `inner` for arrays of these shapes, for the choice."""
         layout, groups = self.layout, self.geometry.groups
