@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import Shape
-from jconvt._call.fit import fit
+from jconvt._call.fit import fit, is_between
 from jconvt._call.geometry import Geometry, Size
 from jconvt._call.layout import Layout
 from jconvt._call.numerics import Numerics, Precision, settle_dtypes
@@ -125,6 +125,18 @@ class Call:
             static=all(isinstance(n, int) for n in size),
             static_batch=isinstance(batch, int),
         )
+
+
+def check_symbolic_trim(function: str, call: Call, input_shape: Sizes) -> None:
+    """A ValueError where an input of symbolic size may have less than is trimmed."""
+    for axis, n in enumerate(call.inner_size(input_shape)):
+        if not isinstance(n, int) and is_between(0, n, n) is None:
+            raise ValueError(
+                f"{function}: `padding` must leave some of an input of symbolic size; "
+                f"got {call.layout.spatial(input_shape, call.batched)}, of which {n} "
+                f"elements remain on spatial axis {axis}. Add '{n} >= 1' to the "
+                "constraints of the symbolic scope."
+            )
 
 
 class RunOptions(TypedDict, total=False):

@@ -339,6 +339,21 @@ def test_gradients_of_half_of_a_symbolic_size(padding, lowering):
     assert_equal(artefact.call(x, w), halved(x, w))
 
 
+def test_symbolic_size_of_which_the_crop_may_leave_nothing():
+    x, w = operands("overlap", size=8)
+    f = functools.partial(jconvt.conv_transpose, stride=2, padding=[(-2, 5)])
+
+    def size(*constraints):
+        (h,) = export.symbolic_shape("h", constraints=constraints)
+        return jax.ShapeDtypeStruct((*x.shape[:2], h), x.dtype)
+
+    match = r"conv_transpose: `padding` .* axis 0\. Add 'h - 2 >= 1' to the constraints"
+    with pytest.raises(ValueError, match=match):
+        exported(f, size(), w)
+    artefact = exported(f, size("h - 2 >= 1"), w)
+    assert_equal(artefact.call(x, w), f(x, w))
+
+
 def test_symbolic_unbatched():
     x, w = operands("overlap_even")
     (spec,) = export.symbolic_args_specs((x[0],), "_, n")
