@@ -48,7 +48,8 @@ def explain(
 ) -> Explanation:
     """Tell which lowering a call runs for the output and both gradients, and why.
 
-    Nothing is computed or compiled. The options are those of `conv_transpose`.
+    Nothing is computed or compiled. The options are those of `conv_transpose`. The
+    answer is for one device; programs for several replace some lowerings.
 
     Args:
       input_shape: ``(N, C_in, *S)`` or ``(C_in, *S)``: ints, or symbolic dimensions

@@ -561,3 +561,46 @@ def test_export_with_symbolic_batch_and_length():
         x = whole(batch, 2, length)
         expected = scatter(x, w, stride=3, crop=[(0, 1)])
         np.testing.assert_array_equal(exported.call(x), expected)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_gradient_for_each_example_of_replicated_arrays(kind):
+    """It failed for arrays placed whole on a mesh: jax-ml/jax#32157."""
+    x, w = whole(3, 2, 4), whole(2, 2, 3)
+    mesh = jax.make_mesh((jax.device_count(),), ("x",), axis_types=(kind,))
+    placed = [jax.device_put(a, NamedSharding(mesh, P())) for a in (x, w)]
+
+    def loss(w, x):
+        return jconvt.conv_transpose(x, w, stride=2).sum()
+
+    with jax.set_mesh(mesh):
+        found = jax.vmap(jax.grad(loss), (None, 0))(placed[1], placed[0])
+    # Each tap of a kernel sees each element of its input channel once.
+    sums = np.broadcast_to(x.sum(-1)[:, :, None, None], (3, *w.shape))
+    np.testing.assert_array_equal(found, sums)
+
+
+def test_periodic_padding_under_vmap():
+    """A periodic layer could not be mapped over a second batch: google/flax#2362."""
+    x, w = whole(3, 2, 2, 6), whole(2, 2, 3)
+    layer = partial(jconvt.conv_transpose, stride=2, padding="CIRCULAR")
+    found = jax.vmap(layer, (0, None))(x, w)
+    # Of three periods in a row, the one in the middle.
+    several = scatter(np.tile(x.reshape(6, 2, 6), 3), w, stride=2, crop=(0, 1))
+    np.testing.assert_array_equal(found.reshape(6, 2, 12), several[..., 12:24])
+
+
+def test_gradient_in_the_input_at_a_symbolic_size():
+    """A gradient could not be compiled for any size: pytorch/pytorch#181175."""
+    x, w = whole(3, 2, 5, 6), whole(2, 2, 3, 3)
+
+    def gradient(x):
+        return jax.grad(lambda x: (jconvt.conv_transpose(x, w) ** 2).sum())(x)
+
+    specs = jax.export.symbolic_args_specs((x,), ("n, 2, h, w",))
+    stored = jax.export.export(jax.jit(gradient))(*specs)
+    np.testing.assert_array_equal(stored.call(x), gradient(x))
+    y = scatter(x, w)
+    geometry = {"stride": (1, 1), "dilation": (1, 1), "crop": [(0, 0)] * 2}
+    expected = oracles.gradient_of_input(2 * y, w, space=(5, 6), **geometry)
+    np.testing.assert_array_equal(stored.call(x), expected)

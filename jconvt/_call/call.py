@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import Shape
-from jconvt._call.fit import fit
+from jconvt._call.fit import fit, is_between
 from jconvt._call.geometry import Geometry, Size
 from jconvt._call.layout import Layout
 from jconvt._call.lowerings import Lowerings
@@ -100,6 +100,15 @@ class Call:
         )
         return tuple(max(n, 0) if isinstance(n, int) else n for n in sizes)
 
+    def recovers(self, input_shape: Sizes) -> bool:
+        """Whether dividing the size of a dilated input gives the input's size again.
+
+        A derivative of lax does so. JAX's arithmetic of symbolic sizes may fail for one
+        that is itself a quotient, such as ``h // 2`` where `h` is even.
+        """
+        axes = zip(self.inner_size(input_shape), self.geometry.stride, strict=True)
+        return all((n - 1) * s // s + 1 == n for n, s in axes)
+
     def problem(self, input_shape: Sizes, weight_shape: Sizes) -> Problem:
         """The sizes of `inner` for arrays of these shapes, for the choice."""
         layout, groups = self.layout, self.geometry.groups
@@ -117,6 +126,18 @@ class Call:
             static=all(isinstance(n, int) for n in size),
             static_batch=isinstance(batch, int),
         )
+
+
+def check_symbolic_trim(function: str, call: Call, input_shape: Sizes) -> None:
+    """A ValueError where an input of symbolic size may have less than is trimmed."""
+    for axis, n in enumerate(call.inner_size(input_shape)):
+        if not isinstance(n, int) and is_between(0, n, n) is None:
+            raise ValueError(
+                f"{function}: `padding` must leave some of an input of symbolic size; "
+                f"got {call.layout.spatial(input_shape, call.batched)}, of which {n} "
+                f"elements remain on spatial axis {axis}. Add '{n} >= 1' to the "
+                "constraints of the symbolic scope."
+            )
 
 
 class RunOptions(TypedDict, total=False):

@@ -241,7 +241,7 @@ def _extra(
     largest = tuple(m + r for m, r in zip(smallest, reach, strict=True))
     hint = ""
     for w, m, most in zip(wanted, smallest, largest, strict=True):
-        fits = _is_between(m, w, most)
+        fits = is_between(m, w, most)
         if fits:
             continue
         if fits is None:
@@ -256,7 +256,7 @@ def _extra(
     return [(w - m, r) for w, m, r in zip(wanted, smallest, reach, strict=True)]
 
 
-def _is_between(least: Size, n: Size, most: Size) -> bool | None:
+def is_between(least: Size, n: Size, most: Size) -> bool | None:
     """Whether ``least <= n <= most``; None where a scope's constraints do not tell."""
     try:
         return bool(least <= n <= most)

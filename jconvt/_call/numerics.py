@@ -145,6 +145,14 @@ def settle_dtypes(
     return promoted, Numerics(check_precision(function, precision), result)
 
 
+_PRECISIONS = (
+    *("default", "fastest", "bfloat16"),
+    *("high", "bfloat16_3x", "tensorfloat32"),
+    *("highest", "float32"),
+)
+"""The strings that lax has for `jax.lax.Precision`."""
+
+
 def check_precision(function: str, precision: object) -> Precision:
     """`precision` as lax takes it, or a TypeError or ValueError."""
     pair = precision if isinstance(precision, tuple | list) else (precision,)
@@ -160,9 +168,12 @@ def check_precision(function: str, precision: object) -> Precision:
     try:
         canonical = tuple(lax.Precision(p) for p in pair)
     except ValueError:
+        wrong = (p for p in pair if p not in _PRECISIONS)
+        hints = (did_you_mean(p, _PRECISIONS) for p in wrong)
         raise ValueError(
             f"{function}: `precision` must be one of 'default', 'high', 'highest' and "
             f"their aliases in jax.lax.Precision; got {precision!r}."
+            f"{next(filter(None, hints), '')}"
         ) from None
     return canonical[0] if len(canonical) == 1 else (canonical[0], canonical[1])
 

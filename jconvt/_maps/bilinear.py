@@ -35,11 +35,12 @@ def bilinear(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
         call = replace(call, operand=call.numerics.result)
         x, w = x.astype(call.operand), w.astype(call.operand)
     x, w = alike(x, w)
-    # With explicit axes lax asks for shardings that nobody has given it under `vmap`.
+    # With explicit axes lax asks for shardings that nobody has given it under `vmap`;
+    # of some symbolic sizes its derivatives make others.
     explicit = any(
         AxisType.Explicit in jax.typeof(a).sharding.mesh.axis_types for a in (x, w)
     )
-    plain = call.lowering == PLAIN_LAX and not explicit
+    plain = call.lowering == PLAIN_LAX and not explicit and call.recovers(x.shape)
     as_asked = _as_lax if plain else _as_primitive
     run = partial(as_asked, call=call)
     return with_automatic_axes(run, x, w, output_spec(x, w, call))

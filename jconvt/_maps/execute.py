@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import Shape
-from jconvt._call.call import Call, RunOptions, make_call
+from jconvt._call.call import Call, RunOptions, check_symbolic_trim, make_call
 from jconvt._call.numerics import Numerics, check_array
 from jconvt._call.options import Options
 from jconvt._choice.pinned import check_lowering
@@ -69,6 +69,7 @@ def settle_call(
     """
     enter_rules(PRIMITIVES)
     call = make_call(options, shapes, operands, **run)
+    check_symbolic_trim(options.function, call, tuple(shapes[0]))
     static = call.is_static(tuple(shapes[0]))
     check_lowering(options.function, call.lowering, call.geometry, static)
     return call

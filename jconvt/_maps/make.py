@@ -51,6 +51,9 @@ def make(
         problem = replace(problem, batch=problem.batch // share)
         formulation = choose(made, platform, problem, local=devices == 1)
     x = shapes[Map.INPUT]
+    if not call.recovers(x):
+        # Its convolutions have stride 1, and so have their transposes.
+        formulation = best_variant(made, "phases", problem)
     row = LOWERINGS[divisible(made, formulation, call, x, platform, devices)]
     refusal = row.refuses(problem.geometry, problem.static)
     if row.name != formulation.lowering and refusal is None:

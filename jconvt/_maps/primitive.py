@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.core import ShapedArray
 from jax.interpreters import ad, batching, mlir
@@ -60,6 +61,12 @@ def _transpose(
 ) -> jax.Array:  # fmt: skip
     """The cotangent of operand `to`."""
     del shape
+    if not jnp.issubdtype(call.operand, jnp.inexact):
+        raise TypeError(
+            "conv_transpose: a transposed convolution of integers has no transpose, "
+            "as JAX has none of most of their operations; got operands of dtype "
+            f"{call.operand}. Convert `input` and `weight` to floats first."
+        )
     arrays = dict(zip(made.operands, (one, other), strict=True)) | {made: cotangent}
     one, other = (arrays[which] for which in to.operands)
     return apply(to, one, other, call, arrays[to].aval.shape)

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jconvt._call.arguments import IntOrInts, check_ints
+from jconvt._call.arguments import IntOrInts, check_ints, did_you_mean
 from jconvt._call.numerics import check_array
 from jconvt._call.padding import haiku_output_shape
 from jconvt._call.tracebacks import ends_traceback
@@ -76,7 +76,7 @@ def from_haiku(
     if data_format not in _LAST + _FIRST:
         raise ValueError(
             f"{function}: `data_format` must be one of {', '.join(_LAST + _FIRST)}; "
-            f"got {data_format!r}."
+            f"got {data_format!r}.{did_you_mean(data_format, _LAST + _FIRST)}"
         )
     w = jnp.asarray(check_array(function, "w", params["w"]))
     if w.ndim < 3:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jconvt._call.arguments import IntOrInts
+from jconvt._call.arguments import IntOrInts, did_you_mean
 from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._port import port
 from jconvt.interop._ported import PortedLayer
@@ -76,7 +76,7 @@ def from_mindspore(
     if pad_mode not in _PAD_MODES:
         raise ValueError(
             f"{function}: `pad_mode` must be one of {', '.join(_PAD_MODES)}; got "
-            f"{pad_mode!r}."
+            f"{pad_mode!r}.{did_you_mean(pad_mode, _PAD_MODES)}"
         )
     weight = _array(params["weight"])
     bias = None if params.get("bias") is None else _array(params["bias"])

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jconvt._call.arguments import did_you_mean
 from jconvt._call.padding import onnx_same
 from jconvt._call.tracebacks import ends_traceback
 from jconvt.interop._config import FixedSize
@@ -126,7 +127,7 @@ def _attributes(node: Any, kernel_size: tuple[int, ...]) -> dict[str, Any]:
     if auto_pad not in _AUTO_PADS:
         raise ValueError(
             f"{FUNCTION}: `auto_pad` must be one of {', '.join(_AUTO_PADS)}; got "
-            f"{auto_pad!r}."
+            f"{auto_pad!r}.{did_you_mean(auto_pad, _AUTO_PADS)}"
         )
     if auto_pad != "NOTSET" and any(given.get("pads", ())):
         raise ValueError(

@@ -460,6 +460,20 @@ VALUES = {
         "`precision` must be one of 'default', 'high', 'highest' and their aliases in "
         "jax.lax.Precision; got ('high', 'low').",
     ),
+    **{
+        f"precision for {meant}, written {written}": (
+            FRONTS,
+            {"precision": written},
+            "`precision` must be one of 'default', 'high', 'highest' and their aliases "
+            f"in jax.lax.Precision; got {written!r}. Did you mean {meant!r}?",
+        )
+        for written, meant in (
+            ("hihgest", "highest"),
+            ("HIGHEST", "highest"),
+            ("tensorflot32", "tensorfloat32"),
+            (("high", "defualt"), "default"),
+        )
+    },
     "data_format of another rank": (
         ["conv_transpose2d", "output_shape"],
         {"data_format": "NCW"},

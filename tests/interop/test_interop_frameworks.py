@@ -521,10 +521,11 @@ def test_haiku_mask(haiku):
         ),
         (
             {"w": whole(3, 2, 3)},
-            {"data_format": "CNW"},
+            {"data_format": "channel_last"},
             ValueError,
             "from_haiku: `data_format` must be one of channels_last, N...C, NWC, NHWC, "
-            "NDHWC, channels_first, NC..., NCW, NCHW, NCDHW; got 'CNW'.",
+            "NDHWC, channels_first, NC..., NCW, NCHW, NCDHW; got 'channel_last'. "
+            "Did you mean 'channels_last'?",
         ),
     ],
 )

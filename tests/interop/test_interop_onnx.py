@@ -357,6 +357,11 @@ def test_errors_of_models(model, error, message):
         ({"kernel_shape": [4]}, "`kernel_shape` must be the weight's, (3,); got [4]."),
         ({"auto_pad": "SAME"}, "`auto_pad` must be one of NOTSET, VALID, SAME_UPPER, "),
         (
+            {"auto_pad": "same_lower"},
+            "`auto_pad` must be one of NOTSET, VALID, SAME_UPPER, SAME_LOWER; got "
+            "'same_lower'. Did you mean 'SAME_LOWER'?",
+        ),
+        (
             {"auto_pad": "VALID", "pads": [1, 0]},
             "`pads` must be absent where `auto_pad` is VALID; got [1, 0].",
         ),

@@ -460,7 +460,8 @@ def test_mindspore_padding_of_each_side():
             ({"weight": whole(2, 3, 4)},),
             {"pad_mode": "SAME"},
             ValueError,
-            "from_mindspore: `pad_mode` must be one of same, valid, pad; got 'SAME'.",
+            "from_mindspore: `pad_mode` must be one of same, valid, pad; got 'SAME'. "
+            "Did you mean 'same'?",
         ),
         (
             ({"weight": whole(2, 3, 4)},),

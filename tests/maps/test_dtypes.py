@@ -161,6 +161,69 @@ def test_without_x64_wide_arrays_are_narrowed_as_by_jax():
 
 # preferred_element_type ---------------------------------------------------------------
 
+
+@pytest.mark.parametrize(
+    ("dtype", "preferred"),
+    [
+        *(
+            (dtype, None)
+            for dtype in (*NARROW_FLOATS, np.complex64, np.int8, np.uint16)
+        ),
+        *((np.int8, np.int32), (np.int8, np.float32), (np.uint16, np.uint32)),
+        *((jnp.bfloat16, np.float32), (np.float16, np.float32)),
+    ],
+    ids=lambda dtype: dtype and name(dtype),
+)
+@pytest.mark.parametrize("batch", [0, 2])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_what_jconvt_takes_plain_lax_takes(dtype, preferred, batch, groups):
+    """All derivatives and maps, of the types that other lowerings give."""
+    x, w = np.ones((batch, 4, 5), dtype), np.ones((4, 2, 3), dtype)
+
+    def types(lowering):
+        def f(x, w):
+            return jconvt.conv_transpose(
+                x, w, stride=2, padding="CIRCULAR", groups=groups,
+                preferred_element_type=preferred, lowering=lowering,
+            )  # fmt: skip
+
+        def gradients(x, w):
+            y, pull = jax.vjp(f, x, w)
+            return y, pull(y)
+
+        def tangents(x, w):
+            return jax.jvp(gradients, (x, w), (x, w))
+
+        inexact = jnp.issubdtype(dtype, jnp.inexact)
+        many = np.stack([x] * 3), np.stack([w] * 3)
+        return [
+            jax.eval_shape(asked, *operands)
+            for g in ([f, gradients, tangents] if inexact else [f])
+            for asked, *operands in (
+                (g, x, w),
+                (jax.vmap(g, (0, None)), many[0], w),
+                (jax.vmap(g, (None, 0)), x, many[1]),
+                (jax.vmap(g), *many),
+            )
+        ]
+
+    assert types("lhs_dilation") == types("auto")
+
+
+@pytest.mark.parametrize("operand", [0, 1])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint32], ids=name)
+def test_integers_have_no_transpose(dtype, operand):
+    x, w, _, _ = CASES[0].arrays(dtype)
+    arrays = [x, w]
+
+    def of_one(a):
+        return call(CASES[0], *arrays[:operand], a, *arrays[operand + 1 :])
+
+    pull = jax.linear_transpose(of_one, arrays[operand])
+    with pytest.raises(TypeError, match=f"conv_transpose: .*{name(dtype)}.*floats"):
+        pull(call(CASES[0], x, w))
+
+
 PREFERRED = [
     (np.int8, np.int32),
     (np.uint8, np.uint32),

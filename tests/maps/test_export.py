@@ -319,6 +319,41 @@ def test_sizes_of_another_array_are_an_output_size():
     exported(f, specs[0], operands("overlap")[1], specs[1])
 
 
+@pytest.mark.parametrize("lowering", ["auto", "lhs_dilation"])
+@pytest.mark.parametrize("padding", [1, [(-2, 5)], "SAME", "CIRCULAR"], ids=str)
+def test_gradients_of_half_of_a_symbolic_size(padding, lowering):
+    """Which lax's own derivative takes for another: (h - 2) // 2 + 1."""
+    (h,) = export.symbolic_shape("h", constraints=["mod(h, 2) == 0", "h >= 8"])
+    f = functools.partial(
+        jconvt.conv_transpose, stride=2, padding=padding, lowering=lowering
+    )
+
+    def halved(x, w):
+        half = jnp.reshape(x, (*x.shape[:2], x.shape[2] // 2, 2)).sum(-1)
+        y, pull = jax.vjp(f, half, w)
+        return y, pull(y)
+
+    x, w = operands("overlap", size=8)
+    spec = jax.ShapeDtypeStruct((*x.shape[:2], h), x.dtype)
+    artefact = exported(halved, spec, w)
+    assert_equal(artefact.call(x, w), halved(x, w))
+
+
+def test_symbolic_size_of_which_the_crop_may_leave_nothing():
+    x, w = operands("overlap", size=8)
+    f = functools.partial(jconvt.conv_transpose, stride=2, padding=[(-2, 5)])
+
+    def size(*constraints):
+        (h,) = export.symbolic_shape("h", constraints=constraints)
+        return jax.ShapeDtypeStruct((*x.shape[:2], h), x.dtype)
+
+    match = r"conv_transpose: `padding` .* axis 0\. Add 'h - 2 >= 1' to the constraints"
+    with pytest.raises(ValueError, match=match):
+        exported(f, size(), w)
+    artefact = exported(f, size("h - 2 >= 1"), w)
+    assert_equal(artefact.call(x, w), f(x, w))
+
+
 def test_symbolic_unbatched():
     x, w = operands("overlap_even")
     (spec,) = export.symbolic_args_specs((x[0],), "_, n")

@@ -544,3 +544,23 @@ def test_pieces_are_of_one_devices_share(pieces, devices, monkeypatch):
     desired = quick_jit(training("overlap"))(x, w, b)
     jax.clear_caches()
     assert_equal(program(*place(mesh, (x, w, b), BATCH)), desired)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Explicit, AxisType.Auto])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_weight_gradient_is_summed_over_a_part_of_the_mesh(dtype, kind):
+    make_mesh(AxisType.Auto)  # or skip
+    mesh = jax.make_mesh((2, 4), ("rows", "columns"), axis_types=(kind,) * 2)
+    x, w, _ = (a.astype(dtype) for a in operands("stride_1"))
+
+    def gradient(x, w):
+        y, pull = jax.vjp(functools.partial(jconvt.conv_transpose, padding=1), x, w)
+        return pull(0 * y + 1)[1]  # sums that 16 bits hold
+
+    wrapped = jax.shard_map(
+        gradient, mesh=mesh, in_specs=(P("rows"), P()), out_specs=P(),
+        axis_names={"rows"},
+    )  # fmt: skip
+    with jax.set_mesh(mesh):
+        found = quick_jit(wrapped)(*place(mesh, (x, w), (P("rows"), P())))
+    np.testing.assert_array_equal(found, quick_jit(gradient)(x, w))

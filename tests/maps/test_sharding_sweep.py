@@ -16,9 +16,12 @@ FACTORS = {
     "sharded": ("none", "batch", "in", "out", "space"),
     "mapped": ((None, None), (0, None), (None, 0), (0, 0)),
     "made": ("output", "input gradient", "weight gradient"),
-    "regime": ("auto", "explicit", "mapped"),
+    "regime": (
+        *("auto", "explicit", "mapped", "auto d", "auto m"),
+        *("shard_map, auto d", "shard_map, explicit d"),
+    ),
     "layout": ("first", "last"),
-    "dtype": ("float32", "bfloat16"),
+    "dtype": ("float32", "bfloat16", "complex64", "int32"),
 }
 LETTERS = {  # input, weight
     "first": ("NCX", "IOX"),
@@ -31,6 +34,17 @@ SHARDED = {  # letters of input and weight
     "out": ("", "O"),
     "space": ("X", ""),
 }
+EXPLICIT = {  # the axes of the mesh that are; the others are automatic
+    "auto": "",
+    "explicit": "md",
+    "mapped": "md",
+    "auto d": "m",
+    "auto m": "d",
+    "shard_map, auto d": "",
+    "shard_map, explicit d": "md",
+}
+WHOLE_IN_M = ("auto", "explicit")  # where no axis is sharded along "m"
+TOLERANCES = {"bfloat16": 2**-7, "int32": 0}
 DEVICES = 4
 
 
@@ -87,16 +101,44 @@ def arrays_of(mapped, layout, dtype, kernel):
 
 
 def specs_of(sharded, mapped, layout, regime):
-    """Along "d"; under the regime "mapped" the mapped axis lies along "m"."""
+    """Along "d"; in some regimes the mapped axis lies along "m"."""
     return [
         PartitionSpec(
-            *(["m" if regime == "mapped" else None] * (axis is not None)),
+            *([None if regime in WHOLE_IN_M else "m"] * (axis is not None)),
             *("d" if c in along else None for c in letters),
         )
         for letters, along, axis in zip(
             LETTERS[layout], SHARDED[sharded], mapped, strict=True
         )
     ]
+
+
+def pull(f, argument, x, w):
+    """The output as cotangent, pulled back to one operand."""
+    y, transposed = jax.vjp(f, x, w)
+    return transposed(y)[argument]
+
+
+quick_jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
+def over_m(f, mesh, mapped):
+    """Inside a `jax.shard_map` over "m" alone, which divides the mapped axis."""
+    specs = tuple(PartitionSpec(None if axis is None else "m") for axis in mapped)
+    made = PartitionSpec(None if mapped == (None, None) else "m")
+
+    def part(*operands):
+        # One that does not vary over the devices would have its cotangents summed.
+        if mapped != (None, None):
+            zero = 0 * jax.lax.axis_index("m")
+            operands = [a + zero.astype(a.dtype) for a in operands]
+        return f(*operands)
+
+    return jax.shard_map(
+        part, mesh=mesh, in_specs=specs, out_specs=made, axis_names={"m"}
+    )
 
 
 @pytest.mark.parametrize(tuple(FACTORS), ROWS)
@@ -110,16 +152,21 @@ def test_as_on_one_device(lowering, sharded, mapped, made, regime, layout, dtype
         dimension_numbers=(x, w, x),
         lowering=lowering,
     )
-    if made != "output":
+    if made != "output" and dtype != "int32":  # integers have no gradients
         argument = ("input gradient", "weight gradient").index(made)
-        f = jax.grad(lambda x, w, f=f: (f(x, w) ** 2).sum(), argument)
+        f = functools.partial(pull, f, argument)
     if mapped != (None, None):
         f = jax.vmap(f, mapped)
     kernel = 2 if lowering == "matmul" else 4
     arrays = arrays_of(mapped, layout, dtype, kernel)
-    run = jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
-    kind = AxisType.Auto if regime == "auto" else AxisType.Explicit
-    mesh = jax.make_mesh((2, DEVICES), ("m", "d"), axis_types=(kind,) * 2)
+    kinds = tuple(
+        AxisType.Explicit if axis in EXPLICIT[regime] else AxisType.Auto
+        for axis in "md"
+    )
+    mesh = jax.make_mesh((2, DEVICES), ("m", "d"), axis_types=kinds)
+    desired = quick_jit(f)(*arrays)
+    if regime.startswith("shard_map"):
+        f = over_m(f, mesh, mapped)
     with jax.set_mesh(mesh):
         placed = [
             jax.device_put(a, NamedSharding(mesh, spec))
@@ -127,8 +174,7 @@ def test_as_on_one_device(lowering, sharded, mapped, made, regime, layout, dtype
                 arrays, specs_of(sharded, mapped, layout, regime), strict=True
             )
         ]
-        found = run(*placed)
-    desired = run(*arrays)
+        found = quick_jit(f)(*placed)
     assert found.dtype == desired.dtype == dtype
-    wide = [np.asarray(a, np.float32) for a in (found, desired)]
-    np.testing.assert_allclose(*wide, rtol=1e-6 if dtype == "float32" else 2**-7)
+    wide = [np.asarray(a, np.complex128) for a in (found, desired)]
+    np.testing.assert_allclose(*wide, rtol=TOLERANCES.get(dtype, 1e-6))
