@@ -128,7 +128,7 @@ def candidates(which: Map, problem: Problem) -> dict[Formulation, Work]:
     if any(times[f] <= most for f in found):
         return found
     able = [f for f, time in times.items() if time <= most]
-    least = min(able, key=lambda f: works[f].temporary)
+    least = min(able, key=lambda f: works[f].peak)
     return found | {least: works[least]}
 
 

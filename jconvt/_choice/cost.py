@@ -128,7 +128,7 @@ def fits(problem: Problem, work: Work, native: Work) -> bool:
     largest = max(problem.inputs, problem.weights, problem.outputs)
     allowed = native.temporary - native.scattered + 2 * largest
     most = max(allowed * problem.itemsize, _SMALL_BYTES)
-    return _MARGIN * work.temporary * problem.itemsize <= most
+    return _MARGIN * work.peak * problem.itemsize <= most
 
 
 _SMALL_BYTES = 64 * 2**20

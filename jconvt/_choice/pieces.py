@@ -174,7 +174,12 @@ def total_work(
         total = replace(total, cut=problem.inputs + problem.outputs + summed)
     padded = problem.outputs if which == Map.INPUT else problem.inputs
     padded = padded if pieces.blocks else 0
-    return replace(total, temporary=total.temporary + padded)
+    image = problem.outputs // pieces.batch if pieces.blocks else 0
+    return replace(
+        total,
+        temporary=total.temporary + padded,
+        peak=total.peak + padded + image,  # the loop's own copy of an image
+    )
 
 
 def ways_to_cut(problem: Problem) -> Iterator[Pieces]:

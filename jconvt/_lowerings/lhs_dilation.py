@@ -79,9 +79,11 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         scattered = elements * problem.out_channels * taps
     moved = problem.features_first * (problem.inputs + problem.outputs)
     copied = moved
-    if which == Map.WEIGHT and problem.batch == 1 and problem.features_first:
-        # The contraction is over the batch: an input of one image need not be moved.
-        copied = problem.outputs
+    if which == Map.WEIGHT:
+        # The contraction is over the batch: both are moved, in any layout, but for an
+        # input of one image whose features are first.
+        stays = problem.batch == 1 and problem.features_first
+        copied = problem.outputs + (0 if stays else problem.inputs)
     return Work(
         convolved=macs,
         inflated=inflated * macs,

@@ -187,6 +187,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     features = problem.out_channels // groups * taps
     inner = problem.in_channels // groups
     each = lanes_of_product(positions, inner, features, variant.first, which)
+    grouped = groups > 1  # then the input is brought into one matrix for each
     # The products are copied once more where they are padded or reordered.
     passes = 2 if which == Map.OUTPUT or variant.as_given else 1
     return Work(
@@ -204,6 +205,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         prepared=0 if variant.as_given else weights,
         calls=1,
         temporary=moved + weights + passes * made + problem.outputs,
+        peak=moved + weights + 2 * made + problem.outputs + grouped * problem.inputs,
         **moves(problem, variant.first),
     )
 

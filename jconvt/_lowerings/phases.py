@@ -202,10 +202,12 @@ def work_of_phases(problem: Problem, which: Map, early: bool) -> Work:
     """`early`: all phases in one convolution (`fused_phases`), not one for each."""
     unpaired = (False,) * problem.geometry.rank
     found = work_of_patches(problem, Variant(early=early), unpaired, which)
+    grouped = problem.geometry.groups > 1  # XLA:CPU copies the result of each
     return replace(
         found, multiply_adds=0, convolved=found.multiply_adds, operands=0, gathered=0,
         calls=1 if early else math.prod(problem.geometry.stride),
         temporary=found.temporary - found.gathered,
+        peak=found.temporary - found.gathered + grouped * found.joined,
     )  # fmt: skip
 
 

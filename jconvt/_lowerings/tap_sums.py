@@ -40,7 +40,12 @@ from jconvt._lowerings.patches.blocks import (
 from jconvt._lowerings.patches.sheet import Sheet
 from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.taps.planes import planes_in_blocks, shifted_planes
-from jconvt._lowerings.taps.rows import rows_in_blocks, shifted_taps, taps_by_rows
+from jconvt._lowerings.taps.rows import (
+    rows_at_once,
+    rows_in_blocks,
+    shifted_taps,
+    taps_by_rows,
+)
 from jconvt._lowerings.work import Variant, Work, copied, filled, moves
 
 
@@ -125,6 +130,11 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         products *= math.prod(problem.size) * taps
         parts = 1
         row = problem.size[-1] if problem.size else 1
+    at_most = 0
+    if which == Map.WEIGHT:  # the summed rows of all taps may be alive at once
+        rows = problem.size[0] if problem.size else problem.batch
+        summed = taps * problem.inputs // max(1, rows_at_once(rows))
+        at_most = copied(problem, first) + problem.outputs + summed
     vector = row if first else problem.out_channels
     strided = first and any(stride > 1 for stride in geometry.stride)
     joined = problem.outputs if parts > 1 or strided or which != Map.OUTPUT else 0
@@ -136,6 +146,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         prepared=problem.weights,
         calls=parts,
         temporary=_temporary(problem, first, which, parts),
+        peak=at_most,
         **moves(problem, first),
     )
 

@@ -38,7 +38,10 @@ class Work:
       prepared: elements of kernels written.
       cut: elements that a loop over pieces slices, concatenates or adds.
       calls: GEMMs and convolutions, by number.
-      temporary: elements in memory at the same time beside input, weight and output.
+      temporary: elements usually in memory at the same time beside input, weight and
+        output; their time is estimated by these.
+      peak: the most that these were seen to be, by which the promise about memory is
+        kept; at least `temporary`.
     """
 
     multiply_adds: int = 0
@@ -60,6 +63,10 @@ class Work:
     cut: int = 0
     calls: int = 0
     temporary: int = 0
+    peak: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "peak", max(self.peak, self.temporary))
 
     @property
     def executed(self) -> int:
@@ -77,8 +84,8 @@ class Work:
             field.name: getattr(self, field.name) + count * getattr(other, field.name)
             for field in fields(self)
         }
-        alive = max(self.temporary, other.temporary)
-        return Work(**totals | {"temporary": alive})
+        alive = {n: max(getattr(self, n), getattr(other, n)) for n in ALIVE}
+        return Work(**totals | alive)
 
 
 PASSES = (
@@ -86,6 +93,10 @@ PASSES = (
     "transposed", "swapped", "prepared", "cut",
 )  # fmt: skip
 """Counts whose elements are each read once and written once."""
+
+
+ALIVE = ("temporary", "peak")
+"""Counts of what is alive at once, which one piece after another does not add to."""
 
 
 def moves(problem: Problem, first: bool) -> dict[str, int]:

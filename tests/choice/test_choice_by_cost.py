@@ -157,7 +157,7 @@ def test_temporaries_of_the_output_press_on_gradients_that_do_not_share_them(rat
         {"calls": 1} | NO_LOOPS,
         {"pressure": 1},
     )
-    layer = problem(n=64, batch=4)
+    layer = problem(n=64, batch=2)
     forward, input_, _ = chosen(layer)
     work = candidates(Map.OUTPUT, layer)[forward]
     assert count("pressure", layer, work) > 0

@@ -210,7 +210,7 @@ def test_a_symbolic_batch_is_not_cut():
 @pytest.mark.parametrize("slot", Map)
 def test_what_cannot_be_cut_fits_as_a_whole(slot):
     """A batch of unknown size."""
-    problem = layer(batch=32)
+    problem = layer(batch=16)
     assert choose(slot, "cpu", problem).pieces != WHOLE  # else no test
     picked = choose(slot, "cpu", replace(problem, static_batch=False))
     assert picked.pieces == WHOLE

@@ -212,7 +212,8 @@ def test_native_products_are_scattered_in_the_output_alone():
     kernels = problem_for(STRIDED).weights
     assert found[Map.OUTPUT].temporary == products + kernels
     assert found[Map.INPUT].temporary == kernels
-    assert found[Map.WEIGHT].temporary == kernels
+    moved = problem_for(STRIDED).inputs + problem_for(STRIDED).outputs
+    assert found[Map.WEIGHT].temporary == kernels + moved
 
 
 @pytest.mark.parametrize("case", NOT_SCATTERED, ids=str)

@@ -126,7 +126,7 @@ def taps_by_rows(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     size = x.shape[1:-3]
     axis = min(1, geometry.rank)  # without spatial axes, the rows are images
     rows = x.shape[axis]
-    at_once = min(rows, max(_ROWS_AT_ONCE, key=lambda n: (-(rows % n), n)))
+    at_once = rows_at_once(rows)
     copy = partial(_copies, shape=(*x.shape[:-1], w.shape[-1]), axis=axis)
     several, rest = partial(copy, count=rows // at_once), rows % at_once
 
@@ -141,8 +141,9 @@ def taps_by_rows(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     return _crop(add_arrays(products), size, geometry)
 
 
-_ROWS_AT_ONCE = (8, 7, 6, 5)
-"""Of these numbers, the one with the smallest remainder is used."""
+def rows_at_once(rows: int) -> int:
+    """Of 8, 7, 6 and 5 rows the number with the smallest remainder."""
+    return min(rows, max((8, 7, 6, 5), key=lambda n: (-(rows % n), n)))
 
 
 def _copies(tap: jax.Array, shape: tuple[int, ...], axis: int, count: int) -> jax.Array:
