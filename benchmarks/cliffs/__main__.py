@@ -14,9 +14,6 @@ from benchmarks.cliffs.draw import draw
 from benchmarks.environment import ROOT
 from benchmarks.progress import say
 
-BUDGET = 20.0
-"""Seconds for a layer in one mode, about."""
-
 Task = dict[str, Any]
 
 
@@ -63,7 +60,7 @@ def tasks(parsed: argparse.Namespace) -> Iterator[Task]:
             "number": number,
             "mode": mode,
             "candidates": parsed.candidates,
-            "budget": BUDGET,
+            "budget": parsed.budget,
         }
 
 
@@ -75,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the layers; default 0")
     parser.add_argument(
         "--seconds", type=float, default=600.0, help="in all, about; default 600"
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=20.0,
+        help="seconds for a layer in one mode, about; default 20",
     )
     parser.add_argument("--mode", choices=(*MODES, "both"), default="both")
     parser.add_argument(

@@ -47,7 +47,7 @@ def contenders(drawn: Drawn, mode: str, with_candidates: bool) -> dict[str, Make
 
 def chosen(drawn: Drawn, mode: str) -> str:
     """The name of the candidate that the automatic choice takes."""
-    return label(_choice(_problem(drawn), mode))
+    return label(picks(_problem(drawn), mode))
 
 
 def label(formulations: Formulations) -> str:
@@ -85,7 +85,7 @@ def _problem(drawn: Drawn) -> Problem:
     return problem_of_layer(drawn.layer, features_first=not drawn.channels_last)
 
 
-def _choice(problem: Problem, mode: str) -> Formulations:
+def picks(problem: Problem, mode: str) -> Formulations:
     """The automatic choice for each map of the mode."""
     return {
         which: choose(which, "cpu", problem)
@@ -100,7 +100,7 @@ def _alternatives(problem: Problem, mode: str) -> list[Formulations]:
     both: gradients that are made alike share work, so a change of both may pay where a
     change of one does not. The output's candidates are compared in the forward mode.
     """
-    choice = _choice(problem, mode)
+    choice = picks(problem, mode)
     times = {which: _estimates(which, problem) for which in choice}
     if mode == "forward":
         changes = [{Map.OUTPUT: f} for f in times[Map.OUTPUT]]

@@ -1,12 +1,18 @@
 """Temporaries of layers up to several GiB, as XLA allots them, against the budget.
 
-The budget of `jconvt`: at most the temporaries of the native form and twice the larger
-of input and output, or 64 MiB. Layers are compiled, not run. ``python -m fuzz.memory``
-prints the table of all of them.
+The budget of `jconvt`: at most the temporaries of the native form and twice the largest
+of input, weight and output, or 64 MiB. Layers are compiled, not run.
+``python -m fuzz.memory`` prints a table of fixed layers,
+``python -m fuzz.memory --seed 1 --seconds 300`` one of layers drawn at random.
 """
 
+import argparse
 import dataclasses
+import itertools
 import math
+import random
+import time
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -33,8 +39,8 @@ class Layer:
 
     @property
     def largest(self) -> int:
-        """Bytes of the larger of input and output."""
-        return 4 * max(math.prod(self.x), math.prod(self.y))
+        """Bytes of the largest of input, weight and output."""
+        return 4 * max(map(math.prod, (self.x, self.w, self.y)))
 
 
 UP = {"stride": 2, "padding": 1}
@@ -96,18 +102,64 @@ def budget(layer: Layer, slot: str) -> int:
     return max(SMALL, int(native.temp_size_in_bytes) + 2 * layer.largest)
 
 
-def main() -> None:
-    """The table, in GiB."""
-    print("| layer | larger of input and output | forward | input gradient |", end=" ")
+def drawn(seed: int) -> Iterator[tuple[str, Layer]]:
+    """Layers of which input or output has 80 MB to 2 GB, of all ranks and layouts."""
+    for number in itertools.count():
+        layer = _draw(random.Random(f"{seed}-{number}"))
+        multiply_adds = math.prod(layer.w) * math.prod(layer.x) / layer.w[0]
+        if 80e6 < layer.largest < 2e9 and multiply_adds < 3e12:
+            yield f"{number}: {layer.x} {layer.w} {layer.options}", layer
+
+
+def _draw(rng: random.Random) -> Layer:
+    rank = rng.choice((1, 2, 2, 2, 3))
+    kernel = rng.choice((1, 2, 3, 4, 4, 5, 6, 8))
+    stride = min(kernel, rng.choice((1, 2, 2, 2, 3, 4)))
+    groups = 2 ** rng.choice((0, 0, 0, 0, 1, 3))
+    inputs, outputs = (groups * 2 ** rng.randint(1, 7) for _ in range(2))
+    if rng.random() < 0.15:  # depthwise
+        groups = outputs = inputs
+    batch, most = 2 ** rng.randint(0, 4), (2**18, 1024, 96)[rank - 1]
+    size = tuple(int(2 ** rng.uniform(3, math.log2(most))) for _ in range(rank))
+    options = {
+        "stride": stride,
+        "padding": rng.choice((0, max(0, (kernel - stride) // 2))),
+        "groups": groups,
+    }
+    weight = (inputs, outputs // groups, *(kernel,) * rank)
+    if rng.random() < 0.5:
+        return Layer((batch, inputs, *size), weight, options)
+    space = "DHW"[3 - rank :]
+    numbers = (f"N{space}C", f"IO{space}", f"N{space}C")
+    options["dimension_numbers"] = numbers
+    return Layer((batch, *size, inputs), weight, options)
+
+
+def table(layers: Iterable[tuple[str, Layer]]) -> None:
+    """A row for each layer, in GiB."""
+    print("| layer | largest array | forward | input gradient |", end=" ")
     print("weight gradient |")
     print("|---|--:|--:|--:|--:|")
-    for name, layer in LAYERS.items():
+    for name, layer in layers:
         cells = [f"{layer.largest / 2**30:.2f}"]
         for slot, taken in temporaries(layer, "auto").items():
             most = budget(layer, slot)
             over = "" if taken <= most else ", **over**"
             cells.append(f"{taken / 2**30:.2f} of {most / 2**30:.2f}{over}")
         print(f"| `{name}` |", " | ".join(cells), "|", flush=True)
+
+
+def main() -> None:
+    """The table of the fixed layers, or of random ones."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, help="draw layers; default: fixed ones")
+    parser.add_argument("--seconds", type=float, default=300.0, help="about; of a draw")
+    parsed = parser.parse_args()
+    if parsed.seed is None:
+        table(LAYERS.items())
+        return
+    end = time.monotonic() + parsed.seconds
+    table(itertools.takewhile(lambda _: time.monotonic() < end, drawn(parsed.seed)))
 
 
 if __name__ == "__main__":
