@@ -557,7 +557,7 @@ def test_what_a_lowering_brings_is_the_time_without_it_over_the_time_with_it():
 
 def test_a_part_that_changes_no_choice_costs_nothing():
     whole = contenders.label(contenders.picks(contenders._problem(LARGE), "forward"))
-    nothing = dict(ablation.parts())["count `scattered`"]
+    nothing = dict(ablation.parts())["count `regrouped`"]
     assert ablation.lost([timed({whole: 2.0})], nothing) == (0, 0, [1.0])
 
 
