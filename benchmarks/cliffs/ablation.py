@@ -128,10 +128,17 @@ def lost(lines: Sequence[Line], without: Without) -> Cost:
 
 
 def _choose(problem: Problem, mode: str) -> Formulations:
-    """The choice, with nothing remembered of one that was made otherwise."""
+    """The choice, and nothing remembered of one that is made otherwise."""
+    _forget()
+    try:
+        return picks(problem, mode)
+    finally:
+        _forget()
+
+
+def _forget() -> None:
     for remembered in (choose._works, choose._cheapest):
         remembered.cache_clear()
-    return picks(problem, mode)
 
 
 def _output(formulations: Formulations) -> Formulations:

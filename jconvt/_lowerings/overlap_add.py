@@ -188,6 +188,11 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     inner = problem.in_channels // groups
     each = lanes_of_product(positions, inner, features, variant.first, which)
     grouped = groups > 1  # then the input is brought into one matrix for each
+    blocks = [
+        n + max(0, -(-(axis.extent - axis.stride) // axis.stride))
+        for n, axis in zip(problem.size, axes, strict=True)
+    ]
+    padded = problem.batch * math.prod(blocks) * problem.out_channels * taps
     # The products are copied once more where they are padded or reordered.
     passes = 2 if which == Map.OUTPUT or variant.as_given else 1
     return Work(
@@ -205,7 +210,12 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         prepared=0 if variant.as_given else weights,
         calls=1,
         temporary=moved + weights + passes * made + problem.outputs,
-        peak=moved + weights + 2 * made + problem.outputs + grouped * problem.inputs,
+        peak=moved
+        + weights
+        + made
+        + padded
+        + problem.outputs
+        + grouped * problem.inputs,
         **moves(problem, variant.first),
     )
 
