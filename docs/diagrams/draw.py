@@ -203,19 +203,19 @@ def causal() -> Drawing:
 
 def gradients() -> Drawing:
     """Three arrays, and the map that makes each of the other two."""
-    picture = Drawing(464, 150, "Three maps between three arrays")
+    picture = Drawing(476, 150, "Three maps between three arrays")
     rows = (
         ("forward", "input, weight", "output", BLUE),
-        ("input gradient", "cotangent, weight", "cotangent of the input", ORANGE),
-        ("weight gradient", "input, cotangent", "cotangent of the weight", GREEN),
+        ("input gradient", "cotangent, weight", "input's cotangent", ORANGE),
+        ("weight gradient", "input, cotangent", "weight's cotangent", GREEN),
     )
     for i, (name, takes, gives, colour) in enumerate(rows):
         y = 8 + 48 * i
         picture.text(0, y + 20, takes, "start")
-        picture.arrow(120, y + 15, 148, y + 15)
-        picture.box(152, y, 112, name, colour)
-        picture.arrow(268, y + 15, 296, y + 15)
-        picture.text(304, y + 20, gives, "start")
+        picture.arrow(142, y + 15, 164, y + 15)
+        picture.box(168, y, 122, name, colour)
+        picture.arrow(294, y + 15, 316, y + 15)
+        picture.text(324, y + 20, gives, "start")
     return picture
 
 
