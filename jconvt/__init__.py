@@ -67,7 +67,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
 _FOREIGN = {
     **{f"conv{n}d_transpose": f"conv_transpose{n}d" for n in (1, 2, 3)},
     **{f"Conv{n}DTranspose": f"ConvTranspose{n}d" for n in (1, 2, 3)},
-    "functional": "conv_transpose",
+    **{f"deconv{n}d": f"conv_transpose{n}d" for n in (1, 2, 3)},
+    **{f"Deconvolution{n}D": f"ConvTranspose{n}d" for n in (1, 2, 3)},
+    **dict.fromkeys(
+        ("deconv", "deconvolution", "functional", "upsample", "upsampling"),
+        "conv_transpose",
+    ),
 }
 """Names in other libraries -> ours."""
 

@@ -6,9 +6,10 @@ a drawing follows the colours of the system. Nothing but Python is needed.
 """
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import geometric_mean, quantiles
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,10 +60,19 @@ class Drawing:
         )
         self.text(x + UNIT / 2, y + UNIT / 2 + 5, text)
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, colour: str) -> None:
+    def line(
+        self,
+        x1: float,
+        y1: float,
+        x2: float,
+        y2: float,
+        colour: str,
+        opacity: float = 1,
+    ) -> None:
+        faint = "" if opacity == 1 else f' stroke-opacity="{opacity}"'
         self.parts.append(
             f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}" '
-            f'stroke-width="1.5"/>'
+            f'stroke-width="1.5"{faint}/>'
         )
 
     def box(self, x: float, y: float, width: float, text: str, colour: str) -> None:
@@ -77,6 +87,16 @@ class Drawing:
             f'<rect x="{x}" y="{y}" width="{length}" height="28" rx="3" '
             f'fill="{colour}" fill-opacity="0.8"/>'
         )
+
+    def span(self, x1: float, x2: float, y: float, colour: str) -> None:
+        """A horizontal bar behind a dot."""
+        self.parts.append(
+            f'<rect x="{x1}" y="{y - 6}" width="{x2 - x1:.1f}" height="12" rx="6" '
+            f'fill="{colour}" fill-opacity="0.4"/>'
+        )
+
+    def dot(self, x: float, y: float, colour: str) -> None:
+        self.parts.append(f'<circle cx="{x}" cy="{y}" r="6" fill="{colour}"/>')
 
     def arrow(self, x1: float, y1: float, x2: float, y2: float) -> None:
         """A vertical or horizontal line with a head."""
@@ -183,19 +203,19 @@ def causal() -> Drawing:
 
 def gradients() -> Drawing:
     """Three arrays, and the map that makes each of the other two."""
-    picture = Drawing(464, 150, "Three maps between three arrays")
+    picture = Drawing(476, 150, "Three maps between three arrays")
     rows = (
         ("forward", "input, weight", "output", BLUE),
-        ("input gradient", "cotangent, weight", "cotangent of the input", ORANGE),
-        ("weight gradient", "input, cotangent", "cotangent of the weight", GREEN),
+        ("input gradient", "cotangent, weight", "input's cotangent", ORANGE),
+        ("weight gradient", "input, cotangent", "weight's cotangent", GREEN),
     )
     for i, (name, takes, gives, colour) in enumerate(rows):
         y = 8 + 48 * i
         picture.text(0, y + 20, takes, "start")
-        picture.arrow(120, y + 15, 148, y + 15)
-        picture.box(152, y, 112, name, colour)
-        picture.arrow(268, y + 15, 296, y + 15)
-        picture.text(304, y + 20, gives, "start")
+        picture.arrow(142, y + 15, 164, y + 15)
+        picture.box(168, y, 122, name, colour)
+        picture.arrow(294, y + 15, 316, y + 15)
+        picture.text(324, y + 20, gives, "start")
     return picture
 
 
@@ -243,21 +263,37 @@ def overlap() -> Drawing:
     return picture
 
 
+CONTENDERS = (
+    ("jconvt", "jconvt", ORANGE),
+    ("torch", "PyTorch", BLUE),
+    ("onnxruntime", "ONNX Runtime", "currentColor"),
+    ("flax", "Flax's layer", VIOLET),
+    ("native", "JAX's own form", GREEN),
+)
+"""Column of the results, what the drawings call it, and its colour."""
+
+
+def over_torch(result: str) -> dict[str, list[float]]:
+    """Contender -> its times over PyTorch's, one for each layer that it can express."""
+    file = ROOT / "benchmarks" / "results" / f"{result}.json"
+    rows = json.loads(file.read_text())["seconds"].values()
+    found = {
+        name: [row[name] / row["torch"] for row in rows if name in row]
+        for name, _, _ in CONTENDERS
+    }
+    return {name: ratios for name, ratios in found.items() if ratios}
+
+
+def short(ratio: float) -> str:
+    """A ratio in three digits."""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}"
+
+
 def times() -> Drawing:
     """Times of training: the means of `benchmarks/results/train-float32.md`."""
-    result = ROOT / "benchmarks" / "results" / "train-float32.json"
-    rows = json.loads(result.read_text())["seconds"].values()
-    bars = (
-        ("jconvt", "jconvt", ORANGE),
-        ("torch", "PyTorch", BLUE),
-        ("flax", "Flax's layer", VIOLET),
-        ("native", "JAX's own form", GREEN),
-    )
-    ratios = {
-        name: [row[name] / row["torch"] for row in rows if name in row]
-        for name, _, _ in bars
-    }
+    ratios = over_torch("train-float32")
     means = {name: geometric_mean(found) for name, found in ratios.items()}
+    bars = [contender for contender in CONTENDERS if contender[0] in means]
     left, wide, step = 128, 220, 38
     picture = Drawing(400, 70 + step * len(bars), "Time of training, over PyTorch's")
     picture.text(0, 16, "Output and all gradients, PyTorch's time = 1", "start")
@@ -266,8 +302,7 @@ def times() -> Drawing:
         length = round(wide * means[name] / max(means.values()), 1)
         picture.text(left - 10, y + 19, label, "end")
         picture.bar(left, y, length, colour)
-        shown = f"{means[name]:.2f}" if means[name] < 10 else f"{means[name]:.1f}"
-        picture.text(left + length + 8, y + 19, shown, "start")
+        picture.text(left + length + 8, y + 19, short(means[name]), "start")
     count, fewer = len(ratios["jconvt"]), len(ratios["flax"])
     y = 32 + step * len(bars)
     picture.text(
@@ -279,9 +314,48 @@ def times() -> Drawing:
     return picture
 
 
+def spread() -> Drawing:
+    """Means over the layers, and between which times eight of ten layers are."""
+    left, right, step = 122, 350, 32
+    lowest, highest = 0.1, 200.0
+
+    def at(ratio: float) -> float:
+        part = math.log(ratio / lowest) / math.log(highest / lowest)
+        return round(left + part * (right - left), 1)
+
+    picture = Drawing(400, 414, "Time over PyTorch's: means and spread over layers")
+    y = 16
+    for result, title in (
+        ("forward-float32", "Output"),
+        ("train-float32", "Output and all gradients"),
+    ):
+        ratios = over_torch(result)
+        rows = [contender for contender in CONTENDERS if contender[0] in ratios]
+        picture.text(0, y, f"{title}, PyTorch's time = 1", "start")
+        bottom = y + 8 + step * len(rows)
+        for tick in (0.1, 1, 10, 100):
+            x = at(tick)
+            picture.line(
+                x, y + 10, x, bottom, "currentColor", 1.0 if tick == 1 else 0.25
+            )
+            picture.text(x, bottom + 16, f"{tick:g}")
+        for i, (name, label, colour) in enumerate(rows):
+            middle = y + 26 + step * i
+            mean = geometric_mean(ratios[name])
+            picture.text(left - 10, middle + 5, label, "end")
+            picture.text(400, middle + 5, short(mean), "end")
+            if name != "torch":
+                tenths = quantiles(ratios[name], n=10, method="inclusive")
+                picture.span(at(tenths[0]), at(tenths[-1]), middle, colour)
+            picture.dot(at(mean), middle, colour)
+        y = bottom + 44
+    picture.text(0, y - 2, "Dots: geometric means. Bars: eight of ten layers.", "start")
+    return picture
+
+
 def all_drawings() -> Iterator[tuple[Path, str]]:
     """Files and what belongs in them."""
-    for draw in (scatter, phases, causal, gradients, call, overlap, times):
+    for draw in (scatter, phases, causal, gradients, call, overlap, times, spread):
         yield Path(__file__).parent / f"{draw.__name__}.svg", str(draw())
 
 

@@ -127,8 +127,8 @@ def _if_channels_last(input_shape: Shape, channel: int, in_channels: Size) -> st
     if channel == last or input_shape[last] != in_channels:
         return ""
     return (
-        f" Axis {last} has {in_channels}: for channels last there are `data_format` "
-        "and `dimension_numbers`."
+        f" Axis {last} has {in_channels}: for channels last jconvt.conv_transpose has "
+        "`dimension_numbers`, conv_transpose1d, 2d, 3d and layers have `data_format`."
     )
 
 

@@ -63,7 +63,8 @@ def replace_conv_transpose(
     if not isinstance(model, nnx.Module):
         raise TypeError(
             f"replace_conv_transpose: `model` must be an nnx.Module; got "
-            f"{type(model).__name__}."
+            f"{type(model).__name__}. In Linen write jconvt.linen.ConvTranspose for "
+            "linen.ConvTranspose; variables stay as they are."
         )
     fields = EXTRAS | {"lowering": check_names("replace_conv_transpose", lowering)}
     changed: dict[PathParts, ConvTranspose] = {}

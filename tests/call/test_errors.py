@@ -806,7 +806,8 @@ RANK = "`input` must have 4 axes (batched) or 3 (unbatched); got shape {}. {}"
 TOO_MANY = "More leading axes are for jax.vmap."
 TOO_FEW = "Channels have an axis even if there is one: x[None] adds it."
 CHANNELS_LAST = (
-    " Axis {} has 4: for channels last there are `data_format` and `dimension_numbers`."
+    " Axis {} has 4: for channels last jconvt.conv_transpose has `dimension_numbers`, "
+    "conv_transpose1d, 2d, 3d and layers have `data_format`."
 )
 BIAS = (
     "`bias` must have shape ({},), the output channels of weight (4, 6, 3, 3) times "

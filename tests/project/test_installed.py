@@ -191,6 +191,8 @@ LAYERS = "jconvt.nnx and jconvt.linen"
         ("from_torch", "; it is in jconvt.interop: `import jconvt.interop`"),
         ("conv2d_transpose", ". Did you mean: 'conv_transpose2d'?"),
         ("conv_transpose_2d", ". Did you mean: 'conv_transpose2d'?"),
+        ("deconvolution", ". Did you mean: 'conv_transpose'?"),
+        ("deconv2d", ". Did you mean: 'conv_transpose2d'?"),
         ("functional", ". Did you mean: 'conv_transpose'?"),
         ("expalin", ". Did you mean: 'explain'?"),
         ("nxn", ". Did you mean: 'nnx'?"),

@@ -58,3 +58,12 @@ def test_it_is_small_and_names_no_machine(path):
     text = "".join(lines)
     for place in ("/tmp/", "/home/", "/work/", "site-packages"):
         assert place not in text
+
+
+def test_its_page_has_a_small_picture_of_it(path):
+    docs = FOLDER.parent / "docs"
+    small = docs / "diagrams" / "thumbnails" / f"{path.stem}.webp"
+    assert small.stat().st_size < 15_000
+    page = (docs / "start" / "notebooks.md").read_text()
+    assert f"(../diagrams/thumbnails/{small.name})" in page
+    assert f"(../../notebooks/{path.name})" in page

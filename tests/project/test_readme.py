@@ -1,4 +1,5 @@
-"""README: its figures, its boxes, and its block without a prompt.
+"""README: its figures (and those of the benchmarks' page), its boxes, and its block
+without a prompt.
 
 `test_pages` runs the blocks that have one.
 """
@@ -58,6 +59,30 @@ def test_the_figures_are_those_of_the_results():
     for claim in claimed:
         assert claim in why
     assert set(figures(re.sub("float32", "", why))) == set(figures(" ".join(claimed)))
+
+
+def test_the_page_of_benchmarks_has_the_figures_of_the_results():
+    """Its result, its means, and its table of networks."""
+    page = " ".join((ROOT / "docs" / "benchmarks.md").read_text().split())
+
+    def means(column, base):
+        return [
+            geometric_mean(ratios(f"{mode}-float32", column, base))
+            for mode in ("forward", "train")
+        ]
+
+    output, training = (f"{100 * (1 - r):.0f} % less" for r in means("jconvt", "torch"))
+    assert f"needs {output} time than PyTorch" in page
+    assert f"and {training} for the output with all gradients" in page
+    output, training = (f"{r:.0f}" for r in means("native", "jconvt"))
+    assert f"JAX's own form takes {output} and {training} times as long" in page
+    for base in ("torch", "torch NHWC"):
+        output, training = (f"{r:.2f}" for r in means("jconvt NHWC", base))
+        assert f"{output} and {training} of " in page
+    file = RESULTS / "networks-train.json"
+    for network, times in json.loads(file.read_text())["seconds"].items():
+        cells = [f"{1000 * times[name]:.0f}" for name in ("jconvt", "torch", "flax")]
+        assert f"| {network} | {' | '.join(cells)} |" in page
 
 
 def test_the_first_screen():

@@ -52,3 +52,13 @@ def test_every_diagram_is_on_a_page():
     pages = "\n".join(page.read_text() for page in DOCS.glob("**/*.md"))
     for file in DOCS.glob("diagrams/*.svg"):
         assert f"diagrams/{file.name}" in pages
+
+
+@pytest.mark.parametrize(
+    "name", ["deconvolution", "fractionally strided", "upsampling"]
+)
+def test_the_search_finds_other_names_of_the_operation(name):
+    """On the first page, among the questions and in the reference."""
+    for page in ("index.md", "start/faq.md", "reference/functions.md"):
+        text = " ".join((DOCS / page).read_text().lower().split())
+        assert name in text, page
