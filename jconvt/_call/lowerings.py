@@ -161,10 +161,9 @@ def read_entry(entry: str) -> Entry:
     parts = parts[:-1] if turned else parts
     cuts = _CUTS.fullmatch(parts[-1]) if parts else None
     parts = parts[:-1] if cuts else parts
-    sizes = [int(size or 0) for size in cuts.groups()] if cuts else []
-    return Entry(name, "/".join(parts) if parts else None, *sizes)._replace(
-        turned=turned
-    )
+    images, blocks, axis = (int(n or 0) for n in cuts.groups()) if cuts else (0, 0, 0)
+    variant = "/".join(parts) if parts else None
+    return Entry(name, variant, images, blocks, axis, turned)
 
 
 _TURNED = "turned"

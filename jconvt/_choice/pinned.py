@@ -68,8 +68,8 @@ def _check_serves(
         geometry = turned_geometry(geometry.trim()[0])
     if said.axis >= geometry.rank:
         raise ValueError(
-            f"{function}: `{argument}` must cut one of the {geometry.rank} spatial axes,"
-            f" counted from 0; got {entry!r}."
+            f"{function}: `{argument}` must cut one of the {geometry.rank} spatial "
+            f"axes, counted from 0; got {entry!r}."
         )
     reason = LOWERINGS[name].refuses(geometry, static)
     if reason is not None:
