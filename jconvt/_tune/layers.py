@@ -28,7 +28,7 @@ class Layer:
     def of(cls, equation: core.JaxprEqn, which: Map) -> Self:
         """The layer of which an equation computes a map."""
         arrays = zip(which.operands, equation.invars, strict=True)
-        shapes: dict[Map, Sizes] = {m: variable.aval.shape for m, variable in arrays}
+        shapes: dict[Map, Sizes] = {m: _type_of(v).shape for m, v in arrays}
         shapes[which] = equation.params["shape"]
         call = replace(equation.params["call"], lowering=AUTO)
         return cls(call, shapes[Map.INPUT], shapes[Map.WEIGHT])
@@ -157,6 +157,10 @@ def with_picks(jaxpr: Any, picks: Picks) -> Any:
 def as_lowerings(entries: Mapping[Map, str]) -> Lowerings:
     """The entries as `lowering=` takes them."""
     return Lowerings(**{field_of(which): entry for which, entry in entries.items()})
+
+
+def _type_of(variable: Any) -> Any:
+    return variable.aval
 
 
 def _map_of(equation: core.JaxprEqn) -> Map | None:

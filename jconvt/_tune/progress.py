@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 
 @contextmanager
-def progress(steps: int) -> Generator[Callable[[str], None]]:
+def progress(steps: int) -> Generator[Callable[[str], None], None, None]:
     """Gives a function to call when a step begins, with what the step does.
 
     It writes to standard error, and nothing where that is no terminal.

@@ -136,9 +136,7 @@ class TuneReport:
         return cls.from_json(report)
 
     def __str__(self) -> str:
-        return "\n\n".join(
-            b if isinstance(b, str) else plain(b) for b in self._blocks()
-        )
+        return "\n\n".join(b if isinstance(b, str) else plain(b) for b in self.blocks())
 
     def __rich__(self) -> Any:
         """What Rich prints."""
@@ -148,11 +146,11 @@ class TuneReport:
         return Group(
             *(
                 Text(f"{block}\n") if isinstance(block, str) else rich_table(block)
-                for block in self._blocks()
+                for block in self.blocks()
             )
         )
 
-    def _blocks(self) -> list[str | Table]:
+    def blocks(self) -> list[str | Table]:
         """Paragraphs and tables."""
         head = f"measured on {self.device_kind} with jax {self.jax_version}"
         if not self.maps:
@@ -193,7 +191,7 @@ def _row(number: int, found: TunedMap) -> tuple[str, ...]:
         found.map,
         found.automatic,
         _ms(before),
-        found.fastest,
+        "the same" if found.fastest == found.automatic else found.fastest,
         _ms(after),
         _gain(before, after),
         f"{found.tried}/{found.candidates}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 
 from jconvt._call.lowerings import AUTO, Lowerings, field_of
@@ -28,7 +29,7 @@ from jconvt._tune.progress import progress
 from jconvt._tune.report import TunedMap, TuneReport
 from jconvt._tune.tuned import Static, Tuned, run, take_apart, trace
 
-FOR_LAYERS = 0.75
+FOR_LAYERS = 0.8
 """The part of the time that the layers have; the whole function has the rest."""
 
 
@@ -192,6 +193,8 @@ class _Tuning:
             self._keep_known_times()
             return
         if not inside:
+            if later:
+                self.notes.append("picks are of gradients, which it does not compute")
             return
         if any(isinstance(a, jax.ShapeDtypeStruct) for a in arrays):
             self.notes.append("the whole function was not timed: shapes without arrays")
