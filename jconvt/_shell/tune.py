@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     """Measures and prints."""
     import jconvt
     from jconvt._shell.race import Layer
+    from jconvt._tune.report import blocks_of
 
     layer = Layer.of(*shapes_of(options), keywords_of(options), options.dtype)
     if options.out is not None and not Path(options.out).resolve().parent.is_dir():
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         show_json(report.to_json())
     else:
         picked = [f"lowering={found!r}" for found in report.lowerings().values()]
-        show(*report.blocks(), *picked)
+        show(*blocks_of(report), *picked)
     return 0
 
 

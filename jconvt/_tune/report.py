@@ -136,7 +136,9 @@ class TuneReport:
         return cls.from_json(report)
 
     def __str__(self) -> str:
-        return "\n\n".join(b if isinstance(b, str) else plain(b) for b in self.blocks())
+        return "\n\n".join(
+            b if isinstance(b, str) else plain(b) for b in blocks_of(self)
+        )
 
     def __rich__(self) -> Any:
         """What Rich prints."""
@@ -146,36 +148,38 @@ class TuneReport:
         return Group(
             *(
                 Text(f"{block}\n") if isinstance(block, str) else rich_table(block)
-                for block in self.blocks()
+                for block in blocks_of(self)
             )
         )
 
-    def blocks(self) -> list[str | Table]:
-        """Paragraphs and tables."""
-        head = f"measured on {self.device_kind} with jax {self.jax_version}"
-        if not self.maps:
-            return [head, "no layer with an automatic lowering was found", *self.notes]
-        layers = list(dict.fromkeys(row.layer for row in self.maps))
-        names = [f"layer {n}: {layer}" for n, layer in enumerate(layers, 1)]
-        table = Table(
-            headings=_HEADINGS,
-            rows=tuple(_row(layers.index(row.layer) + 1, row) for row in self.maps),
-            words=frozenset({"map", "automatic", "fastest", "runs"}),
-            wraps=frozenset({"automatic", "fastest"}),
-            picked=frozenset(i for i, m in enumerate(self.maps) if m.runs != AUTO),
-        )
-        return [head, "\n".join(names), table, self._whole(), *self.notes]
 
-    def _whole(self) -> str:
-        before, after = self.automatic_seconds, self.tuned_seconds
-        if before is None or after is None:
-            if all(row.runs == AUTO for row in self.maps):
-                return "every layer keeps its automatic lowering"
-            return "the whole function was not timed"
-        return (
-            f"the whole function: {_ms(before)} ms automatic, {_ms(after)} ms tuned "
-            f"({_gain(before, after)} less)"
-        )
+def blocks_of(report: TuneReport) -> list[str | Table]:
+    """A report as paragraphs and tables."""
+    head = f"measured on {report.device_kind} with jax {report.jax_version}"
+    if not report.maps:
+        return [head, "no layer with an automatic lowering was found", *report.notes]
+    layers = list(dict.fromkeys(row.layer for row in report.maps))
+    names = [f"layer {n}: {layer}" for n, layer in enumerate(layers, 1)]
+    table = Table(
+        headings=_HEADINGS,
+        rows=tuple(_row(layers.index(row.layer) + 1, row) for row in report.maps),
+        words=frozenset({"map", "automatic", "fastest", "runs"}),
+        wraps=frozenset({"automatic", "fastest"}),
+        picked=frozenset(i for i, m in enumerate(report.maps) if m.runs != AUTO),
+    )
+    return [head, "\n".join(names), table, _whole(report), *report.notes]
+
+
+def _whole(report: TuneReport) -> str:
+    before, after = report.automatic_seconds, report.tuned_seconds
+    if before is None or after is None:
+        if all(row.runs == AUTO for row in report.maps):
+            return "every layer keeps its automatic lowering"
+        return "the whole function was not timed"
+    return (
+        f"the whole function: {_ms(before)} ms automatic, {_ms(after)} ms tuned "
+        f"({_gain(before, after)} less)"
+    )
 
 
 _HEADINGS = (

@@ -16,7 +16,10 @@ import surface
 
 PUBLIC = surface.public()
 CLASSES = {name: made for name, made in PUBLIC.items() if isinstance(made, type)}
-RECORDS = ["jconvt.Candidate", "jconvt.Estimate", "jconvt.Explanation"]
+RECORDS = [
+    *("jconvt.Candidate", "jconvt.Estimate", "jconvt.Explanation"),
+    *("jconvt.TuneReport", "jconvt.Tuned", "jconvt.TunedMap"),
+]
 CALLS = {
     **{name: made for name, made in PUBLIC.items() if name not in CLASSES},
     **{
