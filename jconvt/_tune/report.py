@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from jconvt._call.problem import Map
 from jconvt._shell.tables import Table, plain, rich_table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TunedMap:
     """One map of one layer: what was measured, and what the tuned function runs.
 
@@ -30,6 +30,7 @@ class TunedMap:
       candidates: how many there are; time lasted for those that were tried.
     """
 
+    _: KW_ONLY
     layer: str
     map: str
     count: int
@@ -42,7 +43,7 @@ class TunedMap:
     candidates: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TuneReport:
     """What `tune` measured and picked: `print` it, or keep it in a file.
 
@@ -56,6 +57,7 @@ class TuneReport:
       notes: what was left out, and why.
     """
 
+    _: KW_ONLY
     device_kind: str
     jax_version: str
     maps: tuple[TunedMap, ...] = ()
@@ -109,6 +111,9 @@ class TuneReport:
 
         Args:
           path: of the file, which is replaced if it exists.
+
+        Returns:
+          Nothing.
         """
         Path(path).write_text(json.dumps(self.to_json(), indent=2) + "\n")
 

@@ -94,8 +94,12 @@ class Tuned:
     static and must be hashable. A `donate_argnums` inside the function has no effect;
     donate in a `jax.jit` around the tuned function.
 
-    Attributes:
-      report: what was measured and picked, a `TuneReport`.
+    `tune` makes it.
+
+    Args:
+      function: what to compute.
+      picks: the entries of `Lowerings` for the maps of each layer.
+      report: what was measured and picked, a `TuneReport`; also an attribute.
     """
 
     report: TuneReport
@@ -113,8 +117,8 @@ class Tuned:
         """Computes what the function computes.
 
         Args:
-          arguments: those of the function.
-          keywords: those of the function.
+          *arguments: those of the function.
+          **keywords: those of the function.
 
         Returns:
           What the function returns.
