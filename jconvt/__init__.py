@@ -19,6 +19,9 @@ from jconvt._shapes import output_shape
 if typing.TYPE_CHECKING:
     from jconvt._explain import explain
     from jconvt._explanation import Candidate, Estimate, Explanation
+    from jconvt._tune.report import TunedMap, TuneReport
+    from jconvt._tune.tune import tune
+    from jconvt._tune.tuned import Tuned
 
 # Here and nowhere else: the build reads this line. A checkout on PYTHONPATH may have no
 # metadata of an installation, or those of another version.
@@ -29,6 +32,9 @@ __all__ = [
     "Estimate",
     "Explanation",
     "Lowerings",
+    "TuneReport",
+    "Tuned",
+    "TunedMap",
     "__version__",
     "conv_transpose",
     "conv_transpose1d",
@@ -36,6 +42,7 @@ __all__ = [
     "conv_transpose3d",
     "explain",
     "output_shape",
+    "tune",
 ]
 
 
@@ -78,11 +85,15 @@ _FOREIGN = {
 
 
 def __getattr__(name: str) -> typing.Any:
-    """Loads `explain` and its data when asked for, since they need all lowerings."""
+    """Loads `explain` and `tune` when asked for, since they need all lowerings."""
     if name in ("Candidate", "Estimate", "Explanation", "explain"):
         from jconvt import _explain
 
         return getattr(_explain, name)
+    if name in ("TuneReport", "Tuned", "TunedMap", "tune"):
+        from jconvt._tune import tune
+
+        return getattr(tune, name)
     # Without `obj`, or Python would add a suggestion of its own to the traceback.
     raise AttributeError(
         f"module {__name__!r} has no attribute {name!r}{_hint(name)}", name=name

@@ -1,4 +1,4 @@
-"""`python -m jconvt shape|explain|bench|doctor|demo`: the library at a shell."""
+"""`python -m jconvt shape|explain|bench|tune|doctor|demo`: the library at a shell."""
 
 import os
 import sys
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import jconvt
 from jconvt import _demo
-from jconvt._shell import bench, doctor, explain, shape
+from jconvt._shell import bench, doctor, explain, shape, tune
 from jconvt._shell.command import make_parser
 
 COMMANDS = (
     shape.COMMAND,
     explain.COMMAND,
     bench.COMMAND,
+    tune.COMMAND,
     doctor.COMMAND,
     _demo.COMMAND,
 )

@@ -6,7 +6,7 @@ from jax.typing import DTypeLike
 
 from jconvt._call.arguments import IntOrInts, Padding, Shape, did_you_mean, is_int
 from jconvt._call.layout import DimensionNumbers
-from jconvt._call.lowerings import AUTO, Lowerings, entries_of, split_entry
+from jconvt._call.lowerings import AUTO, Lowerings, entries_of, read_entry
 from jconvt._call.numerics import Precision, as_dtype
 from jconvt._call.problem import Map, Problem
 from jconvt._call.tracebacks import ends_traceback
@@ -20,7 +20,7 @@ from jconvt._choice.choose import (
     work_of,
 )
 from jconvt._choice.formulation import Formulation
-from jconvt._choice.turned import as_output
+from jconvt._choice.turned import turned_problem
 from jconvt._explanation import Candidate, Estimate, Explanation
 from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.table import LOWERINGS
@@ -140,7 +140,9 @@ def _pick(
     which: Map, entry: str, platform: str, problem: Problem, empty: bool
 ) -> Formulation:
     if empty:
-        return Formulation("lhs_dilation" if entry == AUTO else split_entry(entry)[0])
+        return Formulation(
+            "lhs_dilation" if entry == AUTO else read_entry(entry).lowering
+        )
     if entry != AUTO:
         return pinned(which, entry, problem)
     return choose(which, platform, problem)
@@ -189,8 +191,10 @@ def _estimate(
     """The cost of a lowering for a map, in the variant that is best for it."""
     chosen = pick
     if pick.lowering != row.name:
-        made, solved = as_output(which, problem) if pick.turned else (which, problem)
-        chosen = best_variant(made, row.name, solved)._replace(turned=pick.turned)
+        chosen = best_variant(which, row.name, problem)
+        if pick.turned:
+            solved = turned_problem(problem)
+            chosen = best_variant(Map.OUTPUT, row.name, solved)._replace(turned=True)
     work = work_of(which, problem, chosen)
     time = estimate(which, problem, chosen) if platform == "cpu" else None
     return Estimate(

@@ -1,8 +1,9 @@
 """`Lowerings`: a lowering for each of the three maps of a layer. Imports no JAX."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, fields
-from typing import Self
+from typing import NamedTuple, Self
 
 from jconvt._call.arguments import did_you_mean
 from jconvt._call.problem import Map
@@ -18,6 +19,12 @@ class Lowerings:
     lowering that has variants the name may say which, after a slash and as `explain`
     writes it: ``"gather/features first"``. Without, it is the variant that is estimated
     to be the fastest on a CPU.
+
+    Two more parts may follow, each after a slash. ``"4 images a piece, 8 blocks a piece
+    along axis 1"`` (or one half of it) computes the layer in pieces, which limits
+    temporary memory: a piece has at most so many images, and of one spatial axis so
+    many blocks of `stride` outputs. ``"turned"`` is for an input gradient at stride 1:
+    it is then computed as the output of the turned kernel. `tune` writes such entries.
 
     ``"auto"`` runs what is chosen for that map where all three are chosen. Derivatives
     of any order are made of the same three maps, and run by the same entries. (Only the
@@ -112,10 +119,58 @@ def entry_of(lowering: str | Lowerings, which: Map) -> str:
     return lowering
 
 
-def split_entry(entry: str) -> tuple[str, str | None]:
-    """The name in an entry, and the variant's, or None where it names none."""
-    name, slash, variant = entry.partition("/")
-    return name, variant if slash else None
+class Entry(NamedTuple):
+    """The parts of an entry; ``str`` joins them again.
+
+    Attributes:
+      lowering: its name.
+      variant: what `explain` calls the variant, or None where none is named.
+      images: at most so many in a piece; 0: all of them.
+      blocks: of `stride` outputs of one spatial axis in a piece; 0: all of them.
+      axis: which spatial axis is cut.
+      turned: whether the map is computed as the output of the turned kernel.
+    """
+
+    lowering: str
+    variant: str | None = None
+    images: int = 0
+    blocks: int = 0
+    axis: int = 0
+    turned: bool = False
+
+    def __str__(self) -> str:
+        cuts = [
+            *([f"{self.images} images a piece"] if self.images else []),
+            *([f"{self.blocks} blocks a piece"] if self.blocks else []),
+        ]
+        along = f" along axis {self.axis}" if self.axis else ""
+        return "/".join(
+            [
+                self.lowering,
+                *([self.variant] if self.variant is not None else []),
+                *([", ".join(cuts) + along] if cuts else []),
+                *([_TURNED] if self.turned else []),
+            ]
+        )
+
+
+def read_entry(entry: str) -> Entry:
+    """The parts of an entry. What is no other part is taken for a variant."""
+    name, *parts = entry.split("/")
+    turned = parts[-1:] == [_TURNED]
+    parts = parts[:-1] if turned else parts
+    cuts = _CUTS.fullmatch(parts[-1]) if parts else None
+    parts = parts[:-1] if cuts else parts
+    images, blocks, axis = (int(n or 0) for n in cuts.groups()) if cuts else (0, 0, 0)
+    variant = "/".join(parts) if parts else None
+    return Entry(name, variant, images, blocks, axis, turned)
+
+
+_TURNED = "turned"
+_CUTS = re.compile(
+    r"(?=\d)(?:([1-9]\d*) images a piece)?(?:(?:^|, )([1-9]\d*) blocks a piece"
+    r"(?: along axis (\d+))?)?"
+)
 
 
 def field_of(which: Map) -> str:

@@ -31,7 +31,7 @@ import itertools
 from collections.abc import Iterator
 from functools import lru_cache
 
-from jconvt._call.lowerings import split_entry
+from jconvt._call.lowerings import Entry, read_entry
 from jconvt._call.problem import Map, Problem
 from jconvt._choice.cost import (
     DEAREST,
@@ -42,9 +42,16 @@ from jconvt._choice.cost import (
     shared_seconds,
 )
 from jconvt._choice.formulation import Formulation
-from jconvt._choice.pieces import WHOLE, Pieces, small_pieces, total_work, ways_to_cut
+from jconvt._choice.pieces import (
+    WHOLE,
+    Pieces,
+    at_most,
+    small_pieces,
+    total_work,
+    ways_to_cut,
+)
 from jconvt._choice.tables import preferred, reason_of
-from jconvt._choice.turned import as_output
+from jconvt._choice.turned import as_output, turned_problem
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._lowerings.work import VARIANTS, Work
 
@@ -69,8 +76,7 @@ def choose(
 
 def work_of(which: Map, problem: Problem, formulation: Formulation) -> Work:
     """What a formulation takes for a map, or for the output that replaces it."""
-    if formulation.turned:
-        which, problem = as_output(which, problem)
+    which, problem = _solved(which, problem, formulation.turned)
     row, variant = LOWERINGS[formulation.lowering], formulation.variant
     return total_work(
         problem, formulation.pieces, which, lambda p: row.work(p, variant, which)
@@ -80,9 +86,12 @@ def work_of(which: Map, problem: Problem, formulation: Formulation) -> Work:
 def estimate(which: Map, problem: Problem, formulation: Formulation) -> float:
     """Seconds on a CPU, by the model of `jconvt._choice.cost`."""
     work = work_of(which, problem, formulation)
-    if formulation.turned:
-        which, problem = as_output(which, problem)
-    return seconds(which, problem, work)
+    return seconds(*_solved(which, problem, formulation.turned), work)
+
+
+def _solved(which: Map, problem: Problem, turned: bool) -> tuple[Map, Problem]:
+    """What a formulation of a map computes: the output that replaces it, or itself."""
+    return (Map.OUTPUT, turned_problem(problem)) if turned else (which, problem)
 
 
 def reason_for(platform: str, problem: Problem) -> str:
@@ -95,11 +104,28 @@ def reason_for(platform: str, problem: Problem) -> str:
 
 
 def pinned(which: Map, entry: str, problem: Problem) -> Formulation:
-    """What an entry of `Lowerings` says that is not ``"auto"``."""
-    name, variant = split_entry(entry)
-    if variant is None:
-        return best_variant(which, name, problem)
-    return Formulation(name, VARIANTS[variant])
+    """What an entry of `Lowerings` says that is not ``"auto"``.
+
+    Its pieces are those of the problem that are no larger than the entry allows.
+    """
+    said = read_entry(entry)
+    made, solved = _solved(which, problem, said.turned)
+    if said.variant is None:
+        found = best_variant(made, said.lowering, solved)
+    else:
+        found = Formulation(said.lowering, VARIANTS[said.variant])
+    pieces = at_most(solved, said.images, said.blocks, said.axis)
+    return found._replace(pieces=pieces, turned=said.turned)
+
+
+def entry_for(which: Map, problem: Problem, formulation: Formulation) -> str:
+    """The entry of `Lowerings` by which `pinned` gives a formulation of a map."""
+    _, solved = _solved(which, problem, formulation.turned)
+    lowering, variant, pieces, turned = formulation
+    several = len(LOWERINGS[lowering].variants(solved)) > 1
+    images = problem.batch // pieces.batch if pieces.batch > 1 else 0
+    said = str(variant) if several else None
+    return str(Entry(lowering, said, images, pieces.blocks, pieces.axis, turned))
 
 
 def best_variant(which: Map, lowering: str, problem: Problem) -> Formulation:

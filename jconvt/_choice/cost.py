@@ -125,10 +125,15 @@ def fits(problem: Problem, work: Work, native: Work) -> bool:
     transposed convolution scatters are not counted for it: `memory_analysis` does not
     show them.
     """
-    largest = max(problem.inputs, problem.weights, problem.outputs)
-    allowed = native.temporary - native.scattered + 2 * largest
-    most = max(allowed * problem.itemsize, _SMALL_BYTES)
+    of_native = (native.temporary - native.scattered) * problem.itemsize
+    most = allowed_bytes(problem, of_native)
     return _MARGIN * work.peak * problem.itemsize <= most
+
+
+def allowed_bytes(problem: Problem, native: int) -> int:
+    """The promise about memory, where the native form has so many bytes of its own."""
+    largest = max(problem.inputs, problem.weights, problem.outputs)
+    return max(native + 2 * largest * problem.itemsize, _SMALL_BYTES)
 
 
 _SMALL_BYTES = 64 * 2**20

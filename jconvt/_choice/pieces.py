@@ -209,6 +209,18 @@ def ways_to_cut(problem: Problem) -> Iterator[Pieces]:
         yield replace(found, blocks=left, axis=at)
 
 
+def at_most(problem: Problem, images: int, blocks: int, axis: int) -> Pieces:
+    """Pieces of at most so many images and blocks of an axis; 0: all of them."""
+    found = WHOLE
+    if images and problem.static_batch:
+        pieces = (i for i in _divisors(problem.batch) if problem.batch // i <= images)
+        found = Pieces(batch=next(pieces, 1))
+    at, n = problem.geometry.axes[axis], problem.size[axis]
+    most = at.output_size(n) // at.stride // 2
+    cut = 0 < blocks <= most and problem.static and not _outgrows_indices(at, n)
+    return replace(found, blocks=blocks, axis=axis) if cut else found
+
+
 def has_small_halo(problem: Problem, pieces: Pieces) -> bool:
     """Whether at most a quarter of a piece's elements is read by a neighbour too."""
     if not pieces.blocks:

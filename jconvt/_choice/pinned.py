@@ -7,8 +7,10 @@ from jconvt._call.lowerings import (
     Lowerings,
     entries_of,
     field_of,
-    split_entry,
+    read_entry,
 )
+from jconvt._call.problem import Map
+from jconvt._choice.turned import turned_geometry
 
 
 def check_lowering(
@@ -46,7 +48,7 @@ def _entries(lowering: str | Lowerings) -> dict[str, str]:
 def _check_name(function: str, argument: str, entry: str) -> None:
     from jconvt._lowerings.table import LOWERINGS  # loaded when a program needs them
 
-    name, _ = split_entry(entry)
+    name = read_entry(entry).lowering
     if name not in LOWERINGS:
         raise ValueError(
             f"{function}: `{argument}` must be one of auto, {', '.join(LOWERINGS)}; "
@@ -59,7 +61,16 @@ def _check_serves(
 ) -> None:
     from jconvt._lowerings.table import LOWERINGS  # loaded when a program needs them
 
-    name, variant = split_entry(entry)
+    said = read_entry(entry)
+    name, variant = said.lowering, said.variant
+    if said.turned:
+        _check_turned(function, argument, entry, geometry)
+        geometry = turned_geometry(geometry.trim()[0])
+    if said.axis >= geometry.rank:
+        raise ValueError(
+            f"{function}: `{argument}` must cut one of the {geometry.rank} spatial "
+            f"axes, counted from 0; got {entry!r}."
+        )
     reason = LOWERINGS[name].refuses(geometry, static)
     if reason is not None:
         able = (n for n, row in LOWERINGS.items() if not row.refuses(geometry, static))
@@ -71,8 +82,19 @@ def _check_serves(
         return
     variants = LOWERINGS[name].variants_for(geometry)
     known = [f"{name}/{v}" for v in variants if len(variants) > 1]
-    if entry not in known:
+    named = f"{name}/{variant}"
+    if named not in known:
         raise ValueError(
             f"{function}: `{argument}` must be one of {', '.join((name, *known))} for "
-            f"this geometry; got {entry!r}.{did_you_mean(entry, known)}"
+            f"this geometry; got {entry!r}.{did_you_mean(named, known)}"
+        )
+
+
+def _check_turned(function: str, argument: str, entry: str, geometry: Geometry) -> None:
+    of_input = argument == f"lowering.{field_of(Map.INPUT)}"
+    if not of_input or any(s > 1 for s in geometry.stride):
+        raise ValueError(
+            f"{function}: `{argument}` can be turned only for the input gradient of a "
+            f"layer of stride 1; got {entry!r} at stride {geometry.stride}. Leave out "
+            f"'/turned'."
         )

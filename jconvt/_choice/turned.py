@@ -24,14 +24,18 @@ def as_output(which: Map, problem: Problem) -> tuple[Map, Problem]:
     """The map to compute instead: an output of the turned kernel, or the same map."""
     if not is_turned(which, problem):
         return which, problem
-    turned = replace(
+    return Map.OUTPUT, turned_problem(problem)
+
+
+def turned_problem(problem: Problem) -> Problem:
+    """The output of the turned kernel that is the input gradient, at stride 1."""
+    return replace(
         problem,
         geometry=turned_geometry(problem.geometry),
         in_channels=problem.out_channels,
         out_channels=problem.in_channels,
         size=problem.geometry.output_size(problem.size),
     )
-    return Map.OUTPUT, turned
 
 
 def is_turned(which: Map, problem: Problem) -> bool:

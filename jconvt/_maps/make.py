@@ -39,16 +39,16 @@ def make(
     problem = call.problem(shapes[Map.INPUT], shapes[Map.WEIGHT])
     if _has_zero((*problem.size, *itertools.chain(*shapes.values()))):
         return jnp.zeros(shape, _dtype(made, call))
+    # How arrays are sharded is not known when a program is lowered. What can be known
+    # is that a batch divided evenly among the devices, or some of them, stays in its
+    # place if the pieces that it is cut into divide each device's share: the loop over
+    # them then takes as many images from every device.
+    share = math.gcd(problem.batch, devices) if problem.static_batch else 1
+    problem = replace(problem, batch=problem.batch // share)
     entry = entry_of(call.lowering, made)
     if entry != AUTO:
         formulation = pinned(made, entry, problem)
     else:
-        # How arrays are sharded is not known when a program is lowered. What can be
-        # known is that a batch divided evenly among the devices, or some of them, stays
-        # in its place if the pieces that it is cut into divide each device's share: the
-        # loop over them then takes as many images from every device.
-        share = math.gcd(problem.batch, devices) if problem.static_batch else 1
-        problem = replace(problem, batch=problem.batch // share)
         formulation = choose(made, platform, problem, local=devices == 1)
     x = shapes[Map.INPUT]
     if not call.recovers(x):

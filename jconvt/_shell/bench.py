@@ -9,6 +9,7 @@ from jconvt._shell.operation import (
     add_lowering,
     add_operation,
     keywords_of,
+    seconds,
     shapes_of,
 )
 from jconvt._shell.tables import Table, show, show_json
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_lowering(parser, "one more contender")
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=seconds,
         default=1.0,
         metavar="S",
         help="that each race lasts at least, once compiled (default: %(default)g)",
@@ -90,18 +91,6 @@ def _table(what: str, times: dict[str, float]) -> Table:
         words=frozenset({what}),
         picked=frozenset({names.index(base)} if names else ()),
     )
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 3600:
-        raise argparse.ArgumentTypeError(
-            f"must be seconds, more than 0 and less than an hour; got {text!r}"
-        )
-    return value
 
 
 COMMAND = Command(

@@ -177,6 +177,19 @@ def lowering(text: str) -> str | Lowerings:
     return Lowerings(**entries)
 
 
+def seconds(text: str) -> float:
+    """A time of less than an hour."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 3600:
+        raise argparse.ArgumentTypeError(
+            f"must be seconds, more than 0 and less than an hour; got {text!r}"
+        )
+    return value
+
+
 def _names(text: str) -> tuple[str, ...]:
     """``NHWC,HWIO,NHWC`` -> ("NHWC", "HWIO", "NHWC")."""
     return tuple(text.replace(",", " ").split())

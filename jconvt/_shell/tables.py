@@ -23,12 +23,14 @@ class Table:
       rows: cells, as many as headings.
       words: headings of the columns that hold words, left-aligned; the others hold
         numbers. The last column, if of words, wraps where a terminal is narrow.
+      wraps: headings of other columns of words that wrap.
       picked: numbers of the rows that stand out.
     """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: frozenset[str] = frozenset()
+    wraps: frozenset[str] = frozenset()
     picked: frozenset[int] = frozenset()
 
 
@@ -64,30 +66,34 @@ def _is_for_a_person() -> bool:
     return find_spec("rich") is not None
 
 
-def _show_rich(blocks: Iterable[str | Table]) -> None:
+def rich_table(table: Table) -> Any:
+    """The table for Rich, with the picked rows in colour."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table as RichTable
+    from rich.text import Text
+
+    made = RichTable(
+        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0)
+    )
+    last = table.headings[-1]
+    for heading in table.headings:
+        justify = "left" if heading in table.words else "right"
+        wraps = heading in (last, *table.wraps) and heading in table.words
+        made.add_column(
+            Text(heading), justify=justify, no_wrap=not wraps, overflow="fold"
+        )
+    for place, row in enumerate(table.rows):
+        style = "bold green" if place in table.picked else None
+        made.add_row(*map(Text, row), style=style)
+    return made
+
+
+def _show_rich(blocks: Iterable[str | Table]) -> None:
+    from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
     for number, block in enumerate(blocks):
         if number:
             console.print()
-        if isinstance(block, str):
-            console.print(Text(block))
-            continue
-        table = RichTable(
-            box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0)
-        )
-        last = block.headings[-1]
-        for heading in block.headings:
-            justify = "left" if heading in block.words else "right"
-            wraps = heading == last and heading in block.words
-            table.add_column(
-                Text(heading), justify=justify, no_wrap=not wraps, overflow="fold"
-            )
-        for place, row in enumerate(block.rows):
-            style = "bold green" if place in block.picked else None
-            table.add_row(*map(Text, row), style=style)
-        console.print(table)
+        console.print(Text(block) if isinstance(block, str) else rich_table(block))
