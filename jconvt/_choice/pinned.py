@@ -66,7 +66,7 @@ def _check_serves(
     if said.turned:
         _check_turned(function, argument, entry, geometry)
         geometry = turned_geometry(geometry.trim()[0])
-    if said.axis >= geometry.rank:
+    if said.blocks and said.axis >= geometry.rank:
         raise ValueError(
             f"{function}: `{argument}` must cut one of the {geometry.rank} spatial "
             f"axes, counted from 0; got {entry!r}."
