@@ -27,9 +27,9 @@ from jconvt.streaming._layer import (
     NAME,
     LayerStream,
     StreamConfig,
-    check_dtype,
     layer_stream,
     promote_by,
+    stream_config,
 )
 
 _COLLECTION = "stream"
@@ -94,7 +94,7 @@ class Streaming(nn.Module):
 
         It needs no variables, and is the `input_delay` of a `Streaming` on top.
         """
-        return self._settings().delay
+        return self._settings().stream.delay
 
     @ends_traceback
     def __call__(self, x: ArrayLike) -> jax.Array:
@@ -189,8 +189,7 @@ class Streaming(nn.Module):
     def _begun(self, x: ArrayLike) -> tuple[LayerStream, State]:
         """The layer with its parameters, which are made at first, and the state."""
         if self.is_initializing():
-            settings = self._settings()
-            stand_in = settings.stand_in(settings.check_input(x))
+            stand_in = self._settings().stand_in(x)
             is_spectral = isinstance(self.layer, SpectralNorm)
             self.layer(stand_in, **({"update_stats": False} if is_spectral else {}))
         stream = self._stream()
@@ -231,12 +230,8 @@ class Streaming(nn.Module):
 
     @nn.nowrap
     def _settings(self) -> StreamConfig:
-        return StreamConfig(
-            layer=_config(_inner(self.layer)),
-            axis=self.axis,
-            input_delay=self.input_delay,
-            dtype=check_dtype(self.dtype),
-        )
+        layer = _config(_inner(self.layer))
+        return stream_config(layer, self.axis, self.input_delay, self.dtype)
 
     @nn.nowrap
     def _stream(self) -> LayerStream:

@@ -21,9 +21,9 @@ from jconvt.streaming._layer import (
     NAME,
     LayerStream,
     StreamConfig,
-    check_dtype,
     layer_stream,
     promote_by,
+    stream_config,
 )
 
 
@@ -93,13 +93,15 @@ class Streaming(nnx.Module, Generic[L]):
         input_delay: int = 0,
         dtype: DTypeLike | None = None,
     ) -> None:
-        _config(_inner(layer))
+        settings = stream_config(_config(_inner(layer)), axis, input_delay, dtype)
         self.layer = layer
         self.axis = axis
         self.input_delay = input_delay
-        self.dtype = check_dtype(dtype)
+        self.dtype = settings.dtype
         state = self._stream().init(batch, space)
-        self.sums, self.heard, self.missing = map(StreamState, state)
+        self.sums = StreamState(state.sums)
+        self.heard = StreamState(state.heard)
+        self.missing = StreamState(state.missing)
 
     @property
     @ends_traceback
@@ -108,7 +110,7 @@ class Streaming(nnx.Module, Generic[L]):
 
         It is the `input_delay` of a `Streaming` on top of this one.
         """
-        return self._settings().delay
+        return self._settings().stream.delay
 
     @property
     def state(self) -> State:
@@ -199,12 +201,8 @@ class Streaming(nnx.Module, Generic[L]):
         self.sums[...], self.heard[...], self.missing[...] = state
 
     def _settings(self) -> StreamConfig:
-        return StreamConfig(
-            layer=_config(_inner(self.layer)),
-            axis=self.axis,
-            input_delay=self.input_delay,
-            dtype=self.dtype,
-        )
+        layer = _config(_inner(self.layer))
+        return stream_config(layer, self.axis, self.input_delay, self.dtype)
 
     def _stream(self) -> LayerStream:
         layer: Any = self.layer

@@ -16,14 +16,15 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._call.arguments import Shape
 from jconvt._call.geometry import Size
 from jconvt._call.numerics import as_dtype, check_array
+from jconvt._call.options import GeometryOptions
+from jconvt._layers.config import LayerConfig
 from jconvt._layers.flax import FlaxConfig
 from jconvt._layers.torch import TorchConfig
-from jconvt.streaming._delay import delay
 from jconvt.streaming._flush import flush, masked_flush
 from jconvt.streaming._init import init
 from jconvt.streaming._state import State
 from jconvt.streaming._step import masked_step, step
-from jconvt.streaming._stream import stream_of
+from jconvt.streaming._stream import Stream, stream_of
 
 NAME = "Streaming"
 
@@ -36,38 +37,24 @@ class StreamConfig:
 
     Attributes:
       layer: the configuration of the layer.
-      axis: which spatial axis is streamed.
-      input_delay: input elements before the signal.
+      stream: the facts of its stream.
       dtype: of the chunks; None: that of the weight.
     """
 
     layer: FlaxConfig | TorchConfig
-    axis: int
-    input_delay: int
-    dtype: DTypeLike | None
+    stream: Stream
+    dtype: np.dtype[Any] | None
 
     @property
     def options(self) -> dict[str, Any]:
         """The arguments of the functions of `jconvt.streaming`, but `input_delay`."""
-        layer, options = self.layer, self.layer.options
-        (i, o, *space), layout = options.layout.weight, options.layout
         return {
-            **options.keywords,
-            "axis": self.axis,
-            "dimension_numbers": lax.ConvDimensionNumbers(
-                layout.input, (o, i, *space), layout.output
-            ),
-            "precision": layer.precision,
-            "preferred_element_type": layer.preferred_element_type,
-            "lowering": layer.lowering,
+            **_geometry(self.layer),
+            "axis": self.stream.number,
+            "precision": self.layer.precision,
+            "preferred_element_type": self.layer.preferred_element_type,
+            "lowering": self.layer.lowering,
         }
-
-    @property
-    def delay(self) -> int:
-        """Outputs before the result; needs no parameters."""
-        return delay(
-            self._least_weight_shape, input_delay=self.input_delay, **self.options
-        )
 
     def check_input(self, x: Any) -> Any:
         """A chunk, or the error."""
@@ -79,33 +66,42 @@ class StreamConfig:
             )
         return x
 
-    def stand_in(self, x: jax.Array) -> jax.Array:
+    def stand_in(self, x: Any) -> jax.Array:
         """Zeros like a chunk, with enough elements for an output of the layer itself.
 
         Its crop may remove more than the outputs of a short chunk.
         """
-        options = self.layer.options
-        stream = stream_of(
-            NAME,
-            self._least_weight_shape,
-            input_delay=self.input_delay,
-            axis=self.axis,
-            output_size=None,
-            dimension_numbers=self.options["dimension_numbers"],
-            **options.keywords,
-        )
-        *_, streamed = stream.input_axes(x.ndim == options.rank + 2)
-        shape = list(x.shape)
-        shape[streamed] = 1 + max(0, stream.axis.low + stream.axis.high)
+        shape = list(self.check_input(x).shape)
+        *_, streamed = self.stream.input_axes(len(shape) == self.layer.options.rank + 2)
+        axis = self.stream.axis
+        shape[streamed] = 1 + max(0, axis.low + axis.high)
         return jnp.zeros(shape, x.dtype)
 
-    @property
-    def _least_weight_shape(self) -> Shape:
-        """The shape of a weight of as few channels as the groups allow."""
-        options = self.layer.options
-        least = (options.groups, 1, *self.layer.kernel_size)
-        sizes = dict(zip(options.layout.weight, least, strict=True))
-        return tuple(sizes[axis] for axis in range(len(sizes)))
+
+def stream_config(
+    layer: FlaxConfig | TorchConfig, axis: object, input_delay: object, dtype: Any
+) -> StreamConfig:
+    """The checked settings of a stream, or the error."""
+    layout, groups = layer.options.layout, layer.options.groups
+    sizes = zip(layout.weight, (groups, 1, *layer.kernel_size), strict=True)
+    stream = stream_of(
+        NAME,
+        tuple(size for _, size in sorted(sizes)),  # the channels do not matter
+        input_delay=input_delay,
+        axis=axis,
+        output_size=None,
+        **_geometry(layer),
+    )
+    dtype = None if dtype is None else as_dtype(NAME, dtype)
+    return StreamConfig(layer=layer, stream=stream, dtype=dtype)
+
+
+def _geometry(layer: LayerConfig) -> GeometryOptions:
+    """A layer's options, as a function takes them."""
+    layout = layer.options.layout
+    i, o, *space = layout.weight
+    numbers = lax.ConvDimensionNumbers(layout.input, (o, i, *space), layout.output)
+    return {**layer.options.keywords, "dimension_numbers": numbers}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,19 +123,18 @@ class LayerStream:
     def init(self, batch: Size | None, space: Shape) -> State:
         """The state before the first element."""
         x, w, _ = self._promoted(self._no_elements)
-        delay(w.shape, **self._delayed)  # checks `input_delay`, unlike `init`
         return init(
             w.shape, batch=batch, space=space, dtype=x.dtype, **self.config.options
         )
 
-    def init_like(self, x: jax.Array) -> State:
+    def init_like(self, x: ArrayLike) -> State:
         """The state before the first element, for chunks of the sizes of this one."""
-        x, layout = self.config.check_input(x), self.config.layer.options.layout
-        batched = x.ndim == len(layout.input)
-        space = list(layout.spatial(x.shape, batched))
-        if self.config.axis < len(space):  # else `init` raises
-            del space[self.config.axis]
-        return self.init(x.shape[layout.input[0]] if batched else None, tuple(space))
+        shape = self.config.check_input(x).shape
+        layout = self.config.layer.options.layout
+        batched = len(shape) == len(layout.input)
+        space = list(layout.spatial(shape, batched))
+        del space[self.config.stream.number]
+        return self.init(shape[layout.input[0]] if batched else None, tuple(space))
 
     def step(self, state: State, x: ArrayLike) -> tuple[State, jax.Array]:
         """As `jconvt.streaming.step`."""
@@ -164,7 +159,8 @@ class LayerStream:
 
     @property
     def _delayed(self) -> dict[str, Any]:
-        return {"input_delay": self.config.input_delay, **self.config.options}
+        delay = self.config.stream.input_delay
+        return {"input_delay": delay, **self.config.options}
 
     @property
     def _no_elements(self) -> jax.Array:
@@ -195,11 +191,6 @@ class LayerStream:
                 f"bias to one dtype; got {', '.join(sorted(map(str, dtypes)))}."
             )
         return x, w, b
-
-
-def check_dtype(dtype: DTypeLike | None) -> np.dtype[Any] | None:
-    """The dtype of the chunks, or the error."""
-    return None if dtype is None else as_dtype(NAME, dtype)
 
 
 def layer_stream(
