@@ -30,8 +30,16 @@ from jconvt.streaming._layer import (
 class StreamState(nnx.Variable[jax.Array]):
     """The kind of the variables in which `Streaming` keeps the state of a stream.
 
-    As a filter it tells them from parameters: ``nnx.split(model, nnx.Param,
-    jconvt.nnx.StreamState)``.
+    As a filter it tells them from parameters.
+
+    Example:
+      >>> from flax import nnx
+      >>> import jconvt.nnx
+      >>> up = jconvt.nnx.ConvTranspose1d(8, 4, 16, 8, rngs=nnx.Rngs(0))
+      >>> stream = jconvt.nnx.Streaming(up, batch=2)
+      >>> _, parameters, state = nnx.split(stream, nnx.Param, jconvt.nnx.StreamState)
+      >>> sorted(state)
+      ['heard', 'missing', 'sums']
     """
 
 
