@@ -48,7 +48,7 @@ __all__ = [
 
 _LAYERS = (
     *("ConvTranspose", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
-    *("SpectralNorm", "WeightNorm"),
+    *("SpectralNorm", "Streaming", "WeightNorm"),
 )
 
 _MODULES: dict[str, tuple[str, ...]] = {
@@ -60,7 +60,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         *("from_onnx", "from_onnx_model", "from_torch", "from_torch_model"),
         *("to_equinox", "to_flax", "to_onnx", "to_torch"),
     ),
-    "nnx": (*_LAYERS, "replace_conv_transpose"),
+    "nnx": (*_LAYERS, "StreamState", "replace_conv_transpose"),
     "linen": _LAYERS,
     "plot": ("lowerings", "overlap", "scatter"),
     "sharding": (),

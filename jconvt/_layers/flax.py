@@ -92,7 +92,7 @@ class FlaxConfig(LayerConfig):
             )
         return x.shape[-1]
 
-    def _check_shapes(self, inputs: jax.Array, kernel: jax.Array) -> None:
+    def check_kernel(self, kernel: jax.Array) -> None:
         """Parameters can be exchanged, so that their shapes are checked here too."""
         shape, layout = kernel.shape, self.kernel
         if (
@@ -105,7 +105,10 @@ class FlaxConfig(LayerConfig):
                 f"{self.kernel_size}, groups={layout.groups} and transpose_kernel="
                 f"{layout.transposed} say; got {shape}."
             )
-        in_features = layout.in_features(shape)
+
+    def _check_shapes(self, inputs: jax.Array, kernel: jax.Array) -> None:
+        self.check_kernel(kernel)
+        in_features = self.kernel.in_features(kernel.shape)
         if self.in_features(inputs) != in_features:
             raise ValueError(
                 f"{NAME}: `inputs` must have the kernel's {in_features} channels on the"

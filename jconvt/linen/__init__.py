@@ -7,6 +7,7 @@ functions.
 try:
     from jconvt.linen._drop_in import ConvTranspose
     from jconvt.linen._norms import SpectralNorm, WeightNorm
+    from jconvt.linen._stream import Streaming
     from jconvt.linen._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 except ModuleNotFoundError as error:
     if error.name != "flax":  # Flax is there, and something that it imports is missing.
@@ -23,5 +24,6 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "SpectralNorm",
+    "Streaming",
     "WeightNorm",
 ]

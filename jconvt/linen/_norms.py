@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax
+from flax import errors
 from flax import linen as nn
 from flax.core import meta
 
@@ -76,6 +77,14 @@ class WeightNorm(nn.Module):
             dim = norms.check_axis("WeightNorm", dim, weight.ndim)
         scale = self.param("scale", lambda _: norms.magnitude(weight, dim))
         return norms.weight_normalized(weight, scale, dim)
+
+    def _normalized_parameter(self) -> jax.Array:
+        """The layer's parameter as it is applied now; binds the layer."""
+        scale = read_variable(self, "params", "scale")
+        return _normalized_of(
+            self.layer_instance,
+            lambda weight: norms.weight_normalized(weight, scale, self.dim),
+        )
 
 
 class SpectralNorm(nn.Module):
@@ -161,6 +170,14 @@ class SpectralNorm(nn.Module):
             )
         return norms.spectral_normalized(weight, dim, (u.value, v.value))
 
+    def _normalized_parameter(self) -> jax.Array:
+        """The layer's parameter as it is applied now; binds the layer."""
+        u, v = (read_variable(self, self.collection_name, name) for name in "uv")
+        return _normalized_of(
+            self.layer_instance,
+            lambda weight: norms.spectral_normalized(weight, self.dim, (u, v)),
+        )
+
 
 def _call_with(
     norm: nn.Module,
@@ -177,20 +194,15 @@ def _call_with(
             f"{type(norm).__name__}: `layer_instance` must be a ConvTranspose or "
             f"ConvTranspose1d, 2d or 3d of jconvt.linen; got {type(layer).__name__}."
         )
-    kernel = settle_fields(layer).kernel if isinstance(layer, ConvTranspose) else None
-    name = "weight" if kernel is None else "kernel"
-
-    def normalized(parameter: jax.Array) -> jax.Array:
-        if kernel is None:
-            return normalize(parameter)
-        return kernel.kernel(normalize(kernel.weight(parameter)))
+    name = parameter_name(layer)
 
     def transform(variables: Any) -> Any:
         parameters = variables["params"]
         if name not in parameters:
             return variables  # the layer is about to create them
         boxed = parameters[name]
-        new = meta.replace_boxed(boxed, normalized(meta.unbox(boxed)))
+        normalized = _of_parameter(layer, normalize, meta.unbox(boxed))
+        new = meta.replace_boxed(boxed, normalized)
         return {**variables, "params": {**parameters, name: new}}
 
     return nn.map_variables(
@@ -199,3 +211,34 @@ def _call_with(
         init=norm.is_initializing(),
         mutable=True,
     )(layer)
+
+
+def parameter_name(layer: Layer) -> str:
+    """The name of the parameter that holds the weight."""
+    return "kernel" if isinstance(layer, ConvTranspose) else "weight"
+
+
+def read_variable(module: nn.Module, collection: str, name: str) -> jax.Array:
+    """A variable of a bound module outside of its call, or Flax's error."""
+    if not module.has_variable(collection, name):
+        path = "/" + "/".join(module.path)
+        raise errors.ScopeVariableNotFoundError(name, collection, path)
+    return meta.unbox(module.get_variable(collection, name))
+
+
+def _normalized_of(
+    layer: Layer, normalize: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
+    """The parameter of a bound layer, normalized."""
+    parameter = read_variable(layer, "params", parameter_name(layer))
+    return _of_parameter(layer, normalize, parameter)
+
+
+def _of_parameter(
+    layer: Layer, normalize: Callable[[jax.Array], jax.Array], parameter: jax.Array
+) -> jax.Array:
+    """``normalize`` of a weight ``(C_in, C_out/groups, *K)``, as a layer holds it."""
+    if not isinstance(layer, ConvTranspose):
+        return normalize(parameter)
+    kernel = settle_fields(layer).kernel
+    return kernel.kernel(normalize(kernel.weight(parameter)))

@@ -8,6 +8,7 @@ try:
     from jconvt.nnx._drop_in import ConvTranspose
     from jconvt.nnx._norms import SpectralNorm, WeightNorm
     from jconvt.nnx._replace import replace_conv_transpose
+    from jconvt.nnx._stream import Streaming, StreamState
     from jconvt.nnx._torch import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 except ModuleNotFoundError as error:
     if error.name != "flax":  # Flax is there, and something that it imports is missing.
@@ -24,6 +25,8 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "SpectralNorm",
+    "StreamState",
+    "Streaming",
     "WeightNorm",
     "replace_conv_transpose",
 ]
