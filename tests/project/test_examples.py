@@ -71,3 +71,26 @@ def test_the_command(example, capsys):
     with pytest.raises(SystemExit):
         example.main(["--size", "40"])
     assert "--size must be a multiple of 32" in capsys.readouterr().err
+
+
+def test_a_codec_decodes_in_chunks_as_it_does_at_once():
+    pytest.importorskip("optax")
+    codec = load("streaming_codec")
+    sound = codec.vowel(0.1)
+    decoder, frames, losses = codec.fit(sound, steps=8)
+    assert losses[-1] < losses[0]
+    whole, chunks = codec.whole(decoder, frames), codec.stream(decoder, frames)
+    assert whole.shape == (1, 1, len(sound))
+    np.testing.assert_allclose(chunks, whole, atol=1e-5)
+
+
+def test_the_command_of_the_codec(capsys, tmp_path):
+    pytest.importorskip("optax")
+    pytest.importorskip("matplotlib").use("Agg")
+    picture = tmp_path / "spectrogram.png"
+    arguments = ["--seconds", "0.1", "--steps", "2", "--picture", str(picture)]
+    load("streaming_codec").main(arguments)
+    error, difference = capsys.readouterr().out.splitlines()
+    assert error.startswith("error of the sound, as a part of its energy: ")
+    assert float(difference.split()[-3]) < 1e-5
+    assert picture.read_bytes().startswith(b"\x89PNG")
