@@ -105,7 +105,8 @@ def pictures(count: int, size: int) -> jax.Array:
 def make_mesh(count: int) -> Mesh:
     """Some devices in a row; that an array is sharded is part of its type."""
     devices = jax.devices()[:count]
-    return jax.make_mesh((count,), ("batch",), (AxisType.Explicit,), devices=devices)
+    types = (AxisType.Explicit,)
+    return jax.make_mesh((count,), ("batch",), axis_types=types, devices=devices)
 
 
 def main(arguments: list[str] | None = None) -> None:
