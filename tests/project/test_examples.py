@@ -48,6 +48,7 @@ def make_mesh(devices):
     )
 
 
+@is_about_jit
 def test_eight_devices_train_as_one_does(example):
     eight, one = (list(example.train(make_mesh(n), 32, steps=3)) for n in (8, 1))
     np.testing.assert_allclose(eight, one, rtol=1e-4)
@@ -72,6 +73,7 @@ def test_no_device_sees_more_than_its_share_and_its_neighbours_edges(example):
     assert max(sizes) < 4 * slab
 
 
+@is_about_jit
 def test_the_command(example, capsys):
     example.main(["--size", "32", "--steps", "2"])
     first, *steps = capsys.readouterr().out.splitlines()
