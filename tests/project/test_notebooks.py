@@ -24,7 +24,7 @@ def cells(path):
 
 
 def test_they_are_numbered():
-    assert [int(path.stem.split("-")[0]) for path in NOTEBOOKS] == list(range(1, 8))
+    assert [int(path.stem.split("-")[0]) for path in NOTEBOOKS] == list(range(1, 9))
 
 
 def test_it_was_executed_from_top_to_bottom_without_a_complaint(path):
