@@ -1,7 +1,6 @@
 """``python -m benchmarks.cliffs``: time random layers, a line of JSON for each."""
 
 import argparse
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -54,14 +53,15 @@ def tasks(parsed: argparse.Namespace) -> Iterator[Task]:
     """A task for each layer and mode, layer by layer."""
     numbers = itertools.count() if parsed.layers is None else range(parsed.layers)
     modes = MODES if parsed.mode == "both" else (parsed.mode,)
-    for number, mode in itertools.product(numbers, modes):
-        yield {
-            "seed": parsed.seed,
-            "number": number,
-            "mode": mode,
-            "candidates": parsed.candidates,
-            "budget": parsed.budget,
-        }
+    for number in numbers:
+        for mode in modes:
+            yield {
+                "seed": parsed.seed,
+                "number": number,
+                "mode": mode,
+                "candidates": parsed.candidates,
+                "budget": parsed.budget,
+            }
 
 
 def _parser() -> argparse.ArgumentParser:

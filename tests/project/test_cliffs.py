@@ -1,6 +1,7 @@
 """The search for slow layers: what it draws, keeps and reports. Nothing is timed."""
 
 import dataclasses
+import itertools
 import json
 import math
 import sys
@@ -364,6 +365,13 @@ def _no_race(entrants, *, always, budget, announce):
 
 def outcome(**seconds):
     return {"seconds": seconds, "lost": {}, "untried": 0, "chosen": ""}
+
+
+def test_without_a_number_of_layers_a_search_has_no_end():
+    parsed = command._parser().parse_args(["--mode", "both"])
+    first = itertools.islice(command.tasks(parsed), 3)
+    found = [(task["number"], task["mode"]) for task in first]
+    assert found == [(0, "forward"), (0, "train"), (1, "forward")]
 
 
 def test_a_search_goes_on_where_it_ended(tmp_path):
