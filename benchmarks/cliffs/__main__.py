@@ -1,6 +1,7 @@
 """``python -m benchmarks.cliffs``: time random layers, a line of JSON for each."""
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
