@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 from jax import lax
 
-from jconvt._lowerings.axes import merge_axes, move_axis
+from jconvt._lowerings.axes import merge_axes, move_axis, pad_axis, split_axis
 from jconvt._lowerings.patches.blocks import Blocks, Combination, ResidueClass
 from jconvt._lowerings.patches.filters import PAIRS, combine
 from jconvt._lowerings.patches.sheet import Sheet
@@ -49,9 +49,22 @@ def _windows(k: jax.Array, residues: ResidueClass, at: int) -> jax.Array:
         k = lax.reshape(k, (*k.shape[:at], *grid, *k.shape[at + 1 :]))
         k = lax.rev(k, (at,))
         return move_axis(k, at + 1, k.ndim - 1)
-    return lax.concatenate(
-        [lax.expand_dims(e, (at,)) for e in _elements(k, residues, at)], at
-    )
+    if residues.taps <= _FEW:
+        return lax.concatenate(
+            [lax.expand_dims(e, (at,)) for e in _elements(k, residues, at)], at
+        )
+    # Rows of `tap_step` taps, of which the class has the first ones.
+    start, length = residues.first_tap, residues.taps * residues.tap_step
+    k = lax.slice_in_dim(k, start, min(start + length, k.shape[at]), axis=at)
+    k = pad_axis(k, at, 0, length - k.shape[at])
+    k = split_axis(k, at, (residues.taps, residues.tap_step))
+    k = lax.slice_in_dim(k, 0, len(residues.residues), axis=at + 1)
+    return move_axis(lax.rev(k, (at,)), at + 1, k.ndim - 1)
+
+
+_FEW = 8
+"""Taps that are sliced one by one. Hundreds of slices take a quarter of a minute to
+compile, and as many in the gradient."""
 
 
 def _elements(k: jax.Array, residues: ResidueClass, at: int) -> list[jax.Array]:
