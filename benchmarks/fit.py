@@ -36,7 +36,7 @@ _START = {
     "multiply_adds": 0.012,
     "summed": 0.15,
     "convolved": 0.018,
-    "windows": 7,
+    "windows": 1.75,
     "scattered": 0.5,
     "looped": 0.8,
     "operands": 0.1,

@@ -9,14 +9,15 @@ set by hand. Only their ratios matter to the choice, and wider elements scale al
 alike. No jax import.
 """
 
+from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.work import Work, has_fast_convolutions
 
 _TABLE: dict[str, tuple[float, float, float]] = {
     "multiply_adds": (0.0075, 0.0075, 0.0075),
     "summed": (0.13, 0.11, 0.3),
-    "convolved": (0.053, 0.027, 0.018),
-    "windows": (7, 7, 7),
+    "convolved": (0.027, 0.027, 0.018),
+    "windows": (1.75, 1.75, 1.75),
     "scattered": (1.2, 0.51, 0.5),
     "looped": (0.8, 0.8, 0.8),
     "operands": (0.11, 0.17, 0.28),
@@ -80,14 +81,25 @@ def _convolutions(which: Map, problem: Problem, work: Work) -> dict[str, int]:
         return counts
     if fast and not work.inflated:
         products = problem.in_channels * problem.out_channels // geometry.groups
-        counts["windows"] = work.convolved * geometry.groups // products
+        windows = work.convolved * geometry.groups // products
+        counts["windows"] = _window(geometry) * windows
         counts["convolved"] = (_VOLUME if geometry.rank == 3 else 1) * work.lanes
     elif fast and work.scattered:
-        counts["convolved"] = work.scattered * problem.in_channels
+        # Its GEMM is half as fast, which the rate of what it adds up cannot say.
+        counts["convolved"] = 2 * work.scattered * problem.in_channels
         counts["scattered"] = work.scattered
     else:
         counts["looped"] = work.convolved * geometry.groups
     return counts
+
+
+def _window(geometry: Geometry) -> int:
+    """What one tap at one position costs a convolution, along one axis 1.
+
+    Over one axis the elements that a position reads are contiguous, over several the
+    kernel's rows are, and of groups the channels alone.
+    """
+    return 4 if geometry.groups > 1 else (1, 1, 2, 8)[min(geometry.rank, 3)]
 
 
 _CONVOLVED = ("convolved", "windows", "scattered", "looped")

@@ -123,6 +123,9 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
             taps = sum(len(c.residues) * c.taps for c in cut.classes)
             products *= cut.count * taps
         parts = math.prod(len(cut.spans) for cut in cuts)
+        if not first:
+            most = math.prod(max(c.taps for c in cut.classes) for cut in cuts)
+            products *= _LONG_LOOP if most > _MOST_IN_LOOP else 1
         row = cuts[-1].count if cuts else 1
     else:
         kept, _ = keep_taps(geometry.axes, problem.size)
@@ -137,12 +140,15 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         at_most = copied(problem, first) + problem.outputs + summed
     vector = row if first else problem.out_channels
     strided = first and any(stride > 1 for stride in geometry.stride)
+    residues = math.prod(geometry.stride)
+    scattered = first and which == Map.OUTPUT and residues > _MOST_RESIDUES
     joined = problem.outputs if parts > 1 or strided or which != Map.OUTPUT else 0
     return Work(
         multiply_adds=products,
         summed=products // vector * filled(vector),
         joined=joined,
         strided=joined if strided else 0,
+        regrouped=_SCATTERED * problem.outputs if scattered else 0,
         prepared=problem.weights,
         calls=parts,
         temporary=_temporary(problem, first, which, parts),
@@ -180,6 +186,17 @@ def not_on_cpu(which: Map, problem: Problem) -> str | None:
 _MOST_SUMS = 128
 """Taps: each is a product and an addition in the program, and 256 of them take XLA:CPU
 four seconds to compile."""
+
+
+_MOST_IN_LOOP = 32
+_LONG_LOOP = 6
+"""XLA:CPU makes no vector code of the sum of more taps for one output with features
+last; timed with 5 x 5 x 5 taps."""
+
+_MOST_RESIDUES = 4
+_SCATTERED = 8
+"""More residues with features first are interleaved element by element, in about 5 ns;
+timed with strides of 3 to 5 over two axes."""
 
 
 LOWERING = Lowering(

@@ -41,6 +41,19 @@ def is_paired(axis: Axis) -> bool:
     return any(p.taps > 1 for p in phases) and all(map(_is_short, phases))
 
 
+def paired_axes(geometry: Geometry) -> tuple[bool, ...]:
+    """The last two axes that pairs suit.
+
+    Over three axes there are up to 64 products with kernels of their own, whose program
+    takes up to two minutes to compile.
+    """
+    able = [i for i, axis in enumerate(geometry.axes) if is_paired(axis)]
+    return tuple(i in able[-_MOST_PAIRED:] for i in range(geometry.rank))
+
+
+_MOST_PAIRED = 2
+
+
 def _is_short(phase: Phase) -> bool:
     return phase.taps in (0, *PAIRS) and (phase.dilation == 1 or phase.taps <= 1)
 
@@ -48,18 +61,18 @@ def _is_short(phase: Phase) -> bool:
 def lower(
     x: jax.Array, w: jax.Array, call: Call, variant: Variant, which: Map
 ) -> jax.Array:
-    """`lower_patches`, with pairs on every axis that needs fewer multiplications then.
+    """`lower_patches`, with pairs on axes that need fewer multiplications then.
 
     Integers are not paired, because the filter of 3 taps divides by 2.
     """
     exact = not jnp.issubdtype(x.dtype, jnp.inexact)
-    paired = tuple(not exact and is_paired(axis) for axis in call.geometry.axes)
+    paired = tuple(p and not exact for p in paired_axes(call.geometry))
     return lower_patches(x, w, call, variant, which, paired)
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """The counts of one map."""
-    paired = tuple(map(is_paired, problem.geometry.axes))
+    paired = paired_axes(problem.geometry)
     return work_of_patches(problem, variant, paired, which)
 
 

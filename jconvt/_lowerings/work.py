@@ -5,8 +5,10 @@ The choice on a CPU multiplies each count by a rate to estimate time
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 
 
@@ -28,7 +30,7 @@ class Work:
       operands: elements of the operands and results of GEMMs.
       gathered: elements written into patches, or gradients of patches added.
       joined: elements read from products, or written, when the output is assembled.
-      added: elements of products added, once for each tap.
+      added: elements of products added, once for each tap, or of patches for filters.
       reordered: elements of products moved from (O, taps) into (taps, O).
       strided: elements gathered, joined or added that are not contiguous in memory.
       regrouped: contiguous stretches, of at most 8 channels (a vector register), moved
@@ -120,12 +122,13 @@ def has_fast_convolutions(which: Map, problem: Problem) -> bool:
 
     It does so with those of float32 (and of 16-bit floats, widened) over one to three
     axes, with dilated kernels and groups over one or two. Others run in simple
-    loops, some thirty times slower, and so does a weight gradient, whose kernel is the
-    cotangent. Timed with jaxlib 0.8 to 0.12.
+    loops, some thirty times slower. So do a weight gradient, whose kernel is the
+    cotangent, and a kernel that is larger than its input, with which XLA exchanges it.
+    Timed with jaxlib 0.8 to 0.12.
     """
-    if which == Map.WEIGHT:
+    geometry, size = problem.geometry, problem.size
+    if which == Map.WEIGHT or _is_exchanged(which, geometry, size):
         return False
-    geometry = problem.geometry
     narrow = "float" in problem.dtype.name and problem.itemsize <= 4
     return narrow and geometry.rank <= (3 if geometry.is_plain else 2)
 
@@ -133,6 +136,15 @@ def has_fast_convolutions(which: Map, problem: Problem) -> bool:
 def filled(n: int) -> int:
     """`n` rounded up to whole vectors of 16 floats, which is 512 bits."""
     return -(-n // 16) * 16
+
+
+def _is_exchanged(which: Map, geometry: Geometry, size: Sequence[int]) -> bool:
+    """Whether along an axis there are more taps than elements that they read."""
+    if which == Map.INPUT:
+        out = geometry.output_size(size)
+        return any(k > n for k, n in zip(geometry.kernel_size, out, strict=True))
+    taps = (-(-axis.kernel_size // axis.stride) for axis in geometry.axes)
+    return any(k > n for k, n in zip(taps, size, strict=True))
 
 
 def lanes_of_product(

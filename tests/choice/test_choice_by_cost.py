@@ -385,12 +385,12 @@ CONVOLVED = {"convolved": 10, "lanes": 16}
         pytest.param(CONVOLVED | {"inflated": 10}, True, 1, {"looped": 10}, id="zeros"),
         pytest.param(
             {"convolved": 2048, "lanes": 4096},
-            *(True, 2, {"convolved": 4096, "windows": 2048 * 2 // (32 * 16 // 2)}),
+            *(True, 2, {"convolved": 4096, "windows": 4 * 2048 * 2 // (32 * 16 // 2)}),
             id="groups",
         ),
         pytest.param(
             CONVOLVED | {"inflated": 10, "scattered": 5},
-            *(True, 1, {"convolved": 5 * 32, "scattered": 5}),
+            *(True, 1, {"convolved": 2 * 5 * 32, "scattered": 5}),
             id="transposed_convolution",
         ),
         pytest.param(
