@@ -6,9 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from jconvt._call.geometry import Axis
+from jconvt._call.geometry import Axis, Geometry
 from jconvt._lowerings.patches.filters import PAIRS, combine
-from jconvt._lowerings.winograd import is_paired
+from jconvt._lowerings.winograd import is_paired, paired_axes
 
 FILTERS = pytest.mark.parametrize(
     ("taps", "chosen"), PAIRS.items(), ids=[f"{taps}_taps" for taps in PAIRS]
@@ -87,3 +87,22 @@ def test_combine_leaves_out_what_has_no_part():
     """0 times infinity is NaN."""
     assert combine((0, 1, -1), [np.inf, 5.0, 3.0]) == 2
     assert combine((0, 1, 0), [np.nan, 5.0, np.inf]) == 5
+
+
+@pytest.mark.parametrize(
+    ("kernel", "paired"),
+    [
+        ((4, 4), (True, True)),
+        ((4, 4, 4), (False, True, True)),
+        ((4, 4, 2), (True, True, False)),
+        ((2, 4, 2), (False, True, False)),
+    ],
+)
+def test_two_axes_are_paired_at_most(kernel, paired):
+    """A program of 27 or 64 kernels takes up to two minutes to compile."""
+    rank = len(kernel)
+    geometry = Geometry(
+        kernel_size=kernel, stride=(2,) * rank, dilation=(1,) * rank,
+        crop=((0, 0),) * rank, groups=1,
+    )  # fmt: skip
+    assert paired_axes(geometry) == paired

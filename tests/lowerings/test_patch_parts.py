@@ -10,6 +10,8 @@ from cases import Case
 from formulations import check, formulation, problem_for, variants_of, whole
 from jconvt._call.problem import Map
 from jconvt._lowerings.patches import work as patch_work
+from jconvt._lowerings.patches.blocks import combinations_of, cut_axes
+from jconvt._lowerings.patches.kernels import kernels_of
 from jconvt._lowerings.table import LOWERINGS
 from programs import dots
 
@@ -72,3 +74,21 @@ def test_parts_of_sixteen_bits_are_added_in_float32(limit):
         y = jax.jit(formulation("gather", case, variant, dtype=jnp.bfloat16))(x, w)
         expected = oracles.expect_value(x, w, **case.geometry)
         oracles.assert_expected(y, expected, jnp.bfloat16)
+
+
+def test_kernels_of_many_taps_are_made_by_few_operations():
+    """A slice for each tap takes a program of hundreds of taps long to compile."""
+
+    def equations(taps):
+        geometry = Case("long", (2,), (taps,), stride=3).geometry
+        cuts = cut_axes(geometry, (300,), (False,), early=True)
+        made = [
+            jax.make_jaxpr(lambda w, c=c: kernels_of(w, c, cuts, groups=1))(
+                jnp.ones((2, 2, taps))
+            )
+            for c in combinations_of(cuts)
+        ]
+        return [len(jaxpr.eqns) for jaxpr in made]
+
+    assert equations(200) == equations(500)
+    assert max(equations(500)) < 10
