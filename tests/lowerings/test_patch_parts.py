@@ -80,7 +80,7 @@ def test_kernels_of_many_taps_are_made_by_few_operations():
     """A slice for each tap takes a program of hundreds of taps long to compile."""
 
     def equations(taps):
-        geometry = Case("long", (2,), (taps,), stride=3).geometry
+        geometry = problem_for(Case("long", (2,), (taps,), stride=3), "first").geometry
         cuts = cut_axes(geometry, (300,), (False,), early=True)
         made = [
             jax.make_jaxpr(lambda w, c=c: kernels_of(w, c, cuts, groups=1))(
