@@ -284,7 +284,9 @@ def test_every_layer_of_the_zoo_races_with_a_larger_batch():
     assert tuple(found)[: len(layers.FIRST)] == layers.FIRST
 
 
-@pytest.mark.parametrize("layer", layers.layers(layers.LARGER).values(), ids=str)
+@pytest.mark.parametrize(
+    "layer", layers.layers(layers.LARGER).values(), ids=lambda layer: layer.name
+)
 def test_a_layer_fits_into_any_gpu(layer):
     """Its largest array is the input with its zeros, or the output."""
     inflated = [n * s for n, s in zip(layer.spatial, layer.stride, strict=True)]
