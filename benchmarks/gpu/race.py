@@ -49,6 +49,12 @@ class Table:
     seconds: dict[str, Mapping[str, float]] = field(default_factory=dict)
     lost: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
+    def add(self, layer: str, outcome: Outcome) -> None:
+        """Keep what came of a layer."""
+        self.seconds[layer] = outcome["seconds"]
+        if outcome["lost"]:
+            self.lost[layer] = outcome["lost"]
+
 
 def tables(
     settings: Settings, race: Callable[[Task], Outcome]
@@ -66,12 +72,12 @@ def tables(
     for name, layer in track("layer", settings.layers):
         for table in found:
             outcome = race(_task(layer, table, settings, end - time.monotonic()))
-            if time.monotonic() > end:  # it may have lost contenders by that alone
+            over = time.monotonic() > end
+            if not over or not outcome["lost"]:  # else the time may have lost them
+                table.add(name, outcome)
+            if over:
                 yield found
                 return
-            table.seconds[name] = outcome["seconds"]
-            if outcome["lost"]:
-                table.lost[name] = outcome["lost"]
         yield found
 
 
