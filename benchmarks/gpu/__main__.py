@@ -25,10 +25,10 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Race and print the tables; then tune, if that is asked for."""
-    # JAX would take most of the memory at once, here and in the worker.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     parser = _parser()
     parsed = parser.parse_args(arguments)
+    # JAX would take most of the memory at once, here and in the worker.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     device = environment()["device"]
     here = jax.default_backend() != "cpu"
     out: Path = parsed.out or (RESULTS if here else ROOT / "build" / "bench-gpu")

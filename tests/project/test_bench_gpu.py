@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+import jconvt
 from benchmarks import native
 from benchmarks.cliffs.child import Child
 from benchmarks.contenders import Prepared, jax_functions, jax_layers
@@ -55,6 +56,7 @@ NAMES = {
     for dtype in ("float32", "bfloat16")
 }
 DEVICE = "My GPU (8 GB)"
+TINY = partial(descriptions.dcgan, batch=2, latent=6, width=2)
 TORCH = {"torch", "torch NHWC"}
 HERE = set(contenders.CONTENDERS) - (TORCH if find_spec("torch") is None else set())
 
@@ -330,11 +332,13 @@ def test_a_worker_that_times_hardly_anything_is_replaced(seconds, ended):
 
 
 @pytest.mark.slow
-def test_the_whole_command(tmp_path, capsys):
-    arguments = "--rows pix2pix-innermost --mode forward --dtypes float32 --seconds 120"
+def test_the_whole_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # which it sets
+    monkeypatch.setattr(tuning, "NETWORKS", {"tiny": TINY})
+    arguments = "--rows pix2pix-innermost --mode forward --dtypes float32 --tune 0.5"
     command.main([*arguments.split(), "--out", str(tmp_path)])
-    (file,) = tmp_path.glob("*.json")
-    data = json.loads(file.read_text())
+    assert jconvt.TuneReport.load(tmp_path / "gpu-cpu-tune-tiny.json").maps
+    data = json.loads((tmp_path / "gpu-cpu-forward-float32.json").read_text())
     assert (data["missing"], data["lost"]) == ([], {})
     assert set(data["seconds"]["pix2pix-innermost"]) == HERE
     assert data["title"] in capsys.readouterr().out
@@ -363,7 +367,7 @@ def test_an_error_is_one_clear_line(capsys, arguments, message):
 
 
 def test_the_step_that_is_tuned_is_a_networks():
-    network = descriptions.dcgan(batch=2, latent=6, width=2)
+    network = TINY()
     step, arguments = tuning._step(network)
     loss, gradients = jax.jit(step)(*arguments)
     built = in_flax.build(network, in_flax.jconvt_up, in_flax.jconvt_conv)
@@ -374,9 +378,8 @@ def test_the_step_that_is_tuned_is_a_networks():
 
 @pytest.mark.slow
 def test_every_layer_of_a_network_is_in_its_report():
-    make = partial(descriptions.dcgan, batch=2, latent=6, width=2)
-    ((name, found),) = tuning.reports({"tiny": make}, seconds=0.5)
-    ups = [n for n in make().layers if isinstance(n, descriptions.Up)]
+    ((name, found),) = tuning.reports({"tiny": TINY}, seconds=0.5)
+    ups = [n for n in TINY().layers if isinstance(n, descriptions.Up)]
     assert name == "tiny"
     assert len({row.layer for row in found.maps}) == len(ups)
 
