@@ -9,6 +9,7 @@ VENV := .venv
 LOWEST_VENV := .venv-lowest
 NEWEST_VENV := .venv-newest
 AOT_VENV := .venv-aot-
+GPU_VENV := .venv-gpu
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 # Versions stand in pyproject.toml alone; these two read them there.
@@ -38,8 +39,12 @@ PYTHONS := $(foreach v,3.11 3.12 3.13,$(if $(shell python$v --version 2>/dev/nul
 # whose own python3.13 on PATH only runs where it was chosen. Empty where there is none.
 NEWEST_PYTHON := $(firstword $(foreach p,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python),$(if $(shell $p --version 2>/dev/null),$p)))
 
+# Empty where there is no GPU of NVIDIA's. CUDA=12 suits drivers older than 580.
+GPU := $(wildcard /dev/nvidia[0-9]* /dev/dxg)
+CUDA ?= 13
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo doctor test test-parity test-lowest test-newest fuzz bench bench-quick
+.PHONY: help setup demo doctor test test-parity test-lowest test-newest fuzz bench bench-quick bench-gpu
 .PHONY: lint format surface notebooks store-notebooks docs dist clean
 .PHONY: test-matrix test-lowest-whole $(FLAGS) $(PYTHONS:%=test-python%)
 .PHONY: coverage mutants accuracy cliffs
@@ -100,6 +105,9 @@ bench: $(VENV)/.bench ## race jconvt against PyTorch, ONNX Runtime, Flax, ... (A
 bench-quick: $(VENV)/.bench ## the race over a few layers, in about two minutes
 	$(VENV)/bin/python -m benchmarks --quick $(ARGS)
 
+bench-gpu: $(if $(GPU),$(GPU_VENV)/.setup,$(VENV)/.parity) ## the race on the GPU that is here, in under ten minutes
+	$(if $(GPU),$(GPU_VENV),$(VENV))/bin/python -m benchmarks.gpu $(ARGS)
+
 cliffs: $(VENV)/.parity ## look for slow layers for SECONDS (60), from SEED if it is given
 	$(VENV)/bin/python -m benchmarks.cliffs --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
@@ -143,7 +151,7 @@ dist: $(VENV)/.dist ## build the wheel and the sdist in dist/, and check them
 
 clean: ## remove everything that these targets made
 	rm -rf docs/notebooks docs/results
-	rm -rf $(VENV) $(LOWEST_VENV) $(NEWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu $(PYTHONS:%=.venv-python%)
+	rm -rf $(VENV) $(LOWEST_VENV) $(NEWEST_VENV) $(AOT_VENV)gpu $(AOT_VENV)tpu $(GPU_VENV) $(PYTHONS:%=.venv-python%)
 	rm -rf build dist .hypothesis .coverage mutants
 	rm -rf .pytest_cache .ruff_cache tests/.ruff_cache
 	find jconvt tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
@@ -200,4 +208,10 @@ $(AOT_VENV)%/.setup: pyproject.toml
 		{ echo "this needs Python 3.12 or newer, as in: make aot PYTHON=python3.13"; false; }
 	$(PYTHON) -m venv --clear $(AOT_VENV)$*
 	$(AOT_VENV)$*/bin/python $(PIP_INSTALL) --editable '.[test,aot-$*]'
+	@touch $@
+
+# JAX and PyTorch in one command: both say which of CUDA's libraries they want.
+$(GPU_VENV)/.setup: pyproject.toml
+	$(PYTHON) -m venv --clear $(GPU_VENV)
+	$(GPU_VENV)/bin/python $(PIP_INSTALL) 'jax[cuda$(CUDA)]' --editable '.[gpu]'
 	@touch $@

@@ -125,9 +125,9 @@ def make_parser() -> Parser:
         )
     parser.set_defaults(table="race")
     defaults = Options()
-    parser.add_argument("--rows", type=_names, default=(), help="by comma; default all")
+    parser.add_argument("--rows", type=names, default=(), help="by comma; default all")
     parser.add_argument(
-        "--contenders", type=_names, default=(), help="by comma; default all"
+        "--contenders", type=names, default=(), help="by comma; default all"
     )
     parser.add_argument(
         "--lowerings", action="store_true", help="race jconvt's lowerings too"
@@ -147,7 +147,8 @@ def make_parser() -> Parser:
     return parser
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
+    """The names in a list by comma."""
     return tuple(name.strip() for name in text.split(","))
 
 

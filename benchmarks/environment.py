@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
@@ -14,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 
 _PACKAGES = (
     "jconvt", "jax", "jaxlib", "flax", "dm-haiku", "equinox", "keras",
-    "torch", "onnxruntime", "openvino", "numpy",
+    "torch", "onnxruntime", "openvino", "numpy", "jax-cuda12-plugin",
+    "jax-cuda13-plugin", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13",
 )  # fmt: skip
 
 
@@ -25,6 +27,8 @@ def environment() -> dict[str, str]:
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": _commit(),
         "device": jax.devices()[0].device_kind,
+        "runtime": _runtime(),
+        "driver": _driver(),
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "python": platform.python_version(),
@@ -56,6 +60,22 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+def _runtime() -> str:
+    """What JAX says of the runtime of an accelerator, such as its version of CUDA."""
+    if jax.default_backend() == "cpu":
+        return ""
+    return " ".join(jax.devices()[0].client.platform_version.split())
+
+
+def _driver() -> str:
+    """The version of NVIDIA's driver, of which neither JAX nor PyTorch tells."""
+    info = Path("/proc/driver/nvidia/version")
+    if jax.default_backend() == "cpu" or not info.exists():
+        return ""
+    found = re.search(r"\d+\.\d+(\.\d+)?", info.read_text())
+    return found[0] if found else ""
 
 
 def _processor() -> str:

@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,23 +88,32 @@ class Layer:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Input, weight, bias and cotangent: normal float32, the same every time."""
-        rng = np.random.default_rng(0)
-        shapes = {
-            "input": self.input_shape,
-            "weight": self.weight_shape,
-            "bias": (self.out_channels,),
-            "cotangent": self.output_shape,
-        }
-        return {
-            name: rng.standard_normal(shape, np.float32)
-            for name, shape in shapes.items()
-        }
+        return dict(_arrays(self))
+
+
+@lru_cache(maxsize=1)  # all contenders of a layer ask, one after the other
+def _arrays(layer: Layer) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = {
+        "input": layer.input_shape,
+        "weight": layer.weight_shape,
+        "bias": (layer.out_channels,),
+        "cotangent": layer.output_shape,
+    }
+    return {
+        name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()
+    }
 
 
 def zoo() -> list[Layer]:
     """The layers of `zoo.json`: of published models, with their sources."""
     rows = json.loads(Path(__file__).with_name("zoo.json").read_text())
-    return [Layer(**{k: _hashable(v) for k, v in row.items()}) for row in rows]
+    return [from_json(row) for row in rows]
+
+
+def from_json(row: Mapping[str, Any]) -> Layer:
+    """The layer whose fields, with lists in place of tuples, are `row`."""
+    return Layer(**{name: _hashable(value) for name, value in row.items()})
 
 
 def _hashable(value: Any) -> Any:

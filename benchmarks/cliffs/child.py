@@ -35,10 +35,19 @@ class Silence(Exception):
 
 
 class Child:
-    """A worker that is replaced when it fails."""
+    """A worker that is replaced when it fails.
 
-    def __init__(self, command: Sequence[str] = COMMAND, start: float = START) -> None:
-        self._command, self._start_within = command, start
+    If it `insists`, a layer is raced again without a contender that was lost even where
+    its time is over.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str] = COMMAND,
+        start: float = START,
+        insists: bool = True,
+    ) -> None:
+        self._command, self._start_within, self._insists = command, start, insists
         self._process: subprocess.Popen[str] | None = None
         self._events: queue.Queue[str] = queue.Queue()
 
@@ -52,9 +61,12 @@ class Child:
         start = time.monotonic()
         for _ in range(MOST_LOST):
             event: dict[str, Any] = {"trying": STARTING, "allowed": self._start_within}
-            left = max(LEAST, task["budget"] - (time.monotonic() - start))
+            left = task["budget"] - (time.monotonic() - start)
+            if left <= 0 and not self._insists:
+                break
+            sent = {**task, "budget": max(LEAST, left), "without": sorted(lost)}
             try:
-                self._send({**task, "budget": left, "without": sorted(lost)})
+                self._send(sent)
                 while "done" not in (following := self._within(event["allowed"])):
                     event = following
                 done = following["done"]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from benchmarks.contenders import Unsupported
 from jconvt._shell.timing import TURN, Run
 from jconvt._shell.timing import race as in_turn
 
@@ -76,6 +77,8 @@ def race(
         announce(name, _patience(times.seconds, budget))
         try:
             runs[name], times.seconds[name] = _first(make, once=budget / 4)
+        except Unsupported:
+            continue
         except Exception as error:  # an error of one contender is a result
             times.lost[name] = f"{type(error).__name__}: {error}"[:200]
     announce(RACING, PATIENCE + 2 * budget)

@@ -8,6 +8,7 @@ holds the times.
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
@@ -36,7 +37,7 @@ def answer(task: dict[str, Any], events: TextIO) -> None:
     tell(done=asdict(times) | {"chosen": choice})
 
 
-def main() -> None:
+def serve(answer: Callable[[dict[str, Any], TextIO], None]) -> None:
     """Answer tasks until there are no more."""
     # Libraries may print; the pipe is for events alone.
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w")
@@ -49,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(answer)

@@ -6,6 +6,7 @@ from functools import partial
 import jax
 
 import jconvt
+from benchmarks import native as forms
 from benchmarks.contenders._prepared import (
     Form,
     Prepared,
@@ -13,7 +14,6 @@ from benchmarks.contenders._prepared import (
     jax_arrays,
 )
 from benchmarks.layers import Layer
-from benchmarks.native import native as native_form
 
 
 def jconvt_first(layer: Layer, dtype: str, lowering: str = "auto") -> Form:
@@ -52,10 +52,21 @@ def jconvt_lowering(layer: Layer, dtype: str, train: bool, lowering: str) -> Pre
 
 def native(layer: Layer, dtype: str, channels_last: bool = False) -> Form:
     """`lax.conv_general_dilated` with ``lhs_dilation``, differentiated by JAX."""
+    return _of_lax(forms.native, layer, dtype, channels_last)
+
+
+def padded(layer: Layer, dtype: str) -> Form:
+    """Equinox's form after 0.13.8, channels first, differentiated by JAX."""
+    return _of_lax(forms.padded, layer, dtype, channels_last=False)
+
+
+def _of_lax(
+    form: Callable[..., jax.Array], layer: Layer, dtype: str, channels_last: bool
+) -> Form:
     space = "DHW"[3 - layer.rank :]
     data = f"N{space}C" if channels_last else f"NC{space}"
     axes = (data, f"IO{space}", data)
-    forward = partial(native_form, layer, axes=axes, result=_result_dtype(dtype))
+    forward = partial(form, layer, axes=axes, result=_result_dtype(dtype))
     arrays = jax_arrays(layer, dtype, last=channels_last)
     return _form(forward, arrays, channels_last=channels_last)
 

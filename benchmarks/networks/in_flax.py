@@ -144,7 +144,7 @@ def _maker(layer: Layer, up: Make, conv: Make) -> Make:
     return makers[type(layer)]
 
 
-class _Modules(nnx.Module):
+class Modules(nnx.Module):
     """The whole network."""
 
     def __init__(
@@ -169,8 +169,8 @@ def _join(x: jax.Array, skip: jax.Array) -> jax.Array:
 def build(network: Network, up: Make, conv: Make = flax_conv) -> Build:
     """`network` with `up` for its transposed convolutions and `conv` for the others."""
     parameters = jax.tree.map(jnp.asarray, network.parameters())
-    inputs, target = jax.tree.map(_channels_last, network.arrays())
-    graph, state = nnx.split(_Modules(network, parameters, up, conv))
+    inputs, target = jax.tree.map(channels_last, network.arrays())
+    graph, state = nnx.split(Modules(network, parameters, up, conv))
 
     @jax.jit
     def forward(state: Any, inputs: Arrays) -> jax.Array:
@@ -193,7 +193,7 @@ def build(network: Network, up: Make, conv: Make = flax_conv) -> Build:
     def gradients(parameters: Sequence[Arrays]) -> Sequence[Arrays]:
         # Through the layouts: a network's state is linear in the parameters it is of.
         def error(parameters: Sequence[Arrays]) -> jax.Array:
-            state = nnx.state(_Modules(network, parameters, up, conv))
+            state = nnx.state(Modules(network, parameters, up, conv))
             return loss(state, inputs, target)
 
         return jax.grad(error)(parameters)
@@ -208,5 +208,6 @@ def build(network: Network, up: Make, conv: Make = flax_conv) -> Build:
     )
 
 
-def _channels_last(array: np.ndarray) -> jax.Array:
+def channels_last(array: np.ndarray) -> jax.Array:
+    """An array of PyTorch's layout in Flax's."""
     return jnp.asarray(np.moveaxis(array, 1, -1))
