@@ -110,7 +110,7 @@ LAYERS = {
 }
 
 Times = Mapping[str, Mapping[str, float]]
-"""Layer -> "whole", the length of a chunk, "early" or "late" -> seconds."""
+"""Layer -> "whole", a chunk's length, "alone", "early" or "late" -> seconds."""
 
 
 def results(options: Options) -> Iterator[Result]:
@@ -133,9 +133,11 @@ def _runs(layer: Streamed) -> dict[str, Run]:
     def steps(length: int, most: int | None = None) -> Run:
         return stepping(step, begin, (x[:, :, :length], w, b), most)
 
+    alone = x[:, :, : layer.usual]
     runs: dict[str, Run] = {
         "whole": lambda: jax.block_until_ready(whole(x, w, b)),
         **{str(length): steps(length) for length in layer.chunks},
+        "alone": lambda: jax.block_until_ready(whole(alone, w, b)),
         "early": steps(layer.usual, EARLY),
         "late": steps(layer.usual),
     }
@@ -201,6 +203,7 @@ def as_result(times: Times, layers: Mapping[str, Streamed]) -> Result:
             {n: {"late over early": t["late"] / t["early"]} for n, t in times.items()},
             {
                 "elements of a chunk": {n: str(layers[n].usual) for n in times},
+                "alone (ms)": _column(times, "alone"),
                 "early (ms)": _column(times, "early"),
                 "late (ms)": _column(times, "late"),
             },
@@ -217,7 +220,8 @@ def as_result(times: Times, layers: Mapping[str, Streamed]) -> Result:
         f"{PROMISED_FROM} elements on a step should take at most {PROMISED} times its "
         f"share; here it takes at most {worst:.2f} times. The second table compares "
         f"steps that have heard at most {EARLY} chunks with steps that have heard "
-        f"{LATE} or more. float32, batch 1, with a bias; signals of "
+        f"{LATE} or more; alone is a call for one chunk without a state, the least "
+        "that a step can take. float32, batch 1, with a bias; signals of "
         + ", ".join(
             f"{layer.elements} elements ({name})" for name, layer in layers.items()
         )

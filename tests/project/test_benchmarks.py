@@ -290,12 +290,12 @@ def test_a_step_and_its_share():
     expected = {1: 10, 2: 2, 4: 1, 8: 1, 16: 1, 32: 1.5}
     assert streaming.shares(found, sound) == pytest.approx(expected)
     result = streaming.as_result(
-        {"sound": found | {"early": 2.0, "late": 3.0}}, {"sound": sound}
+        {"sound": found | {"alone": 1.0, "early": 2.0, "late": 3.0}}, {"sound": sound}
     )
     assert "here it takes at most 1.50 times" in result.note
     lines = result.table.splitlines()
     assert "| sound | 6400.00 | 10.00 | 2.00 | 1.00 | 1.00 | 1.00 | 1.50 |" in lines
-    assert lines[-1] == "| sound | 1 | 2000.00 | 3000.00 | 1.50 |"
+    assert lines[-1] == "| sound | 1 | 1000.00 | 2000.00 | 3000.00 | 1.50 |"
 
 
 @pytest.mark.parametrize(("most", "states"), [(None, [0, 1, 2, 3, 4]), (2, [0, 1] * 2)])
@@ -319,7 +319,7 @@ def test_streams_are_raced(monkeypatch):
     (result,) = streaming.results(Options(seconds=0, rounds=1))
     lengths = [str(2**n) for n in range(6)]
     for times in result.data["seconds"].values():
-        assert list(times) == ["whole", *lengths, "early", "late"]
+        assert list(times) == ["whole", *lengths, "alone", "early", "late"]
     assert list(result.data["seconds"]) == list(TINY_STREAMS)
 
 
