@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import accuracy, linearity, networks, overhead, racing, transforms
+from benchmarks import (
+    accuracy,
+    linearity,
+    networks,
+    overhead,
+    racing,
+    streaming,
+    transforms,
+)
 from benchmarks.accuracy import measuring
 from benchmarks.contenders import CONTENDERS, DTYPES, LOWERING_CONTENDERS
 from benchmarks.environment import environment
@@ -78,6 +86,12 @@ TABLES = {
         help="time per element as batch and image grow",
         results=linearity.results,
         takes=frozenset({"seconds"}),
+    ),
+    "streaming": Table(
+        help="steps of a stream over their share of one call for the whole signal",
+        results=streaming.results,
+        takes=frozenset({"rows", "seconds"}),
+        rows=lambda: list(streaming.LAYERS),
     ),
     "accuracy": Table(
         help="rounding errors of every lowering, map and dtype",

@@ -6,11 +6,15 @@ JAX_TRACEBACK_FILTERING=off all frames are shown.
 """
 
 import functools
+import inspect
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 import jax
+
+from jconvt._call.arguments import did_you_mean
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +33,7 @@ def ends_traceback(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except (TypeError, ValueError) as error:
-            _name_public_class(error, function, args)
+            _explain_misfit(error, function, args)
             if _is_of_this_package(error.__traceback__) and not _is_whole():
                 # Without a traceback the bare `raise`, which adds no frame, leaves
                 # nothing of this call: the first frame is the caller's.
@@ -39,24 +43,60 @@ def ends_traceback(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def _name_public_class(
+def _explain_misfit(
     error: Exception, function: Callable[..., object], args: tuple[object, ...]
 ) -> None:
-    """Replaces a private base class by the user's class in a message of Python.
+    """Improves a message of Python: the user's class, and a hint at the right keyword.
 
     Python itself raises where the arguments do not fit the parameters; then there is no
     frame below this package's wrapper.
     """
     traceback = error.__traceback__
+    if traceback is not None and not traceback.tb_next:
+        said = _with_public_class(str(error), function, args)
+        error.args = (said + _keyword_hint(said, function),)
+
+
+def _with_public_class(
+    message: str, function: Callable[..., object], args: tuple[object, ...]
+) -> str:
+    """The message with the user's class in place of its private base class."""
     base, _, method = function.__qualname__.rpartition(".")
-    if not base.startswith("_") or traceback is None or traceback.tb_next:
-        return
-    for cls in type(args[0]).__mro__ if args else ():
+    for cls in type(args[0]).__mro__ if args and base.startswith("_") else ():
         ours = cls.__module__.partition(".")[0] == _PACKAGE
         if ours and not cls.__name__.startswith("_"):
-            said = str(error).replace(f"{base}.{method}", f"{cls.__name__}.{method}")
-            error.args = (said,)
-            return
+            return message.replace(f"{base}.{method}", f"{cls.__name__}.{method}")
+    return message
+
+
+_ELSEWHERE = {
+    "feature_group_count": "groups",
+    "features": "out_channels",
+    "filters": "out_channels",
+    "in_features": "in_channels",
+    "kernel": "weight",
+    "lhs": "input",
+    "out_features": "out_channels",
+    "pads": "padding",
+    "rhs": "weight",
+    "w": "weight",
+    "x": "input",
+}
+"""Keywords of other libraries that are not spelt like ours -> ours."""
+
+_UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'$")
+"""The end of Python's message, before the versions that add a hint to it."""
+
+
+def _keyword_hint(message: str, function: Callable[..., object]) -> str:
+    """``". Did you mean 'stride'?"`` after an unknown keyword, or nothing."""
+    found = _UNKNOWN.search(message)
+    if found is None:
+        return ""
+    keyword, known = found[1], inspect.signature(function).parameters
+    meant = _ELSEWHERE.get(keyword)
+    hint = did_you_mean(meant if meant in known else keyword, known)
+    return f".{hint}" if hint else ""
 
 
 def _is_whole() -> bool:

@@ -195,19 +195,27 @@ def _call_with(
             f"ConvTranspose1d, 2d or 3d of jconvt.linen; got {type(layer).__name__}."
         )
     name = parameter_name(layer)
+    stored: dict[str, Any] = {}
 
     def transform(variables: Any) -> Any:
         parameters = variables["params"]
         if name not in parameters:
             return variables  # the layer is about to create them
-        boxed = parameters[name]
+        boxed = stored[name] = parameters[name]
         normalized = _of_parameter(layer, normalize, meta.unbox(boxed))
         new = meta.replace_boxed(boxed, normalized)
         return {**variables, "params": {**parameters, name: new}}
 
+    def restore(variables: Any) -> Any:
+        """Where parameters are mutable, as in `init`, the layer's own is kept."""
+        if "params" not in variables:
+            return variables
+        return {**variables, "params": {**variables["params"], **stored}}
+
     return nn.map_variables(
         lambda layer: layer(*args, **kwargs),
         trans_in_fn=transform,
+        trans_out_fn=restore,
         init=norm.is_initializing(),
         mutable=True,
     )(layer)

@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 
 from jconvt._call.arguments import IntOrInts, Padding, Shape
 from jconvt._call.layout import DimensionNumbers
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.numerics import Precision
 from jconvt._call.tracebacks import ends_traceback
 from jconvt.streaming._stream import stream_of
@@ -27,7 +28,7 @@ def delay(
     dimension_numbers: DimensionNumbers | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> int:
     """The number of outputs of a stream that come before the result, all zeros.
 

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import IntOrInts, Padding
 from jconvt._call.layout import DimensionNumbers
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.numerics import Precision, as_dtype, check_array, settle_dtypes
 from jconvt._call.tracebacks import ends_traceback
 from jconvt.streaming._program import drain
@@ -33,7 +34,7 @@ def flush(
     dimension_numbers: DimensionNumbers | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> jax.Array:
     """The outputs that are left after the last chunk of a signal.
 
@@ -111,7 +112,7 @@ def masked_flush(
     dimension_numbers: DimensionNumbers | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> tuple[jax.Array, jax.Array]:
     """As a flush, with the mask of what it gives, after steps with masks.
 

@@ -14,6 +14,7 @@ from jconvt._call.arguments import (
 )
 from jconvt._call.geometry import Size
 from jconvt._call.layout import DimensionNumbers, Layout
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.numerics import Precision, as_dtype
 from jconvt._call.tracebacks import ends_traceback
 from jconvt._maps.execute import settle_call
@@ -40,7 +41,7 @@ def init(
     dimension_numbers: DimensionNumbers | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> State:
     """The state of a stream before its first element.
 
@@ -66,7 +67,7 @@ def init(
       dimension_numbers: layouts of input, weight and output.
       precision: as in `jax.lax.conv_general_dilated`.
       preferred_element_type: dtype of the result.
-      lowering: ``"auto"``, or the name of a lowering.
+      lowering: ``"auto"``, the name of a lowering, or `jconvt.Lowerings`.
 
     Returns:
       A `State` of zeros. Along the streamed axis it has

@@ -82,8 +82,8 @@ def reset(state: State, where: ArrayLike) -> State:
     return jax.tree.map(begin, state)
 
 
-def check_bools(function: str, argument: str, value: Any, shape: Shape) -> None:
-    """A TypeError or ValueError unless `value` is an array of bools of this shape."""
+def check_bools(function: str, argument: str, value: Any, shape: Shape) -> Any:
+    """`value` if it is an array of bools of this shape, or the error."""
     if getattr(value, "dtype", None) != np.bool_:
         found = getattr(value, "dtype", None)
         said = f"dtype {found}" if found is not None else type(value).__name__
@@ -96,6 +96,7 @@ def check_bools(function: str, argument: str, value: Any, shape: Shape) -> None:
             f"{function}: `{argument}` must have shape {tuple(shape)}; got "
             f"{value.shape}."
         )
+    return value
 
 
 def check_state(function: str, state: Any) -> None:

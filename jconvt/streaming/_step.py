@@ -8,6 +8,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jconvt._call.arguments import IntOrInts, Padding
 from jconvt._call.call import Call, RunOptions
 from jconvt._call.layout import DimensionNumbers
+from jconvt._call.lowerings import Lowerings
 from jconvt._call.numerics import Precision, check_array
 from jconvt._call.tracebacks import ends_traceback
 from jconvt._maps.execute import check_arrays, settle_call
@@ -40,7 +41,7 @@ def step(
     dimension_numbers: DimensionNumbers | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> tuple[State, jax.Array]:
     """The next chunk of a signal: the outputs that it completes, and the next state.
 
@@ -67,7 +68,7 @@ def step(
       dimension_numbers: layouts of input, weight and output.
       precision: as in `jax.lax.conv_general_dilated`.
       preferred_element_type: dtype of the result.
-      lowering: ``"auto"``, or the name of a lowering.
+      lowering: ``"auto"``, the name of a lowering, or `jconvt.Lowerings`.
 
     Returns:
       The next state, and the outputs, ``(N, C_out, *O)`` or ``(C_out, *O)``: for m
@@ -137,7 +138,7 @@ def masked_step(
     dimension_numbers: DimensionNumbers | None = None,
     precision: Precision = None,
     preferred_element_type: DTypeLike | None = None,
-    lowering: str = "auto",
+    lowering: str | Lowerings = "auto",
 ) -> tuple[State, jax.Array, jax.Array]:
     """As a step, for items of a batch whose signals end in different places.
 
@@ -164,7 +165,7 @@ def masked_step(
       dimension_numbers: layouts of input, weight and output.
       precision: as in `jax.lax.conv_general_dilated`.
       preferred_element_type: dtype of the result.
-      lowering: ``"auto"``, or the name of a lowering.
+      lowering: ``"auto"``, the name of a lowering, or `jconvt.Lowerings`.
 
     Returns:
       The next state, the outputs, ``(N, C_out, *O)`` or ``(C_out, *O)``, and their
@@ -211,8 +212,9 @@ def masked_step(
         lowering=lowering,
     )
     *_, streamed = stream.input_axes(call.batched)
-    check_bools(function, "mask", mask, (*state.heard.shape, x.shape[streamed]))
-    return advance(x, w, b, call, stream, state, mask)
+    shape = (*state.heard.shape, x.shape[streamed])
+    going = check_bools(function, "mask", mask, shape)
+    return advance(x, w, b, call, stream, state, going)
 
 
 def _settle(

@@ -13,6 +13,7 @@ import jconvt.initializers
 import jconvt.linen
 import jconvt.nnx
 import jconvt.sharding
+import jconvt.streaming
 from jconvt import interop
 
 PACKAGE = str(Path(jconvt.__file__).parent)
@@ -137,6 +138,27 @@ def test_a_misfit_names_the_public_class(code):
     with pytest.raises(TypeError) as caught:
         eval(code, NAMES | {"Upsample": Upsample})
     assert str(caught.value).startswith(MISFITS[code])
+
+
+KEYWORDS = {
+    "jconvt.conv_transpose2d(x, w, strides=2)": "'strides'. Did you mean 'stride'?",
+    "jconvt.conv_transpose(x, rhs=w)": "'rhs'. Did you mean 'weight'?",
+    "jconvt.conv_transpose(x, w, feature_group_count=2)": "Did you mean 'groups'?",
+    "jconvt.streaming.delay((4, 6, 3), rhs_dilation=2)": "Did you mean 'dilation'?",
+    "jconvt.nnx.ConvTranspose2d(4, filters=6)": "Did you mean 'out_channels'?",
+    "jconvt.nnx.ConvTranspose(4, 6, 3, stride=2)": "Did you mean 'strides'?",
+    "jconvt.nnx.ConvTranspose2d(4, 6, kernel=3)": "Did you mean 'kernel_size'?",
+    "jconvt.conv_transpose(x, w, device=2)": "keyword argument 'device'",
+}
+"""Keywords that there are not, and the end of the message."""
+
+
+@pytest.mark.parametrize("code", KEYWORDS)
+def test_an_unknown_keyword_has_a_hint(code):
+    with pytest.raises(TypeError) as caught:
+        eval(code, NAMES)
+    assert "got an unexpected keyword argument" in str(caught.value)
+    assert str(caught.value).endswith(KEYWORDS[code])
 
 
 def test_what_a_function_of_the_caller_raises_keeps_its_frames():

@@ -229,6 +229,28 @@ def test_linen_weight_norm_leaves_the_initializer_its_weight(kind):
     near(made["params"]["scale"], np.full((IN, 1, 1, 1), 0.5 * np.sqrt(OUT * 6)))
 
 
+@kinds
+@pytest.mark.parametrize("name", ["WeightNorm", "SpectralNorm"])
+def test_linen_keeps_the_parameter_where_parameters_are_mutable(name, kind):
+    """As in PyTorch it is stored as it was; what is applied is normalized."""
+    layer = Layer(jconvt.linen, kind, init=nn.initializers.constant(0.5))
+    normed, x = getattr(jconvt.linen, name)(layer.module), layer.data(X)
+    options = {"update_stats": True} if name == "SpectralNorm" else {}
+    variables = normed.init(jax.random.key(0), x, **options)
+    params = variables["params"]
+    np.testing.assert_array_equal(params["layer_instance"][layer.name], 0.5)
+    if name == "WeightNorm":
+        params["scale"] = 3 * params["scale"]
+    y, after = normed.apply(variables, x, mutable=True, **options)
+    np.testing.assert_array_equal(after["params"]["layer_instance"][layer.name], 0.5)
+    # All weights are equal, of norm 0.5*sqrt(OUT*6) for each input channel and of first
+    # singular value 0.5*sqrt(IN*OUT*6).
+    factor = {"WeightNorm": 3, "SpectralNorm": 2 / np.sqrt(IN * OUT * 6)}[name]
+    applied = dict(params["layer_instance"])
+    applied[layer.name] = factor * applied[layer.name]
+    near(y, layer.module.apply({"params": applied}, x))
+
+
 @mixes_dtypes  # inside of Flax's own norm
 @kinds
 def test_linen_weight_norm_of_flax_is_torchs(torch, kind):

@@ -9,7 +9,7 @@ import pytest
 
 import benchmarks.__main__
 import jconvt
-from benchmarks import linearity, networks, racing, report
+from benchmarks import linearity, networks, racing, report, streaming
 from benchmarks.contenders import CONTENDERS, LOWERING_CONTENDERS, Unsupported
 from benchmarks.layers import Layer, zoo
 from benchmarks.networks import descriptions
@@ -257,6 +257,84 @@ def test_the_networks_that_are_raced(name, inputs, output):
     assert network.output_shape == output
 
 
+# Streams ------------------------------------------------------------------------------
+
+TINY_STREAMS = {
+    "sound": streaming.Streamed(
+        in_channels=2,
+        out_channels=3,
+        kernel_size=(4,),
+        stride=(2,),
+        padding=("CAUSAL",),
+        elements=128,
+        source="made up",
+    ),
+    "video": streaming.Streamed(
+        in_channels=2,
+        out_channels=4,
+        kernel_size=(2, 3, 3),
+        stride=(1, 2, 2),
+        padding=(0, "SAME", 1),
+        groups=2,
+        space=(2, 3),
+        elements=128,
+        source="made up",
+    ),
+}
+
+
+def test_a_step_and_its_share():
+    """Of a signal of 128 elements in 6.4 s, an element's share is 0.05 s."""
+    sound = TINY_STREAMS["sound"]
+    found = {"whole": 6.4, "1": 0.5, "2": 0.2, "4": 0.2, "8": 0.4, "16": 0.8, "32": 2.4}
+    expected = {1: 10, 2: 2, 4: 1, 8: 1, 16: 1, 32: 1.5}
+    assert streaming.shares(found, sound) == pytest.approx(expected)
+    result = streaming.as_result(
+        {"sound": found | {"alone": 1.0, "early": 2.0, "late": 3.0}}, {"sound": sound}
+    )
+    assert "here it takes at most 1.50 times" in result.note
+    lines = result.table.splitlines()
+    assert "| sound | 6400.00 | 10.00 | 2.00 | 1.00 | 1.00 | 1.00 | 1.50 |" in lines
+    assert lines[-1] == "| sound | 1 | 1000.00 | 2000.00 | 3000.00 | 1.50 |"
+
+
+@pytest.mark.parametrize(("most", "states"), [(None, [0, 1, 2, 3, 4]), (2, [0, 1] * 2)])
+def test_a_stream_goes_on_or_begins_again(most, states):
+    seen = []
+
+    def step(state, chunk):
+        assert chunk == "chunk"
+        seen.append(state)
+        return state + 1, None
+
+    run = streaming.stepping(step, 0, ("chunk",), most)
+    for _ in states:
+        run()
+    assert seen == states
+
+
+def test_streams_are_raced(monkeypatch):
+    monkeypatch.setattr(streaming, "LAYERS", TINY_STREAMS)
+    monkeypatch.setattr(streaming, "LATE", 2)
+    (result,) = streaming.results(Options(seconds=0, rounds=1))
+    lengths = [str(2**n) for n in range(6)]
+    for times in result.data["seconds"].values():
+        assert list(times) == ["whole", *lengths, "alone", "early", "late"]
+    assert list(result.data["seconds"]) == list(TINY_STREAMS)
+
+
+@pytest.mark.parametrize("layer", streaming.LAYERS.values(), ids=streaming.LAYERS)
+def test_the_layers_that_are_streamed(layer):
+    """Their options fit their shapes, and a chunk's outputs add up to the whole's."""
+    shape = (1, layer.in_channels, layer.elements, *layer.space)
+    weight = (layer.in_channels, layer.out_channels // layer.groups, *layer.kernel_size)
+    outputs = jconvt.output_shape(shape, weight, **layer.options)
+    assert outputs[2] == layer.elements * layer.stride[0]
+    assert layer.chunks[-1] * 4 == layer.elements
+    assert layer.chunks[-1] >= streaming.PROMISED_FROM
+    assert layer.usual in layer.chunks
+
+
 # The command line ---------------------------------------------------------------------
 
 
@@ -279,6 +357,7 @@ def test_help(capsys):
         ("--dtype float8", "argument --dtype: invalid choice"),
         ("--linearity --rows dcgan-up", "--rows has no meaning for --linearity"),
         ("--networks --dtype float64", "--dtype has no meaning for --networks"),
+        ("--streaming --rows dcgan-up", "'dcgan-up' is none of encodec-1, hifigan-3"),
         ("--networks --linearity", "not allowed with argument"),
     ],
 )
