@@ -48,7 +48,8 @@ SIGNATURES = {
     "output_shape": (SHAPES, {**GENERAL, "data_format": None, **HOW}),
 }
 RECORDS = ["Candidate", "Estimate", "Explanation"]
-NAMES = ["__version__", *RECORDS, "Lowerings", "explain", *SIGNATURES]
+TUNING = ["tune", "Tuned", "TuneReport", "TunedMap"]
+NAMES = ["__version__", *RECORDS, "Lowerings", "explain", *TUNING, *SIGNATURES]
 
 
 def test_all_is_what_is_public():

@@ -25,6 +25,7 @@ PICTURES = {
     "5-training": 0,
     "6-benchmarks": 1,
     "7-many-devices": 0,
+    "8-streaming": 0,
 }
 """Notebook -> which of its pictures."""
 

@@ -215,9 +215,11 @@ def at_most(problem: Problem, images: int, blocks: int, axis: int) -> Pieces:
     if images and problem.static_batch:
         pieces = (i for i in _divisors(problem.batch) if problem.batch // i <= images)
         found = Pieces(batch=next(pieces, 1))
+    if not blocks:
+        return found
     at, n = problem.geometry.axes[axis], problem.size[axis]
     most = at.output_size(n) // at.stride // 2
-    cut = 0 < blocks <= most and problem.static and not _outgrows_indices(at, n)
+    cut = blocks <= most and problem.static and not _outgrows_indices(at, n)
     return replace(found, blocks=blocks, axis=axis) if cut else found
 
 

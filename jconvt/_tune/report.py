@@ -111,9 +111,6 @@ class TuneReport:
 
         Args:
           path: of the file, which is replaced if it exists.
-
-        Returns:
-          Nothing.
         """
         Path(path).write_text(json.dumps(self.to_json(), indent=2) + "\n")
 
