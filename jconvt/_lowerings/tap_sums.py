@@ -117,15 +117,15 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     first = _is_first(variant, which)
     products = problem.batch * problem.in_channels * problem.out_channels
     products //= geometry.groups
+    slow, at_most = 1, 0
     if which == Map.OUTPUT:
         cuts = cut_axes(geometry, problem.size, (False,) * geometry.rank, early=True)
         for cut in cuts:
             taps = sum(len(c.residues) * c.taps for c in cut.classes)
             products *= cut.count * taps
         parts = math.prod(len(cut.spans) for cut in cuts)
-        if not first:
-            most = math.prod(max(c.taps for c in cut.classes) for cut in cuts)
-            products *= _LONG_LOOP if most > _MOST_IN_LOOP else 1
+        most = math.prod(max(c.taps for c in cut.classes) for cut in cuts)
+        slow = _LONG_LOOP if not first and most > _MOST_IN_LOOP else 1
         row = cuts[-1].count if cuts else 1
     else:
         kept, _ = keep_taps(geometry.axes, problem.size)
@@ -133,11 +133,10 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         products *= math.prod(problem.size) * taps
         parts = 1
         row = problem.size[-1] if problem.size else 1
-    at_most = 0
-    if which == Map.WEIGHT:  # the summed rows of all taps may be alive at once
-        rows = problem.size[0] if problem.size else problem.batch
-        summed = taps * problem.inputs // max(1, rows_at_once(rows))
-        at_most = copied(problem, first) + problem.outputs + summed
+        if which == Map.WEIGHT:  # the summed rows of all taps may be alive at once
+            rows = problem.size[0] if problem.size else problem.batch
+            summed = taps * problem.inputs // max(1, rows_at_once(rows))
+            at_most = copied(problem, first) + problem.outputs + summed
     vector = row if first else problem.out_channels
     strided = first and any(stride > 1 for stride in geometry.stride)
     residues = math.prod(geometry.stride)
@@ -145,7 +144,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     joined = problem.outputs if parts > 1 or strided or which != Map.OUTPUT else 0
     return Work(
         multiply_adds=products,
-        summed=products // vector * filled(vector),
+        summed=slow * products // vector * filled(vector),
         joined=joined,
         strided=joined if strided else 0,
         regrouped=_SCATTERED * problem.outputs if scattered else 0,

@@ -5,7 +5,6 @@ The choice on a CPU multiplies each count by a rate to estimate time
 """
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from jconvt._call.geometry import Geometry
@@ -138,7 +137,7 @@ def filled(n: int) -> int:
     return -(-n // 16) * 16
 
 
-def _is_exchanged(which: Map, geometry: Geometry, size: Sequence[int]) -> bool:
+def _is_exchanged(which: Map, geometry: Geometry, size: tuple[int, ...]) -> bool:
     """Whether along an axis there are more taps than elements that they read."""
     if which == Map.INPUT:
         out = geometry.output_size(size)
