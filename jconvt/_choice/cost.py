@@ -4,9 +4,9 @@ Seconds are a sum of rates times the counts of `Work`, with rates of their own f
 of the three maps. `python -m benchmarks.fit` fits them to times of random layers (none
 of them in the benchmark's zoo) in float32 on two cores; those below are such fits,
 rounded, with ``transposed`` held near what a transpose alone was timed at. ``summed``
-(from depthwise layers alone), ``inflated``, and the output's ``cut`` and ``added`` were
-set by hand. Only their ratios matter to the choice, and wider elements scale all terms
-alike. No jax import.
+(from depthwise layers alone), ``inflated``, ``windows`` (from layers of `make cliffs`),
+and the output's ``cut`` and ``added`` were set by hand. Only their ratios matter to the
+choice, and wider elements scale all terms alike. No jax import.
 """
 
 from jconvt._call.geometry import Geometry
@@ -16,7 +16,7 @@ from jconvt._lowerings.work import Work, has_fast_convolutions
 _TABLE: dict[str, tuple[float, float, float]] = {
     "multiply_adds": (0.0075, 0.0075, 0.0075),
     "summed": (0.13, 0.11, 0.3),
-    "convolved": (0.027, 0.027, 0.018),
+    "convolved": (0.053, 0.027, 0.018),
     "windows": (1.75, 1.75, 1.75),
     "scattered": (1.2, 0.51, 0.5),
     "looped": (0.8, 0.8, 0.8),
@@ -85,8 +85,7 @@ def _convolutions(which: Map, problem: Problem, work: Work) -> dict[str, int]:
         counts["windows"] = _window(geometry) * windows
         counts["convolved"] = (_VOLUME if geometry.rank == 3 else 1) * work.lanes
     elif fast and work.scattered:
-        # Its GEMM is half as fast, which the rate of what it adds up cannot say.
-        counts["convolved"] = 2 * work.scattered * problem.in_channels
+        counts["convolved"] = work.scattered * problem.in_channels
         counts["scattered"] = work.scattered
     else:
         counts["looped"] = work.convolved * geometry.groups

@@ -29,7 +29,7 @@ class Work:
       operands: elements of the operands and results of GEMMs.
       gathered: elements written into patches, or gradients of patches added.
       joined: elements read from products, or written, when the output is assembled.
-      added: elements of products added, once for each tap, or of patches for filters.
+      added: elements of products added, once for each tap.
       reordered: elements of products moved from (O, taps) into (taps, O).
       strided: elements gathered, joined or added that are not contiguous in memory.
       regrouped: contiguous stretches, of at most 8 channels (a vector register), moved

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jconvt
-from fuzz.memory import LAYERS, budget, temporaries
+from fuzz.memory import LAYERS, ONCE_OVER, budget, temporaries
 from jconvt._call.call import Call
 from jconvt._call.geometry import Geometry
 from jconvt._call.layout import Layout
@@ -247,8 +247,11 @@ def test_explain_of_sizes_past_32_bits(row, platform):
 # Memory -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layer", [row for row in LAYERS if LAYERS[row].quick])
+COMPILED = {name: layer for name, layer in LAYERS.items() if layer.quick} | ONCE_OVER
+
+
+@pytest.mark.parametrize("layer", COMPILED.values(), ids=COMPILED)
 def test_temporaries_stay_inside_the_budget(layer):
     """What XLA allots beside operands and results; compiled, not run."""
-    for slot, taken in temporaries(LAYERS[layer], "auto").items():
-        assert taken <= budget(LAYERS[layer], slot), slot
+    for slot, taken in temporaries(layer, "auto").items():
+        assert taken <= budget(layer, slot), slot

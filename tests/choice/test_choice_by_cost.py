@@ -34,7 +34,7 @@ from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import WHOLE
 from jconvt._choice.turned import as_output
 from jconvt._lowerings.table import LOWERINGS
-from jconvt._lowerings.work import Work, has_fast_convolutions
+from jconvt._lowerings.work import PLAIN, Work, has_fast_convolutions
 
 # Convolutions of this type run in plain loops, whose rate keeps them out of the way.
 DTYPE = np.dtype(np.float64)
@@ -410,7 +410,7 @@ CONVOLVED = {"convolved": 10, "lanes": 16}
         ),
         pytest.param(
             CONVOLVED | {"inflated": 10, "scattered": 5},
-            *(True, 1, {"convolved": 2 * 5 * 32, "scattered": 5}),
+            *(True, 1, {"convolved": 5 * 32, "scattered": 5}),
             id="transposed_convolution",
         ),
         pytest.param(
@@ -426,6 +426,33 @@ def test_products_are_counted_by_their_path(counts, fast, groups, expected):
     found = features(Map.OUTPUT, layer, Work(**counts))
     fixed = {} if "convolved" in counts else {"fixed": 1}
     assert {name: n for name, n in found.items() if n} == expected | fixed
+
+
+@pytest.mark.parametrize(
+    ("rank", "each"), [(1, 1), (2, 2), (3, 8)], ids=lambda n: str(n)
+)
+def test_a_window_costs_more_over_several_axes(rank, each):
+    layer = problem(rank=rank, dtype=np.float32)
+    work = Work(convolved=32 * 16 * 10, lanes=32 * 16 * 10)
+    assert features(Map.OUTPUT, layer, work)["windows"] == each * 10
+
+
+@pytest.mark.parametrize(("stride", "scattered"), [(2, False), (3, True)])
+def test_many_residues_of_planes_are_interleaved_slowly(stride, scattered):
+    """Four are not many; with features last there is no such cost."""
+    layer = problem(channels=(8, 8), groups=8, stride=stride, dtype=np.float32)
+    row = LOWERINGS["tap_sums"]
+    for variant in row.variants(layer):
+        work = row.work(layer, variant, Map.OUTPUT)
+        assert (work.regrouped > layer.outputs) == (scattered and variant.first)
+
+
+@pytest.mark.parametrize(("kernel", "times"), [(5, 1), (6, 6)])
+def test_long_sums_are_not_vectorised_with_features_last(kernel, times):
+    """36 taps for one output are too many, 25 are not."""
+    layer = problem(n=16, channels=(16, 16), groups=16, kernel=kernel, stride=1)
+    work = LOWERINGS["tap_sums"].work(layer, PLAIN, Map.OUTPUT)
+    assert work.summed == times * work.multiply_adds
 
 
 @pytest.mark.parametrize(("groups", "batches"), [(1, 0), (4, 8)])

@@ -48,7 +48,7 @@ LAYERS = {
     "k4_s2_16MiB": Layer((16, 128, 32, 32), (128, 64, 4, 4), UP, quick=True),
     "k4_s2_256MiB": Layer((64, 128, 64, 64), (128, 64, 4, 4), UP, quick=True),
     "k4_s2_2GiB": Layer((128, 128, 128, 128), (128, 64, 4, 4), UP, quick=True),
-    "k4_s2_4GiB_image": Layer((1, 64, 4096, 2048), (64, 32, 4, 4), UP),
+    "k4_s2_4GiB_image": Layer((1, 64, 4096, 2048), (64, 32, 4, 4), UP, quick=True),
     "k3_s2_1GiB": Layer(
         (64, 256, 64, 128), (256, 128, 3, 3), {**UP, "output_padding": 1}, quick=True
     ),
@@ -70,6 +70,25 @@ LAYERS = {
     "3d_k2_s2_2GiB": Layer((8, 64, 64, 64, 64), (64, 32, 2, 2, 2), {"stride": 2}),
     "3d_k4_s2_2GiB": Layer((8, 64, 64, 64, 64), (64, 32, 4, 4, 4), UP),
 }
+
+
+LAST = {"dimension_numbers": ("NHWC", "IOHW", "NHWC")}
+VOLUME_LAST = {"dimension_numbers": ("NDHWC", "IODHW", "NDHWC")}
+ONCE_OVER = {
+    "classes_of_residues": Layer(
+        (16, 45, 12, 128), (128, 512, 5, 5), {"stride": 4, **LAST}
+    ),
+    "groups": Layer(
+        (4, 65, 107, 8), (8, 64, 8, 8), {"stride": 2, "padding": 3, "groups": 2, **LAST}
+    ),
+    "padded_products": Layer(
+        (16, 13, 19, 66, 4), (4, 128, 3, 3, 3), {"padding": 1, **VOLUME_LAST}
+    ),
+    "rows_of_taps": Layer(
+        (8, 64, 160, 160), (64, 1, 8, 8), {"stride": 2, "padding": 3, "groups": 64}
+    ),
+}
+"""Layers of which a map took more than its budget, for each of the reasons."""
 
 
 def _maps(layer: Layer, lowering: str) -> dict[str, tuple[Any, list[Any]]]:

@@ -76,6 +76,21 @@ def test_parts_of_sixteen_bits_are_added_in_float32(limit):
         oracles.assert_expected(y, expected, jnp.bfloat16)
 
 
+@pytest.mark.parametrize("kind", ["first", "last"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("forty_taps", (3,), (40,), stride=3, padding=3),
+        Case("groups", (5,), (29,), 2, 1, groups=2, channels=(4, 6)),
+        Case("dilated", (4, 2), (19, 2), (2, 1), dilation=(3, 1)),
+    ],
+    ids=str,
+)
+def test_kernels_of_many_taps(case, kind):
+    """More than eight taps for an output along an axis, and not as many for each."""
+    check("gather", case, kind)
+
+
 def test_kernels_of_many_taps_are_made_by_few_operations():
     """A slice for each tap takes a program of hundreds of taps long to compile."""
 

@@ -47,6 +47,7 @@ def work_of_patches(
     positions = problem.batch * math.prod(cut.tiles for cut in cuts)
     groups = geometry.groups
     macs = lanes = operands = gathered = kernels = made = calls = 0
+    most_parts = 1
     for combination in combinations_of(cuts):
         pairs = list(zip(cuts, combination, strict=True))
         gemms = math.prod(cut.products(residues) for cut, residues in pairs)
@@ -60,6 +61,7 @@ def work_of_patches(
         patches = gemms * groups * positions * k
         nbytes = elements * problem.inputs * problem.itemsize
         parts = -(-elements // elements_at_once(elements, nbytes))
+        most_parts = max(most_parts, parts)
         products = gemms * groups * positions * f
         operands += patches + parts * products + gemms * groups * k * f
         gathered += patches
@@ -83,7 +85,6 @@ def work_of_patches(
         operands=operands,
         gathered=gathered,
         joined=joined,
-        added=sum(paired) * gathered // 4,  # the filters' sums, as were timed
         strided=strided,
         regrouped=0
         if variant.first
@@ -93,7 +94,7 @@ def work_of_patches(
         temporary=moved + gathered + made + kernels,
         peak=moved
         + kernels
-        + _most_alive(problem, variant, which, cuts, gathered, made),
+        + _most_alive(problem, variant, which, cuts, gathered, made, most_parts),
         **moves(problem, variant.first),
     )
 
@@ -105,14 +106,16 @@ def _most_alive(
     cuts: Sequence[Blocks],
     gathered: int,
     made: int,
+    parts: int,
 ) -> int:
     """Elements of patches and products alive at once, in XLA:CPU's programs at worst.
 
     Patches are copied once more where the matrices of groups are brought side by side,
     and into the operand of a weight gradient's GEMM. Products are copied once more
     where they are joined from several classes, twice where these are joined along
-    several axes, and where they do not go straight into the result. Taken from
-    `memory_analysis` of about 700 programs.
+    several axes, where they do not go straight into the result, and where the
+    products of several parts of the patches are added, of which each pads the input.
+    Taken from `memory_analysis` of about 700 programs.
     """
     grouped = problem.geometry.groups > 1
     if grouped:
@@ -121,8 +124,9 @@ def _most_alive(
     output = which == Map.OUTPUT
     straight = output and not grouped and variant.first == problem.features_first
     again = grouped or which == Map.WEIGHT
-    products = 1 if straight or (output and joins) else 2
-    return max(
+    products = 1 if parts == 1 and (straight or (output and joins)) else 2
+    padded = problem.inputs if parts > 1 else 0
+    return padded + max(
         (1 + again) * gathered + made,
         gathered + products * made,
         (1 + joins) * made if joins or output else 2 * made,
