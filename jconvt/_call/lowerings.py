@@ -26,10 +26,11 @@ class Lowerings:
     many blocks of `stride` outputs. ``"turned"`` is for an input gradient at stride 1:
     it is then computed as the output of the turned kernel. `tune` writes such entries.
 
-    ``"auto"`` runs what is chosen for that map where all three are chosen. Derivatives
-    of any order are made of the same three maps, and run by the same entries. (Only the
-    name ``lowering="lhs_dilation"`` asks for a convolution of lax in the trace; as an
-    entry, also as all three, it is the lowering of that map, like any other.)
+    ``"auto"`` is the automatic choice for that map, the same as if all three entries
+    were automatic. Derivatives of any order are made of the same three maps, and run by
+    the same entries. The entry ``"lhs_dilation"`` runs that lowering inside jconvt's
+    primitive; only the plain ``lowering="lhs_dilation"`` traces to lax's own
+    convolution.
 
     A value is static and hashable, like a string.
 

@@ -114,7 +114,7 @@ def masked_flush(
     preferred_element_type: DTypeLike | None = None,
     lowering: str | Lowerings = "auto",
 ) -> tuple[jax.Array, jax.Array]:
-    """As a flush, with the mask of what it gives, after steps with masks.
+    """The outputs that are left for signals of different lengths, and their mask.
 
     Args:
       state: what the last `masked_step` gave.

@@ -140,7 +140,7 @@ def masked_step(
     preferred_element_type: DTypeLike | None = None,
     lowering: str | Lowerings = "auto",
 ) -> tuple[State, jax.Array, jax.Array]:
-    """As a step, for items of a batch whose signals end in different places.
+    """The next chunk of a batch of signals that end at different places.
 
     The signal of an item ends at the first element that the mask leaves out. All
     elements from there on count as zeros, whatever they hold, and outputs after the end
