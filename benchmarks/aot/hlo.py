@@ -1,5 +1,6 @@
 """The instructions of a compiled program, parsed from the text that XLA prints."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 _INSTRUCTION = re.compile(
     r"  (?:ROOT )?%?[\w.-]+ = (?P<type>\S.*?) (?P<opcode>[a-z][a-z0-9-]*)\((?P<rest>.*)"
 )
-_ARRAY = re.compile(r"(?P<dtype>[a-z]+(?P<bits>\d+)[a-z0-9]*)\[(?P<sizes>[\d,]*)\]")
+_ARRAY = re.compile(
+    r"(?P<dtype>[a-z]+(?P<bits>\d+)[a-z0-9]*)\[(?P<sizes>[\d,]*)\]"
+    r"(?:\{(?P<order>[\d,]*)(?::T\((?P<tile>[\d,]+)\))?)?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +37,32 @@ class Instruction:
     def bytes(self) -> int:
         """Of its result, or the first one of a tuple."""
         array = _ARRAY.search(self.type)
+        return 0 if array is None else _bytes(array, _sizes(array["sizes"]))
+
+    @property
+    def stored_bytes(self) -> int:
+        """The same with the padding of a TPU's tiles.
+
+        A layout such as ``{1,0:T(8,128)}`` names the axes from the innermost on; the
+        last sizes of a tile are those of the innermost axes.
+        """
+        array = _ARRAY.search(self.type)
         if array is None:
             return 0
-        size = int(array["bits"]) // 8
-        for n in filter(None, array["sizes"].split(",")):
-            size *= int(n)
-        return size
+        sizes = _sizes(array["sizes"])
+        inner = [sizes[axis] for axis in _sizes(array["order"])]
+        for at, n in enumerate(reversed(_sizes(array["tile"]))):
+            if at < len(inner):
+                inner[at] = -(-inner[at] // n) * n
+        return _bytes(array, inner or sizes)
+
+
+def _sizes(text: str | None) -> list[int]:
+    return [int(n) for n in (text or "").split(",") if n]
+
+
+def _bytes(array: re.Match[str], sizes: list[int]) -> int:
+    return int(array["bits"]) // 8 * math.prod(sizes)
 
 
 def instructions(text: str) -> Iterator[Instruction]:

@@ -41,7 +41,7 @@ class Reading:
         summed; zero where the compiler makes none. Loops are not in it.
       copy_cycles: those of them for changes of layout alone.
       unestimated_bytes: what is written by instructions that such a compiler gives no
-        estimate, like reshapes that move data.
+        estimate, like reshapes that move data; with the padding of its tiles.
       temporary_bytes: beside arguments and results; without cuDNN's workspaces.
     """
 
@@ -107,4 +107,17 @@ def _cycles(found: Iterable[Instruction]) -> int:
 
 def _unestimated(found: Iterable[Instruction]) -> int:
     working = (i for i in found if i.opcode not in _FREE)
-    return sum(i.bytes for i in working if not _CYCLES.search(i.rest))
+    return sum(i.stored_bytes for i in working if not _CYCLES.search(i.rest))
+
+
+BYTES_A_CYCLE = 819e9 / 1.5e9
+"""Of a TPU v5e's memory, at 1.5 GHz: 197e12 operations a second are what four units of
+128 x 128 multiply-adds do at that rate. Both figures are Google's."""
+
+
+def cycles_of(cycles: int, unestimated_bytes: int) -> float:
+    """A TPU's program in cycles: the estimate, and what moves without an estimate.
+
+    Such bytes are read and written once in the device's memory.
+    """
+    return cycles + 2 * unestimated_bytes / BYTES_A_CYCLE

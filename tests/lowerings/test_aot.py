@@ -151,7 +151,7 @@ def test_a_tpu_program_is_read():
         loops=1,
         cycles=66942,
         copy_cycles=30242,
-        unestimated_bytes=2 * 8 * 8,
+        unestimated_bytes=2 * 8 * 128,  # in tiles of (8, 128)
     )
 
 
