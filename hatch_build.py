@@ -1,7 +1,7 @@
 """What a package index shows: README, whose relative links lead nowhere there.
 
-`JCONVT_ADDRESS=https://host/owner/jconvt make dist` makes them absolute, at the tag of the
-version, and gives the metadata the addresses of the project. Without it README is unchanged.
+`JCONVT_ADDRESS=https://host/owner/jconvt make dist` makes them absolute, at the tag of
+the version, and adds the addresses of the project. Without it README is unchanged.
 """
 
 import os

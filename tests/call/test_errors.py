@@ -1103,7 +1103,7 @@ def test_a_tensor_of_another_framework(argument, value, hint, nothing_bound):
         ),
         # A kernel of 64 by 128 is not what is meant.
         ((64, 128, 4, 4), "NCHW", ""),
-        ((3, 3, 5, 6), "NCHW", ""),
+        ((3, 3, 7, 6), "NCHW", ""),
     ],
 )
 def test_a_weight_in_another_order(weight, data_format, hint, nothing_bound):
