@@ -95,7 +95,7 @@ def _check_shapes(
     in_channels = weight_shape[layout.weight[0]]
     if input_shape[channel] != in_channels:
         hint = _if_channels_last(input_shape, channel, in_channels)
-        hint = hint or _if_other_weight(options, input_shape[channel], weight_shape)
+        hint = hint or _if_other_weight(options, input_shape, channel, weight_shape)
         raise ValueError(
             f"{function}: `input` must have as many channels as `weight` has input "
             f"channels; got {input_shape[channel]} on axis {channel} of input "
@@ -132,8 +132,10 @@ def _if_channels_last(input_shape: Shape, channel: int, in_channels: Size) -> st
     )
 
 
-def _if_other_weight(options: Options, channels: Size, weight_shape: Shape) -> str:
-    """The hint that the weight's axes seem to be in another order."""
+def _if_other_weight(
+    options: Options, input_shape: Shape, channel: int, weight_shape: Shape
+) -> str:
+    """The hint that the axes of the weight, or of both, seem to be in another order."""
     layout, rank = options.layout, options.rank
     specs = spell(layout)
     is_default = layout.weight == tuple(range(rank + 2))
@@ -141,21 +143,34 @@ def _if_other_weight(options: Options, channels: Size, weight_shape: Shape) -> s
     if specs is None or not is_default or not plain:
         return ""
     space = specs[1].strip("IO")
-    for order in (f"{space}IO", f"{space}OI", f"OI{space}"):
-        sizes = dict(zip(order, weight_shape, strict=True))
-        taps = max(sizes[letter] for letter in space)
-        if sizes["I"] != channels or taps > max(sizes["I"], sizes["O"]):
-            continue
-        if order == f"OI{space}":
-            return (
-                " Axis 1 has them, as in the weight of a forward convolution, (C_out, "
-                "C_in, *kernel): give jnp.swapaxes(weight, 0, 1), and reverse its taps "
-                "with jnp.flip if they were written for a convolution."
-            )
+    order = _order_of(weight_shape, space, input_shape[channel])
+    if order == f"OI{space}":
+        return (
+            " Axis 1 has them, as in the weight of a forward convolution, (C_out, "
+            "C_in, *kernel): give jnp.swapaxes(weight, 0, 1), and reverse its taps "
+            "with jnp.flip if they were written for a convolution."
+        )
+    if order:
         return (
             f" The weight looks like {order}: jconvt.conv_transpose takes it with "
             f"dimension_numbers={(specs[0], order, specs[2])}."
         )
+    order, data = _order_of(weight_shape, space, input_shape[-1]), f"N{space}C"
+    if order not in (f"{space}IO", f"{space}OI"):
+        return ""
+    return (
+        f" The arrays look like {data} and {order}: jconvt.conv_transpose takes them "
+        f"with dimension_numbers={(data, order, data)}."
+    )
+
+
+def _order_of(weight_shape: Shape, space: str, channels: Size) -> str:
+    """The order of axes, other than the default, that fits the channels, or nothing."""
+    for order in (f"{space}IO", f"{space}OI", f"OI{space}"):
+        sizes = dict(zip(order, weight_shape, strict=True))
+        taps = max(sizes[letter] for letter in space)
+        if sizes["I"] == channels and taps <= max(sizes["I"], sizes["O"]):
+            return order
     return ""
 
 

@@ -88,12 +88,20 @@ _UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'$")
 """The end of Python's message, before the versions that add a hint to it."""
 
 
+_TOO_MANY = re.compile(r" positional arguments? but \d+ .*given$")
+"""The end of Python's message where more arguments came without a name than may."""
+
+
 def _keyword_hint(message: str, function: Callable[..., object]) -> str:
-    """``". Did you mean 'stride'?"`` after an unknown keyword, or nothing."""
+    """``". Did you mean 'stride'?"``, or which arguments are keywords, or nothing."""
+    known = inspect.signature(function).parameters
+    if _TOO_MANY.search(message):
+        keywords = [k for k, p in known.items() if p.kind is p.KEYWORD_ONLY]
+        return f". Write as keywords: {', '.join(keywords)}." if keywords else ""
     found = _UNKNOWN.search(message)
     if found is None:
         return ""
-    keyword, known = found[1], inspect.signature(function).parameters
+    keyword = found[1]
     meant = _ELSEWHERE.get(keyword)
     hint = did_you_mean(meant if meant in known else keyword, known)
     return f".{hint}" if hint else ""

@@ -143,10 +143,15 @@ def _normed_weight(state: Mapping[str, Any], prefix: str) -> np.ndarray[Any, Any
             v = _array(direction, state[direction])
             return _weight_norm(g, v)
     here = sorted(str(name) for name in state if str(name).startswith(prefix))
+    kernels = [n for n in here if n.endswith(".weight") and len(np.shape(state[n])) > 2]
+    hint = ""
+    if kernels:
+        name = kernels[0].removesuffix(".weight")
+        hint = f"Name a layer, as in from_torch(state_dict, '{name}', stride=...). "
     raise ValueError(
         f"from_torch: the state dict must hold '{prefix}weight', or both entries of its"
-        f" weight norm; under this prefix it holds {', '.join(here) or 'nothing'}. Of "
-        f"other parametrizations give the module."
+        f" weight norm; under this prefix it holds {', '.join(here) or 'nothing'}. "
+        f"{hint}Of other parametrizations give the module."
     )
 
 

@@ -1103,7 +1103,7 @@ def test_a_tensor_of_another_framework(argument, value, hint, nothing_bound):
         ),
         # A kernel of 64 by 128 is not what is meant.
         ((64, 128, 4, 4), "NCHW", ""),
-        ((3, 3, 5, 6), "NCHW", ""),
+        ((3, 3, 7, 6), "NCHW", ""),
     ],
 )
 def test_a_weight_in_another_order(weight, data_format, hint, nothing_bound):
@@ -1119,6 +1119,23 @@ def test_a_weight_in_another_order(weight, data_format, hint, nothing_bound):
         weight_shape=weight,
         data_format=data_format,
     )
+
+
+@pytest.mark.parametrize("order", ["HWIO", "HWOI"])
+def test_both_arrays_in_the_order_of_lax(order, nothing_bound):
+    """Its default, which a user of lax need not write there."""
+    weight = (3, 3, 4, 6) if order == "HWIO" else (3, 3, 6, 4)
+    rule = (
+        "`input` must have as many channels as `weight` has input channels; got 5 on "
+        f"axis 1 of input (2, 5, 5, 4) and 3 on axis 0 of weight {weight}. A weight is "
+        "(C_in, C_out/groups, *kernel) unless `dimension_numbers` says otherwise. The "
+        f"arrays look like NHWC and {order}: jconvt.conv_transpose takes them with "
+        f"dimension_numbers=('NHWC', '{order}', 'NHWC')."
+    )
+    shapes = {"input_shape": (2, 5, 5, 4), "weight_shape": weight}
+    check("output_shape", ValueError, rule, **shapes)
+    numbers = ("NHWC", order, "NHWC")
+    assert jconvt.output_shape(**shapes, dimension_numbers=numbers) == (2, 7, 7, 6)
 
 
 def test_what_the_hint_on_a_weight_proposes_is_right(nothing_bound):

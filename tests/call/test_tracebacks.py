@@ -161,6 +161,14 @@ def test_an_unknown_keyword_has_a_hint(code):
     assert str(caught.value).endswith(KEYWORDS[code])
 
 
+@pytest.mark.parametrize("rest", ["", ", groups=2"])
+def test_too_many_arguments_without_a_name(rest):
+    """As a user of lax writes them."""
+    with pytest.raises(TypeError, match="positional arguments but") as caught:
+        eval(f"jconvt.conv_transpose(x, w, (2, 2), 'SAME'{rest})", NAMES)
+    assert ". Write as keywords: stride, padding, output_padding," in str(caught.value)
+
+
 def test_what_a_function_of_the_caller_raises_keeps_its_frames():
     code = """
 def inner(key, shape, dtype=None):

@@ -318,7 +318,12 @@ STATE_ERRORS = {
         "from_torch: the state dict must hold 'down.weight', or both entries of its "
         "weight norm; under this prefix it holds nothing.",
     ),
-    "no prefix": (lambda: from_torch(STATE), ValueError, "holds up.bias, up.weight."),
+    "no prefix": (
+        lambda: from_torch({"norm.weight": whole(3)} | STATE),
+        ValueError,
+        "holds norm.weight, up.bias, up.weight. Name a layer, as in "
+        "from_torch(state_dict, 'up', stride=...).",
+    ),
     "no stride": (
         lambda: from_torch(STATE, "up", padding=1),
         TypeError,

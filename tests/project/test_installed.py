@@ -3,6 +3,7 @@
 import importlib
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 import tarfile
@@ -276,12 +277,38 @@ def test_the_metadata_of_the_wheel(wheel):
     assert found.get_payload().startswith((ROOT / "README.md").read_text()[:100])
 
 
+def test_with_an_address_no_link_of_the_description_is_relative(tmp_path, monkeypatch):
+    """A package index shows README, and has none of the files beside it."""
+    address = "https://example.org/owner/jconvt"
+    monkeypatch.setenv("JCONVT_ADDRESS", f"{address}/")
+    made = build(tmp_path, "-t", "wheel")
+    with zipfile.ZipFile(made) as archive:
+        text = archive.read(f"{NAME}.dist-info/METADATA").decode()
+    found = Parser().parsestr(text)
+    urls = found.get_all("Project-URL")
+    assert f"Source, {address}" in urls
+    assert len(urls) == 4
+    description = found.get_payload()
+    readme = (ROOT / "README.md").read_text()
+    pattern = r'\]\(([^)]*)\)|src="([^"]*)"'
+    links = ["".join(pair) for pair in re.findall(pattern, description)]
+    assert len(links) == len(re.findall(pattern, readme)) > 10
+    assert all(link.startswith("https://") for link in links)
+    tag = f"v{jconvt.__version__}"
+    for where, path in (("raw", "docs/diagrams/times.svg"), ("blob", "CHANGELOG.md")):
+        assert f"{address}/{where}/{tag}/{path}" in links
+    for whole in (f"{address}/blob/{tag}/", f"{address}/raw/{tag}/"):
+        description = description.replace(whole, "")
+    assert description == readme
+
+
 def test_the_sdist_holds_the_tests_too(sdist):
     with tarfile.open(sdist) as archive:
         names = {member.name.removeprefix(f"{NAME}/") for member in archive}
     for folder in ("jconvt", "tests", ".github", ".ci"):
         assert {n for n in names if n.startswith(f"{folder}/")} == files_under(folder)
     single = {"pyproject.toml", "README.md", "LICENSE", "conftest.py", "Makefile"}
+    single |= {"hatch_build.py"}
     single |= {"PKG-INFO", ".readthedocs.yaml", "CITATION.cff", "CHANGELOG.md"}
     assert single | {"CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md"} <= names
 

@@ -102,6 +102,16 @@ def test_a_box_is_ten_lines_at_most(title):
     assert len(lines) <= 10
 
 
+@pytest.mark.parametrize("title", BOXES)
+def test_a_box_runs_without_the_others(title):
+    """A reader copies one: it imports what it uses."""
+    names = {}
+    prompted = [b for b in blocks(README) if b.has_prompt and b.code in SECTIONS[title]]
+    assert prompted
+    for block in prompted:
+        run_python(block, names)
+
+
 def test_there_are_four_boxes():
     assert len(BOXES) == 4
 
