@@ -28,6 +28,7 @@ SHORT = {  # lists of configs
     "default options": 1,
     "pieces": 1,
     "sharded": 2,
+    "streaming": 2,
     "non-finite": 2,
     "non-finite in pieces": 1,
     "PyTorch": 5,
