@@ -202,6 +202,7 @@ def streams(draw: st.DrawFn) -> Config:
         paddings = list(config.paddings)
         paddings[axis] = "CAUSAL"
         config = dataclasses.replace(config, padding=tuple(paddings))
+    assume(all(m >= 0 for m in config.out))
     before = draw(st.sampled_from([0, 0, 0, 1, 2]))
     after = draw(st.sampled_from([None, None, None, 0, 2]))
     total = before + config.space[axis] + (after or 0)
