@@ -64,7 +64,7 @@ def meetings(space, size, kernel, stride, crop, dilation, period=None):
         for axis, tap in enumerate(t):
             low, _ = crop[axis]
             o = np.arange(space[axis]) * stride[axis] + tap * dilation[axis] - low
-            if period:
+            if period and period[axis]:
                 o %= period[axis]
             inside = (o >= 0) & (o < size[axis])
             inputs.append(np.flatnonzero(inside))
@@ -76,7 +76,8 @@ def scatter(x, w, bias=None, *, stride, crop, dilation, groups=1, period=None):
     """Input element i adds `w[t] * x[i]` at position `i*stride + t*dilation - low`."""
     x, w = widen(x), widen(w)
     (batch, channels, *space), (_, per_group, *kernel) = x.shape, w.shape
-    size = period or cropped_size(space, kernel, stride, crop, dilation)
+    size = cropped_size(space, kernel, stride, crop, dilation)
+    size = [p or m for p, m in zip(period or [None] * len(size), size, strict=True)]
     y = np.zeros((batch, groups, per_group, *size), np.result_type(x, w))
     x = x.reshape(batch, groups, channels // groups, *space)
     w = w.reshape(groups, channels // groups, per_group, *kernel)

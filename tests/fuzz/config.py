@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from functools import cached_property
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,20 +17,39 @@ Ints = tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A signal in chunks.
+
+    Attributes:
+      axis: which spatial axis is streamed.
+      lengths: of the chunks.
+      before: elements that come before the signal.
+      after: elements after it, which a mask leaves out; None: there is no mask.
+    """
+
+    axis: int
+    lengths: Ints
+    before: int = 0
+    after: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """A layer, its arrays, and what is done with them.
 
     Attributes:
       channels: input and output channels of one group.
       batch: images; None: no batch axis.
-      padding: (low, high) crops, or a name.
+      padding: a name for all axes, or (low, high) or a name for each.
       more: output elements above the smallest size, asked for by `output_size`; None:
         `output_size` is not given.
       dtype, weight_dtype, preferred: of input and bias; of the weight (None: the same);
         of the result (None: not asked for).
       whole: whether the values are small whole numbers, so that sums are exact.
       numbers: the specs of input, weight and output; None: channels first.
-      door: a row of `doors.DOORS`.
+      lowering: a name, or a `jconvt.Lowerings`.
+      door: a row of `doors.DOORS`, or of `streamed.STREAMS`.
+      cut: into which chunks; only for the latter.
       way: a row of `ways.WAYS`.
       mapped: which of "x", "w", "b" and "g" a vmap or scan runs over.
       axes: where their mapped axis stands.
@@ -40,7 +60,7 @@ class Config:
     kernel: Ints
     stride: Ints
     dilation: Ints
-    padding: str | tuple[tuple[int, int], ...]
+    padding: str | tuple[str | tuple[int, int], ...]
     output_padding: Ints
     more: Ints | None = None
     groups: int = 1
@@ -52,8 +72,9 @@ class Config:
     preferred: str | None = None
     whole: bool = False
     numbers: tuple[str, str, str] | None = None
-    lowering: str = "auto"
+    lowering: Any = "auto"
     door: str = "conv_transpose"
+    cut: Cut | None = None
     way: str = "output"
     mapped: str = "x"
     axes: Ints = (0, 0, 0, 0)
@@ -90,18 +111,15 @@ class Config:
         return tuple(low for low, _ in self._crop)
 
     @property
+    def paddings(self) -> tuple[str | tuple[int, int], ...]:
+        """One for each axis."""
+        each = isinstance(self.padding, tuple)
+        return self.padding if each else (self.padding,) * self.rank
+
+    @property
     def _crop(self) -> list[tuple[int, int]]:
         axes = zip(self.space, self.kernel, self.stride, self.dilation, strict=True)
-        if isinstance(self.padding, str) and self.padding not in CIRCULAR:
-            return [RULES[self.padding](*axis) for axis in axes]
-        if not isinstance(self.padding, str):
-            return list(self.padding)
-        crop = []
-        for n, k, s, d in axes:  # of the full output wrapped on a period of n*s
-            overlap = max(d * (k - 1) + 1 - s, 0)
-            low = overlap // 2 if self.padding == "CIRCULAR" else -(-overlap // 2)
-            crop.append((low, (n - 1) * s + d * (k - 1) + 1 - n * s - low))
-        return crop
+        return [_crop(p, *axis) for p, axis in zip(self.paddings, axes, strict=True)]
 
     @cached_property
     def out(self) -> Ints:
@@ -113,10 +131,15 @@ class Config:
         return tuple(m + a for m, a in zip(sizes, added, strict=True))
 
     @property
-    def period(self) -> Ints | None:
-        if self.padding not in CIRCULAR:
-            return None
-        return tuple(n * s for n, s in zip(self.space, self.stride, strict=True))
+    def period(self) -> tuple[int | None, ...]:
+        """Of each axis, or None where it does not go on."""
+        axes = zip(self.paddings, self.space, self.stride, strict=True)
+        return tuple(n * s if p in CIRCULAR else None for p, n, s in axes)
+
+    def lowering_of(self, which: str) -> str:
+        """The entry for "forward", "input_gradient" or "weight_gradient"."""
+        of_all = isinstance(self.lowering, str)
+        return self.lowering if of_all else getattr(self.lowering, which)
 
     @property
     def shapes(self) -> dict[str, Ints]:
@@ -173,3 +196,17 @@ class Config:
         if jnp.issubdtype(dtype, jnp.complexfloating):
             return (draw() + 1j * draw()).astype(dtype)
         return draw().astype(dtype)
+
+
+def _crop(
+    padding: str | tuple[int, int], n: int, k: int, s: int, d: int
+) -> tuple[int, int]:
+    """The crop of one axis."""
+    if not isinstance(padding, str):
+        return padding
+    if padding not in CIRCULAR:
+        return RULES[padding](n, k, s, d)
+    # Of the full output wrapped on a period of n*s.
+    overlap = max(d * (k - 1) + 1 - s, 0)
+    low = overlap // 2 if padding == "CIRCULAR" else -(-overlap // 2)
+    return low, (n - 1) * s + d * (k - 1) + 1 - n * s - low

@@ -107,7 +107,8 @@ class Definition:
     def dx(self, g: np.ndarray, w: np.ndarray) -> Expected:
         """The input gradient."""
         terms = w.shape[1] * math.prod(w.shape[2:])
-        roundings = 2 if self.config.lowering in IN_PARTS else 1
+        entry = self.config.lowering_of("input_gradient")
+        roundings = 2 if entry in IN_PARTS else 1
         return replace(self._expected("x", terms, g, w), roundings=roundings)
 
     def dw(self, g: np.ndarray, x: np.ndarray) -> Expected:

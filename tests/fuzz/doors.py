@@ -15,6 +15,12 @@ from fuzz.config import LETTERS, Config
 Call = Callable[[Any, Any, Any], jax.Array]
 
 
+def is_symmetric(padding: Any) -> bool:
+    """Whether PyTorch can say it."""
+    named = any(isinstance(p, str) for p in (padding, *padding))
+    return not named and all(low == high >= 0 for low, high in padding)
+
+
 def _size(config: Config) -> dict[str, Any]:
     return {} if config.more is None else {"output_size": config.out}
 
@@ -41,10 +47,17 @@ def _data_format(config: Config) -> str:
     return f"N{letters}C" if last else f"NC{letters}"
 
 
+def _channels_in(config: Config) -> int:
+    return config.shapes["x"][1]
+
+
 def _torch_options(config: Config) -> dict[str, Any]:
+    padding = config.padding
+    if is_symmetric(padding):  # the functions take no pairs
+        padding = tuple(low for low, _ in padding)
     return {
         "stride": config.stride,
-        "padding": tuple(low for low, _ in config.padding),
+        "padding": padding,
         "output_padding": config.output_padding if config.more is None else 0,
         "groups": config.groups,
         "dilation": config.dilation,
@@ -61,41 +74,47 @@ def ranked(config: Config) -> Call:
     return lambda x, w, b: function(x, w, b, **options)
 
 
-def linen_layer(config: Config) -> Call:
-    """`jconvt.linen.ConvTranspose1d`, 2d or 3d."""
+def linen_module(config: Config, w: Any, b: Any) -> tuple[Any, dict[str, Any]]:
+    """`jconvt.linen.ConvTranspose1d`, 2d or 3d, and its parameters."""
     kind = getattr(jconvt.linen, f"ConvTranspose{config.rank}d")
     outputs = config.shapes["b"][0]
+    layer = kind(
+        _channels_in(config), outputs, config.kernel, bias=b is not None,
+        **_torch_options(config),
+    )  # fmt: skip
+    return layer, {"weight": w} | ({} if b is None else {"bias": b})
+
+
+def linen_layer(config: Config) -> Call:
+    """A call of `linen_module`."""
 
     def call(x: Any, w: Any, b: Any) -> jax.Array:
-        layer = kind(
-            w.shape[0], outputs, config.kernel, bias=b is not None,
-            **_torch_options(config),
-        )  # fmt: skip
-        parameters = {"weight": w} | ({} if b is None else {"bias": b})
+        layer, parameters = linen_module(config, w, b)
         return layer.apply({"params": parameters}, x, **_size(config))
 
     return call
 
 
-def nnx_layer(config: Config) -> Call:
-    """`jconvt.nnx.ConvTranspose1d`, 2d or 3d."""
+def nnx_module(config: Config, w: Any, b: Any) -> Any:
+    """`jconvt.nnx.ConvTranspose1d`, 2d or 3d, with these parameters."""
     kind = getattr(jconvt.nnx, f"ConvTranspose{config.rank}d")
     outputs = config.shapes["b"][0]
+    layer = nnx.eval_shape(
+        lambda: kind(
+            _channels_in(config), outputs, config.kernel, bias=b is not None,
+            **_torch_options(config), rngs=nnx.Rngs(0),
+        )
+    )  # fmt: skip
+    state = nnx.state(layer)
+    state["weight"] = nnx.Param(w)
+    if b is not None:
+        state["bias"] = nnx.Param(b)
+    return nnx.merge(nnx.graphdef(layer), state)
 
-    def call(x: Any, w: Any, b: Any) -> jax.Array:
-        layer = nnx.eval_shape(
-            lambda: kind(
-                w.shape[0], outputs, config.kernel, bias=b is not None,
-                **_torch_options(config), rngs=nnx.Rngs(0),
-            )
-        )  # fmt: skip
-        state = nnx.state(layer)
-        state["weight"] = nnx.Param(w)
-        if b is not None:
-            state["bias"] = nnx.Param(b)
-        return nnx.merge(nnx.graphdef(layer), state)(x, **_size(config))
 
-    return call
+def nnx_layer(config: Config) -> Call:
+    """A call of `nnx_module`."""
+    return lambda x, w, b: nnx_module(config, w, b)(x, **_size(config))
 
 
 def _flax_fields(config: Config) -> dict[str, Any]:

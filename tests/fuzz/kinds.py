@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from fuzz import arguments, nonfinite, shapes, sharded, torch_check
+from fuzz import arguments, nonfinite, shapes, sharded, streamed, torch_check
 from fuzz.check import USERS, check
 from fuzz.config import Config
 from fuzz.pieces import small_pieces
@@ -58,7 +58,7 @@ KINDS: dict[str, Kind] = {
         "value and derivatives against the definition",
         _several(configs(), 16),
         check,
-        0.42,
+        0.34,
         40,
     ),
     "default options": Kind(
@@ -81,6 +81,13 @@ KINDS: dict[str, Kind] = {
         sharded.check,
         0.06,
         5,
+    ),
+    "streaming": Kind(
+        "value and derivatives of a signal in chunks against the definition",
+        _several(streamed.streams(), 8),
+        check,
+        0.1,
+        10,
     ),
     "non-finite": Kind(
         "where a NaN or an infinity goes, on what `auto` takes",
@@ -125,5 +132,9 @@ def count(some: Iterable[Any], tally: Counter[str]) -> None:
     for one in some:
         config = getattr(one, "config", one)
         if isinstance(config, Config):
-            for field in ("way", "door", "lowering", "dtype", "rank"):
+            for field in ("way", "door", "dtype", "rank"):
                 tally[f"{field}: {getattr(config, field)}"] += 1
+            one_for_all = isinstance(config.lowering, str)
+            tally[f"lowering: {config.lowering if one_for_all else 'mixed'}"] += 1
+            if len(set(map(type, config.paddings))) > 1:
+                tally["padding: names and crops"] += 1

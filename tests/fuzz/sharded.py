@@ -15,6 +15,7 @@ from fuzz.check import Wrong
 from fuzz.config import Config
 from fuzz.doors import DOORS
 from fuzz.strategies import configs
+from fuzz.ways import stack
 
 DEVICES = 2
 
@@ -25,7 +26,8 @@ class Placed:
 
     Attributes:
       regime: "auto", "explicit", "shard_map", or "halo" for `jconvt.sharding`.
-      along: "batch", "in", "out", or "space" (the first spatial axis).
+      along: "batch", "in", "out", "space" (the first spatial axis), or "mapped" (the
+        axis of a vmap).
     """
 
     config: Config
@@ -39,8 +41,8 @@ class Placed:
 
 
 REGIMES = {
-    "auto": ("batch", "in", "out", "space"),
-    "explicit": ("batch", "in", "out", "space"),
+    "auto": ("batch", "in", "out", "space", "mapped"),
+    "explicit": ("batch", "in", "out", "space", "mapped"),
     "shard_map": ("batch", "out"),
     "halo": ("space",),
 }
@@ -51,7 +53,8 @@ def placed(draw: st.DrawFn) -> Placed:
     """Any layer whose sizes are shared out evenly."""
     regime = draw(st.sampled_from(list(REGIMES)))
     along = draw(st.sampled_from(REGIMES[regime]))
-    config = draw(configs(door="conv_transpose", way="vjp"))
+    way = "vmap of vjp" if along == "mapped" else "vjp"
+    config = draw(configs(door="conv_transpose", way=way))
     if np.dtype(config.dtype).kind in "iu" or "int" in (config.weight_dtype or ""):
         config = dataclasses.replace(config, dtype="float32", weight_dtype=None)
     changes: dict[str, Any] = {"preferred": None}
@@ -61,9 +64,9 @@ def placed(draw: st.DrawFn) -> Placed:
         assume(config.rank > 0)
         n = DEVICES * draw(st.integers(1, 3))
         changes["space"] = (n, *config.space[1:])
-        if not isinstance(config.padding, str):
-            padding = ((0, 0), *config.padding[1:])
-            changes["padding"] = padding
+        first, *others = config.paddings
+        if not isinstance(first, str):
+            changes["padding"] = ((0, 0), *others)
         changes["more"] = None
     if along in ("in", "out"):
         one, other = config.channels
@@ -81,7 +84,7 @@ def check(some: list[Placed]) -> None:
     """A `Wrong` for the first that does not give what it must."""
     for one in some:
         try:
-            found = _run(one)
+            found = _run_mapped(one) if one.along == "mapped" else _run(one)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise Wrong(one, reason) from error
@@ -92,11 +95,36 @@ def check(some: list[Placed]) -> None:
             raise Wrong(one, str(error)) from None
 
 
-def _run(one: Placed) -> list[tuple[str, Any]]:
-    config = one.config
-    given = checks.prepare(config).given
+def _mesh(one: Placed) -> Mesh:
     kind = AxisType.Explicit if one.regime == "explicit" else AxisType.Auto
-    mesh = Mesh(np.array(jax.devices()[:DEVICES]), ("d",), axis_types=(kind,))
+    return Mesh(np.array(jax.devices()[:DEVICES]), ("d",), axis_types=(kind,))
+
+
+def _run_mapped(one: Placed) -> list[tuple[str, Any]]:
+    """Gradients of each example, one on each device."""
+    config, mesh = one.config, _mesh(one)
+    call = DOORS["conv_transpose"](config)
+    given = checks.prepare(config).given
+    arrays, axes = stack(given, "xwbg", config.mapped, config.axes)
+
+    def pulled(x: Any, w: Any, b: Any, g: Any) -> Any:
+        return jax.vjp(call, x, w, b)[1](g)
+
+    def placed_along(a: Any, axis: int | None) -> Any:
+        spec = PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, "d")
+        return None if a is None else jax.device_put(a, NamedSharding(mesh, spec))
+
+    run = jax.jit(jax.vmap(pulled, axes), compiler_options=checks.volume())
+    with jax.set_mesh(mesh):
+        gradients = run(*map(placed_along, arrays, axes))
+    named = [(name, a) for name, a in zip("xwb", gradients, strict=True)]
+    rows = [(name, np.asarray(a)) for name, a in named if a is not None]
+    return [(name, a[i]) for i in (0, 1) for name, a in rows]
+
+
+def _run(one: Placed) -> list[tuple[str, Any]]:
+    config, mesh = one.config, _mesh(one)
+    given = checks.prepare(config).given
     specs = {name: _spec(one, name) for name in "xwbg"}
     call = DOORS["conv_transpose"](config)
     if one.regime in ("shard_map", "halo"):

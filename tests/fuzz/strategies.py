@@ -1,12 +1,15 @@
 """Hypothesis strategies: any call, small enough to compile in a moment."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
+import jconvt
 from cases import RULES
 from fuzz.config import CIRCULAR, LETTERS, Config
-from fuzz.doors import DROP_IN, TORCH_LIKE, channels_last
+from fuzz.doors import DROP_IN, TORCH_LIKE, channels_last, is_symmetric
 from fuzz.ways import WAYS
 from jconvt._call.geometry import Geometry
 from jconvt._lowerings.table import LOWERINGS
@@ -40,6 +43,8 @@ OTHER = {
     "int8": "float32",
 }
 
+MAPS = ("forward", "input_gradient", "weight_gradient")
+
 
 @st.composite
 def configs(draw: st.DrawFn, **fixed: Any) -> Config:
@@ -57,8 +62,17 @@ def configs(draw: st.DrawFn, **fixed: Any) -> Config:
         "seed": draw(st.integers(0, 2**16)),
     }
     config = Config(**given | fixed)
-    lowering = draw(st.sampled_from(["auto"] * len(LOWERINGS) + serving(config)))
-    return Config(**given | {"lowering": lowering} | fixed)
+    return Config(**given | {"lowering": draw(lowerings(serving(config)))} | fixed)
+
+
+@st.composite
+def lowerings(draw: st.DrawFn, names: list[str]) -> str | jconvt.Lowerings:
+    """One of these for all three maps, or one for each."""
+    names = ["auto"] * len(LOWERINGS) + names
+    if draw(st.integers(0, 5)) < 5:
+        return draw(st.sampled_from(names))
+    which = st.sampled_from(names[len(LOWERINGS) - 1 :])
+    return jconvt.Lowerings(**{name: draw(which) for name in MAPS})
 
 
 @st.composite
@@ -78,8 +92,8 @@ def _layers(draw: st.DrawFn) -> dict[str, Any]:
     padding, output_padding = draw(_paddings(space, kernel, stride, dilation))
     more = None
     if draw(st.integers(0, 5)) == 5:
-        free = padding not in CIRCULAR
-        more = tuple(draw(st.integers(0, s - 1)) if free else 0 for s in stride)
+        added = (draw(st.integers(0, s - 1)) for s in stride)
+        more = _but_periodic(padding, added)
         output_padding = (0,) * rank
     layer = {
         "space": space,
@@ -98,9 +112,19 @@ def _layers(draw: st.DrawFn) -> dict[str, Any]:
     out = Config(**layer).out
     if not isinstance(padding, str) and any(m < 0 for m in out):
         layer["padding"] = tuple(
-            (low, high + min(m, 0)) for (low, high), m in zip(padding, out, strict=True)
+            p if isinstance(p, str) else (p[0], p[1] + min(m, 0))
+            for p, m in zip(padding, out, strict=True)
         )
     return layer
+
+
+def _but_periodic(padding: Any, added: Iterable[int]) -> tuple[int, ...]:
+    """Nothing is added along an axis that goes on."""
+    added = tuple(added)
+    paddings = (padding,) * len(added) if isinstance(padding, str) else padding
+    return tuple(
+        0 if p in CIRCULAR else a for p, a in zip(paddings, added, strict=True)
+    )
 
 
 _CHANNELS = [
@@ -118,26 +142,29 @@ def _paddings(
     dilation: tuple[int, ...],
 ) -> tuple[Any, tuple[int, ...]]:
     """A padding, and an output padding that it allows."""
-    kind = draw(st.sampled_from(["same ends", "pairs", "pairs", "name"]))
+    kind = draw(st.sampled_from(["same ends", "pairs", "pairs", "name", "each"]))
     added = tuple(
         draw(st.integers(0, max(s, d) - 1))
         for s, d in zip(stride, dilation, strict=True)
     )
     nothing = (0,) * len(space)
     added = draw(st.sampled_from([nothing, added]))
+    names = st.sampled_from([*RULES, *CIRCULAR])
     if kind == "name":
-        name = draw(st.sampled_from([*RULES, *CIRCULAR]))
+        name = draw(names)
         return name, nothing if name in CIRCULAR else added
-    crops = []
+    crops: list[Any] = []
     for n, k, s, d in zip(space, kernel, stride, dilation, strict=True):
         full = max((n - 1) * s + d * (k - 1) + 1, 0)
-        if kind == "same ends":
+        if kind == "each" and draw(st.booleans()):
+            crops.append(draw(names))
+        elif kind == "same ends":
             p = draw(st.integers(0, full // 2))
             crops.append((p, p))
         else:
             low = draw(st.integers(-4, full + 1))
             crops.append((low, draw(st.integers(-4, max(full - low, -4)))))
-    return tuple(crops), added
+    return tuple(crops), _but_periodic(tuple(crops), added)
 
 
 @st.composite
@@ -161,16 +188,15 @@ def _door(draw: st.DrawFn, given: dict[str, Any]) -> str:
     """A door that can say the layer."""
     doors = ["conv_transpose", "conv_transpose"]
     rank, padding = len(given["space"]), given["padding"]
-    symmetric = not isinstance(padding, str) and all(
-        low == high >= 0 for low, high in padding
-    )
+    pairs = not any(isinstance(p, str) for p in (padding, *padding))
+    symmetric = is_symmetric(padding)
     layers = not _is_exact(given["dtype"]) and given["preferred"] is None
     if symmetric and rank in (1, 2, 3):
         doors += ["conv_transposeNd"] * 3 + ["linen", "nnx"] * layers
     named = padding in ("SAME", "VALID", *CIRCULAR)
     adds = any(given["output_padding"]) or given["more"] is not None
     fits = given["groups"] == 1 and rank and given["batch"] is not None and not adds
-    if layers and fits and (named or not isinstance(padding, str)):
+    if layers and fits and (named or pairs):
         doors += DROP_IN
     return draw(st.sampled_from(doors))
 
@@ -199,8 +225,13 @@ def _ways(given: dict[str, Any]) -> list[str]:
 
 
 def serving(config: Config) -> list[str]:
-    """The lowerings that can serve a config."""
-    geometry = geometry_of(config).trim()[0]
+    """The lowerings that can serve a config, or a chunk of it."""
+    geometry = geometry_of(config)
+    if config.cut is not None:
+        crop = list(geometry.crop)
+        crop[config.cut.axis] = (0, 0)
+        geometry = replace(geometry, crop=tuple(crop))
+    geometry = geometry.trim()[0]
     return [n for n, row in LOWERINGS.items() if row.refuses(geometry, True) is None]
 
 

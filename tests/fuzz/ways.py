@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import checkify, jet
 
 from fuzz.definition import Definition, Expected
 
@@ -140,7 +141,7 @@ def _reverse_over_forward_expected(
     return _forward_over_reverse_expected(d, a, mapped) + once
 
 
-def _stack(
+def stack(
     a: Arrays, names: str, mapped: str, axes: tuple[int, ...]
 ) -> tuple[list[Any], list[int | None]]:
     """Arrays with their second value beside them where mapped, and the mapped axes."""
@@ -160,7 +161,7 @@ def _rows(a: Arrays, mapped: str) -> Iterator[Arrays]:
 
 
 def _vmap(f: Call, a: Arrays, mapped: str, axes: tuple[int, ...]) -> Results:
-    arrays, stacked = _stack(a, "xwb", mapped, axes)
+    arrays, stacked = stack(a, "xwb", mapped, axes)
     ys = jax.vmap(f, stacked)(*arrays)
     return [("g", ys[0]), ("g", ys[1])]
 
@@ -173,7 +174,7 @@ def _vmap_of_vjp(f: Call, a: Arrays, mapped: str, axes: tuple[int, ...]) -> Resu
     def pulled(x: Any, w: Any, b: Any, g: Any) -> Any:
         return jax.vjp(f, x, w, b)[1](g)
 
-    arrays, stacked = _stack(a, "xwbg", mapped, axes)
+    arrays, stacked = stack(a, "xwbg", mapped, axes)
     grads = jax.vmap(pulled, stacked)(*arrays)
     rows = [jax.tree.map(lambda rows, i=i: rows[i], grads) for i in (0, 1)]
     return [result for row in rows for result in _gradients(*row)]
@@ -184,7 +185,7 @@ def _vmap_of_vjp_expected(d: Definition, a: Arrays, mapped: str) -> list[Expecte
 
 
 def _vjp_of_vmap(f: Call, a: Arrays, mapped: str, axes: tuple[int, ...]) -> Results:
-    arrays, stacked = _stack(a, "xw", "xw", axes)
+    arrays, stacked = stack(a, "xw", "xw", axes)
     _, pull = jax.vjp(jax.vmap(lambda x, w: f(x, w, a["b"]), stacked), *arrays)
     dx, dw = (
         jnp.moveaxis(grad, at, 0)
@@ -203,7 +204,7 @@ def _vjp_of_vmap_expected(d: Definition, a: Arrays, mapped: str) -> list[Expecte
 
 def _vmap_of_vmap(f: Call, a: Arrays, mapped: str, axes: tuple[int, ...]) -> Results:
     """Every input with every weight."""
-    (xs, ws), (at, wt) = _stack(a, "xw", "xw", axes)
+    (xs, ws), (at, wt) = stack(a, "xw", "xw", axes)
     inner = jax.vmap(lambda x, w: f(x, w, a["b"]), (at, None))
     ys = jax.vmap(inner, (None, wt))(xs, ws)
     return [("g", ys[i, j]) for i in (0, 1) for j in (0, 1)]
@@ -214,7 +215,7 @@ def _vmap_of_vmap_expected(d: Definition, a: Arrays, mapped: str) -> list[Expect
 
 
 def _scan(f: Call, a: Arrays, mapped: str, axes: tuple[int, ...]) -> Results:
-    arrays, stacked = _stack(a, "xwb", mapped, (0, 0, 0))
+    arrays, stacked = stack(a, "xwb", mapped, (0, 0, 0))
     rows = tuple(x for x, at in zip(arrays, stacked, strict=True) if at is not None)
 
     def step(carry: None, row: tuple[Any, ...]) -> tuple[None, Any]:
@@ -264,6 +265,34 @@ def _jacobian_of_scale(
     return [("g", jax.jacfwd(scaled, holomorphic=holomorphic)(one))]
 
 
+def _jet(f: Call, a: Arrays, mapped: str, axes: tuple[int, ...]) -> Results:
+    """The value and two derivatives along a line."""
+
+    def call(x: Any, w: Any) -> Any:
+        return f(x, w, a["b"])
+
+    lines = [[a[name + "2"], jnp.zeros_like(a[name])] for name in "xw"]
+    value, (first, second) = jet.jet(call, (a["x"], a["w"]), lines)
+    return [("g", value), ("g", first), ("g", second)]
+
+
+def _jet_expected(d: Definition, a: Arrays, mapped: str) -> list[Expected]:
+    first = d.y(a["x2"], a["w"]) + d.y(a["x"], a["w2"])
+    half = d.y(a["x2"], a["w2"])
+    return [*_output_expected(d, a, mapped), first, half + half]
+
+
+def _checkify(f: Call, a: Arrays, mapped: str, axes: tuple[int, ...]) -> Results:
+    """Off by one where a check fails."""
+    checked = checkify.checkify(f, errors=checkify.float_checks)
+    error, y = checked(a["x"], a["w"], a["b"])
+    flags = [flag for flag in jax.tree.leaves(error) if flag.dtype == bool]
+    assert flags or not jnp.issubdtype(y.dtype, jnp.floating), "nothing is checked"
+    for flag in flags:
+        y = y + flag.astype(y.dtype)
+    return [("g", y)]
+
+
 WAYS: dict[str, Way] = {
     "output": Way(_output, _output_expected, False),
     "vjp": Way(_vjp, _vjp_expected),
@@ -284,5 +313,7 @@ WAYS: dict[str, Way] = {
     "scan": Way(_scan, _mapped_expected, False),
     "vjp of scan": Way(_vjp_of_scan, _vjp_of_scan_expected),
     "remat": Way(_remat, _vjp_expected),
+    "jet": Way(_jet, _jet_expected),
+    "checkify": Way(_checkify, _output_expected, False),
 }
 """Name -> program and expectation; "eager" and "sharded" are in files of their own."""

@@ -7,10 +7,11 @@ import jax
 import pytest
 
 import jconvt
+import jconvt.streaming
 from fuzz import arguments, nonfinite, shapes
 from fuzz.arguments import BadCall
 from fuzz.check import Wrong, check
-from fuzz.config import Config
+from fuzz.config import Config, Cut
 from fuzz.kinds import KINDS
 from fuzz.nonfinite import Poisoned
 from fuzz.regressions import REGRESSIONS
@@ -28,6 +29,7 @@ SHORT = {  # lists of configs
     "default options": 1,
     "pieces": 1,
     "sharded": 2,
+    "streaming": 2,
     "non-finite": 2,
     "non-finite in pieces": 1,
     "PyTorch": 5,
@@ -99,6 +101,26 @@ def test_a_shape_and_a_dtype_that_are_off_are_seen(monkeypatch):
         )
         with pytest.raises(Wrong, match="dtype"):
             check([dataclasses.replace(PLAIN, way="output")])
+
+
+STREAM = dataclasses.replace(
+    PLAIN, door="streaming", cut=Cut(axis=0, lengths=(1, 4, 1, 1), before=1, after=2)
+)
+
+
+@pytest.mark.parametrize("forgotten", ["sums", "heard", "missing"])
+def test_a_state_that_is_forgotten_is_seen(forgotten, monkeypatch):
+    """Partial sums, where the signal begins, or where it ends."""
+    check([STREAM])
+    true = jconvt.streaming.masked_step
+
+    def forgets(state, *arrays, **options):
+        field = {forgotten: jax.numpy.zeros_like(getattr(state, forgotten))}
+        return true(state._replace(**field), *arrays, **options)
+
+    monkeypatch.setattr(jconvt.streaming, "masked_step", forgets)
+    with pytest.raises(Wrong, match="elements are off"):
+        check([dataclasses.replace(STREAM, way="output")])
 
 
 def test_a_nan_that_goes_too_far_is_seen(monkeypatch):
