@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 import jconvt
 import jconvt.streaming
@@ -110,7 +111,7 @@ LAYERS = {
 }
 
 Times = Mapping[str, Mapping[str, float]]
-"""Layer -> "whole", a chunk's length, "alone", "early" or "late" -> seconds."""
+"""Layer -> "whole", a chunk's length, or another run of `_runs` -> seconds."""
 
 
 def results(options: Options) -> Iterator[Result]:
@@ -140,6 +141,7 @@ def _runs(layer: Streamed) -> dict[str, Run]:
         "alone": lambda: jax.block_until_ready(whole(alone, w, b)),
         "early": steps(layer.usual, EARLY),
         "late": steps(layer.usual),
+        "scanned": scanning(step, begin, (x, w, b), layer.usual),
     }
     for run in runs.values():
         run()
@@ -171,6 +173,24 @@ def stepping(
     return run
 
 
+def scanning(
+    step: Callable[..., tuple[Any, Any]],
+    begin: Any,
+    operands: tuple[jax.Array, ...],
+    length: int,
+) -> Run:
+    """The whole signal in steps of one program: no step is a call of its own."""
+    x, *others = operands
+    number = x.shape[2] // length
+    chunks = jnp.moveaxis(x.reshape(*x.shape[:2], number, length, *x.shape[3:]), 2, 0)
+    scan = jax.jit(
+        lambda chunks, *others: lax.scan(
+            lambda state, chunk: step(state, chunk, *others), begin, chunks
+        )
+    )
+    return lambda: jax.block_until_ready(scan(chunks, *others))
+
+
 def shares(found: Mapping[str, float], layer: Streamed) -> dict[int, float]:
     """Length of a chunk -> the time of a step over its share of the whole call."""
     an_element = found["whole"] / layer.elements
@@ -200,7 +220,13 @@ def as_result(times: Times, layers: Mapping[str, Streamed]) -> Result:
         ),
         grid(
             "layer",
-            {n: {"late over early": t["late"] / t["early"]} for n, t in times.items()},
+            {
+                name: {
+                    "late over early": found["late"] / found["early"],
+                    "in a scan, over the whole": found["scanned"] / found["whole"],
+                }
+                for name, found in times.items()
+            },
             {
                 "elements of a chunk": {n: str(layers[n].usual) for n in times},
                 "alone (ms)": _column(times, "alone"),
@@ -222,7 +248,8 @@ def as_result(times: Times, layers: Mapping[str, Streamed]) -> Result:
         f"{worst:.2f} times. The second table compares "
         f"steps that have heard at most {EARLY} chunks with steps that have heard "
         f"{LATE} or more; alone is a call for one chunk without a state, the least "
-        "that a step can take. float32, batch 1, with a bias; signals of "
+        "that a step can take. In a scan all steps are one program, and no step is a "
+        "call. float32, batch 1, with a bias; signals of "
         + ", ".join(
             f"{layer.elements} elements ({name})" for name, layer in layers.items()
         )

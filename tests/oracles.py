@@ -77,7 +77,8 @@ def scatter(x, w, bias=None, *, stride, crop, dilation, groups=1, period=None):
     x, w = widen(x), widen(w)
     (batch, channels, *space), (_, per_group, *kernel) = x.shape, w.shape
     size = cropped_size(space, kernel, stride, crop, dilation)
-    size = [p or m for p, m in zip(period or [None] * len(size), size, strict=True)]
+    wraps = period or [None] * len(size)
+    size = [m if p is None else p for p, m in zip(wraps, size, strict=True)]
     y = np.zeros((batch, groups, per_group, *size), np.result_type(x, w))
     x = x.reshape(batch, groups, channels // groups, *space)
     w = w.reshape(groups, channels // groups, per_group, *kernel)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from benchmarks.aot.bench import Batch
+from benchmarks.aot.drawn.report import Row, read, rows
 from benchmarks.aot.forms import AUTO, NATIVE
 from benchmarks.aot.maps import TITLES
 from benchmarks.aot.matching import is_gemm, is_plain, matches, short
@@ -49,14 +50,14 @@ def _gpu_summary() -> str:
             counts = [n for form in (AUTO, NATIVE) for n in _counts(batch, name, form)]
             dtypes = found.setdefault((TITLES[name], *counts), {})
             dtypes.setdefault(batch.dtype, []).append(batch.layout)
-    rows = [
+    cells = [
         [title, "; ".join(f"{d} {' and '.join(of)}" for d, of in dtypes.items()), *rest]
         for (title, *rest), dtypes in found.items()
     ]
     head = ["map", "dtype and where channels stand"]
     for form in ("jconvt", "JAX's own"):
         head += [f"{form}: wanted calls", f"{form}: zeros"]
-    return markdown(head, rows)
+    return markdown(head, cells)
 
 
 def _counts(batch: Batch, map_name: str, form: str) -> tuple[str, str]:
@@ -76,18 +77,18 @@ def _gpu_calls() -> str:
         zeros = found.inflated_bytes > 0 or found.dilated > 0
         return short(found.calls) + ", zeros" * zeros
 
-    rows = [
+    cells = [
         [row, *(cell(row, name, form) for form in (AUTO, NATIVE) for name in _GRADED)]
         for row in batch.layers
     ]
     head = ["layer"]
     for form in ("jconvt", "JAX's own"):
         head += [f"{form}: {TITLES[name].lower()}" for name in _GRADED]
-    return markdown(head, rows)
+    return markdown(head, cells)
 
 
 def _tpu_summary() -> str:
-    rows: list[Sequence[str]] = []
+    cells: list[Sequence[str]] = []
     for batch in batches_of("tpu"):
         names = list(batch.readings)
         ratios = {TITLES[name]: _ratios(batch, [name]) for name in names}
@@ -95,7 +96,7 @@ def _tpu_summary() -> str:
             ratios["The three maps, added up"] = _ratios(batch, _GRADED)
         for title, (native, behind) in ratios.items():
             worst = max(behind, key=lambda row: behind[row])
-            rows.append(
+            cells.append(
                 [
                     *(batch.dtype, batch.layout, title, str(len(behind))),
                     number(geometric_mean([*native.values()])),
@@ -104,7 +105,7 @@ def _tpu_summary() -> str:
                 ]
             )
     head = ["dtype", "channels", "map", "layers", "over JAX's own"]
-    return markdown([*head, "over the best compiled", "highest of these"], rows)
+    return markdown([*head, "over the best compiled", "highest of these"], cells)
 
 
 _GRADED = ("forward", "input-gradient", "weight-gradient")
@@ -135,7 +136,7 @@ def _tpu_rows() -> str:
         over(training, (NATIVE,)),
         _ratios(batch, _GRADED)[1],
     ]
-    rows = [
+    lines = [
         [row, *(batch.choices[row][name] for name in _GRADED)]
         + [best(forward.get(row, {}), ALL_FORMS) or ""]
         + [number(column.get(row)) for column in columns]
@@ -144,7 +145,31 @@ def _tpu_rows() -> str:
     head = ["layer", *(f"{TITLES[name].lower()} is" for name in _GRADED)]
     head += ["best forward is", "forward over JAX's own", "forward over the best"]
     head += ["training over JAX's own", "three maps over the best of each"]
-    return markdown(head, rows)
+    return markdown(head, lines)
+
+
+DRAWN = RESULTS / "aot-tpu-drawn.jsonl"
+MADE_FROM = (31, 32, 33)
+"""The seeds of the random layers that the rules for a TPU were made from."""
+
+
+def _tpu_drawn() -> str:
+    """The choice as it is, on the layers that it was made from and on others."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows(read([DRAWN])):
+        kind = "made from" if row.seed in MADE_FROM else "tested on"
+        axes = "one" if row.form.layer.rank == 1 else "several"
+        for key in ((kind, "any", row.map_name), (kind, axes, row.map_name)):
+            found.setdefault(key, []).append(row)
+    cells = []
+    for (kind, axes, name), group in sorted(found.items()):
+        best = [row.over_best for row in group]
+        native = [row.over_native for row in group if row.over_native is not None]
+        ratios = [f(r) for r in (best, native) for f in (geometric_mean, max)]
+        layers = str(len(group))
+        cells.append([kind, axes, TITLES[name], layers, *map(number, ratios)])
+    head = ["rules were", "spatial axes", "map", "layers", "over the best", "highest"]
+    return markdown([*head, "over JAX's own", "highest"], cells)
 
 
 def _versions() -> str:
@@ -157,8 +182,8 @@ def _versions() -> str:
             versions = ", ".join(f"{package} {facts[package]}" for package in packages)
             key = (target.title, versions, facts["commit"], facts["date"])
             found.setdefault(key, []).append(file.stem.removeprefix("aot-"))
-    rows = ([*key, ", ".join(files)] for key, files in found.items())
-    return markdown(["target", "compiled with", "commit", "date", "results"], rows)
+    lines = ([*key, ", ".join(files)] for key, files in found.items())
+    return markdown(["target", "compiled with", "commit", "date", "results"], lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -166,6 +191,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gpu-calls": _gpu_calls,
     "tpu-summary": _tpu_summary,
     "tpu-rows": _tpu_rows,
+    "tpu-drawn": _tpu_drawn,
     "versions": _versions,
 }
 """Name in the page -> the table."""

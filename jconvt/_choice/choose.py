@@ -71,7 +71,7 @@ def choose(
     name, _, variant = preferred(which, platform, problem, local)
     if variant is None:
         return best_variant(which, name, problem)
-    return Formulation(name, variant)
+    return Formulation(name, variant(problem))
 
 
 def work_of(which: Map, problem: Problem, formulation: Formulation) -> Work:

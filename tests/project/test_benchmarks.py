@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import math
+from functools import partial
 
+import jax
 import numpy as np
 import pytest
 
 import benchmarks.__main__
 import jconvt
+import jconvt.streaming
 from benchmarks import linearity, networks, racing, report, streaming
 from benchmarks.contenders import CONTENDERS, LOWERING_CONTENDERS, Unsupported
 from benchmarks.layers import Layer, zoo
@@ -289,13 +292,12 @@ def test_a_step_and_its_share():
     found = {"whole": 6.4, "1": 0.5, "2": 0.2, "4": 0.2, "8": 0.4, "16": 0.8, "32": 2.4}
     expected = {1: 10, 2: 2, 4: 1, 8: 1, 16: 1, 32: 1.5}
     assert streaming.shares(found, sound) == pytest.approx(expected)
-    result = streaming.as_result(
-        {"sound": found | {"alone": 1.0, "early": 2.0, "late": 3.0}}, {"sound": sound}
-    )
+    late = {"alone": 1.0, "early": 2.0, "late": 3.0, "scanned": 3.2}
+    result = streaming.as_result({"sound": found | late}, {"sound": sound})
     assert "here it takes at most 1.50 times" in result.note
     lines = result.table.splitlines()
     assert "| sound | 6400.00 | 10.00 | 2.00 | 1.00 | 1.00 | 1.00 | 1.50 |" in lines
-    assert lines[-1] == "| sound | 1 | 1000.00 | 2000.00 | 3000.00 | 1.50 |"
+    assert lines[-1] == "| sound | 1 | 1000.00 | 2000.00 | 3000.00 | 1.50 | 0.50 |"
 
 
 @pytest.mark.parametrize(("most", "states"), [(None, [0, 1, 2, 3, 4]), (2, [0, 1] * 2)])
@@ -313,13 +315,26 @@ def test_a_stream_goes_on_or_begins_again(most, states):
     assert seen == states
 
 
+@pytest.mark.parametrize("layer", TINY_STREAMS.values(), ids=TINY_STREAMS)
+def test_a_scan_takes_every_step(layer):
+    x, w, b = layer.arrays()
+    step = partial(jconvt.streaming.step, **layer.options)
+    begin = jconvt.streaming.init(w.shape, batch=1, space=layer.space, **layer.options)
+    state, chunks = streaming.scanning(step, begin, (x, w, b), 4)()
+    after, whole = step(begin, x, w, b)
+    pieces = np.concatenate(np.asarray(chunks), axis=2)
+    np.testing.assert_allclose(pieces, whole, atol=1e-5)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), state, after)
+
+
 def test_streams_are_raced(monkeypatch):
     monkeypatch.setattr(streaming, "LAYERS", TINY_STREAMS)
     monkeypatch.setattr(streaming, "LATE", 2)
     (result,) = streaming.results(Options(seconds=0, rounds=1))
     lengths = [str(2**n) for n in range(6)]
     for times in result.data["seconds"].values():
-        assert list(times) == ["whole", *lengths, "alone", "early", "late"]
+        others = ["alone", "early", "late", "scanned"]
+        assert list(times) == ["whole", *lengths, *others]
     assert list(result.data["seconds"]) == list(TINY_STREAMS)
 
 

@@ -29,6 +29,7 @@ class Row(NamedTuple):
     """One map of one layer.
 
     Attributes:
+      seed: of the layer.
       form: layer, dtype and layout.
       map_name: which map.
       choice: the entry that jconvt chooses.
@@ -37,6 +38,7 @@ class Row(NamedTuple):
       over_native: over that of JAX's own form; None where that has none.
     """
 
+    seed: int
     form: Form
     map_name: str
     choice: str
@@ -75,6 +77,7 @@ def rows(lines: Iterable[Line]) -> Iterator[Row]:
         best = min(estimates, key=lambda entry: estimates[entry])
         native = estimates.get(NATIVE)
         yield Row(
+            seed=line["seed"],
             form=form,
             map_name=line["map"],
             choice=choice,

@@ -1,0 +1,290 @@
+"""The TPU's table of preferred lowerings. Imports no JAX.
+
+The rules are made from the compiler's estimates for a v5e, of random layers and of
+those of the benchmarks (`python -m benchmarks.aot.drawn`, `python -m benchmarks.aot`).
+They follow from how a TPU computes:
+
+- A register has eight sublanes of 128 lanes. A convolution lays channels along the
+  lanes and images along the sublanes, so of one image it uses an eighth. A GEMM lays
+  all positions along the sublanes, and uses all of them.
+- The products of a GEMM have to be added up, or moved to where the output has them.
+  Over one spatial axis they are neighbours already, and the additions cost little.
+  Over several axes the moves cost more than the convolution.
+- Up to strides of some 8, most zeros of a dilated input are skipped.
+- A convolution with groups multiplies each group by itself where the groups are few
+  and wide, and many zeros besides where they are narrow.
+"""
+
+import math
+
+from jconvt._call.problem import Map, Problem
+from jconvt._choice.preference import Preference, Table
+from jconvt._lowerings.space_to_batch import SUBLANES, Strips, strips_of
+from jconvt._lowerings.work import Variant
+
+LANES = 128
+"""Elements of 32 bits side by side in a TPU's register, in each of its sublanes."""
+
+_LARGE_STRIDE = 8
+"""Up to here the zeros of a dilated input cost little."""
+
+_OVERLAPS = 8
+"""The most products of a GEMM for each output: they are in memory all at once."""
+
+_FRAMES = 32
+"""Strides above this are hops of an inverse Fourier transform: of its frames, which
+overlap a few times, a GEMM makes all maps."""
+
+_NARROW = 16
+"""Output channels up to here leave most of the rows of a weight gradient's convolution
+empty if its roles are exchanged."""
+
+
+# Rows: layers with one spatial axis ---------------------------------------------------
+
+
+def _scatters_row(problem: Problem) -> bool:
+    """Whether to compute the output of a row by one GEMM and additions.
+
+    A convolution is as good for eight images and small strides. At stride 1, channels
+    of a group that leave sublanes empty have to be moved for the GEMM of each group.
+    """
+    if not _is_sparse_row(problem):
+        return False
+    (stride,) = problem.geometry.stride
+    few = (
+        problem.batch < SUBLANES or stride > _LARGE_STRIDE or _has_one_channel(problem)
+    )
+    ragged = stride == 1 and _has_ragged_groups(problem)
+    return (few and not ragged) or _gathers_row_in_groups(problem)
+
+
+def _has_ragged_groups(problem: Problem) -> bool:
+    groups = problem.geometry.groups
+    return groups > 1 and problem.out_channels // groups % SUBLANES > 0
+
+
+def _has_frames(problem: Problem) -> bool:
+    """Whether this is a row with a hop for its stride."""
+    geometry = problem.geometry
+    return _is_sparse_row(problem) and geometry.stride[0] > _FRAMES
+
+
+def _is_sparse_row(problem: Problem) -> bool:
+    """Whether this has one spatial axis, and a GEMM's products are not too many."""
+    geometry = problem.geometry
+    return (
+        geometry.rank == 1 and geometry.kernel_size[0] <= _OVERLAPS * geometry.stride[0]
+    )
+
+
+def _is_one_row_in_groups(problem: Problem) -> bool:
+    """Whether this is one row with groups, at stride 1: XLA does not divide it."""
+    geometry = problem.geometry
+    grouped = geometry.rank == 1 and geometry.groups > 1
+    return grouped and geometry.stride == (1,) and problem.batch == 1
+
+
+def _is_depthwise(problem: Problem) -> bool:
+    """Whether each group has one channel: XLA does not inflate such convolutions."""
+    return 1 < problem.geometry.groups == problem.in_channels == problem.out_channels
+
+
+def _gathers_row_in_groups(problem: Problem) -> bool:
+    """Whether this is a strided row with groups of several channels."""
+    geometry = problem.geometry
+    grouped = geometry.groups > 1 and not _is_depthwise(problem)
+    return grouped and _is_sparse_row(problem) and geometry.stride > (1,)
+
+
+def _is_row_or_grouped(problem: Problem) -> bool:
+    return problem.geometry.rank == 1 or problem.geometry.groups > 1
+
+
+def _as_given(problem: Problem) -> Variant:
+    """The layout that the caller has, so that nothing is transposed."""
+    return Variant(first=problem.features_first)
+
+
+def _features_first(problem: Problem) -> Variant:
+    del problem
+    return Variant(first=True)
+
+
+# One output channel -------------------------------------------------------------------
+
+
+def _has_one_channel(problem: Problem) -> bool:
+    """Whether there is one output channel, and enough positions to fill the lanes.
+
+    Channels are laid along 128 lanes, of which one channel fills one. The products of
+    all taps fill more of them.
+    """
+    rows = problem.size[-1:] >= (2 * SUBLANES,)
+    return problem.out_channels == 1 and rows and math.prod(problem.size) >= LANES
+
+
+def _has_one_plane(problem: Problem) -> bool:
+    """Whether there is one output channel and more than one spatial axis.
+
+    An array of one channel is channels first and channels last at once, so matrices
+    with features first can be made from it without moving data.
+    """
+    return problem.geometry.rank > 1 and _has_one_channel(problem)
+
+
+# Strips -------------------------------------------------------------------------------
+
+
+def _has_few_images(problem: Problem) -> bool:
+    """Whether to divide space into strips, because there are few images.
+
+    XLA does this itself where no input is dilated, and on one spatial axis for strides
+    up to 3. For a batch of several images it pays
+
+    - with a stride above 3, or with groups;
+    - with smaller strides for one image, or two if no element is read twice, and only
+      if the blocks divide evenly, since filled-up strips are copied once more.
+    """
+    geometry = problem.geometry
+    strips = strips_of(geometry, problem.size, problem.batch)
+    least = 2 if geometry.rank > 1 else 4
+    if strips is None or all(s < least for s in geometry.stride):
+        return False
+    if geometry.groups > 1 or any(s > 3 for s in geometry.stride):
+        return True
+    halo = strips.window > strips.blocks
+    return _is_even(strips, problem) and problem.batch <= (1 if halo else 2)
+
+
+def _gathers_strips(problem: Problem) -> bool:
+    """Whether to divide space into strips for an input gradient.
+
+    XLA divides it itself here, since no input is dilated, but less well. With groups
+    this is so only for one image or a dilated kernel. It does not pay with large
+    strides, with one channel, with a few elements, if the blocks do not divide evenly,
+    or if most elements are read twice, since their gradients are then added up.
+    """
+    geometry = problem.geometry
+    strips = strips_of(geometry, problem.size, problem.batch)
+    if strips is None or geometry.rank == 1 or problem.out_channels == 1:
+        return False
+    if _has_narrow_groups(problem):
+        return True
+    near = 1 < math.prod(geometry.stride) < 64 <= math.prod(problem.size)
+    dilated = any(d > 1 for d in geometry.dilation)
+    worse = geometry.groups == 1 or problem.batch == 1 or dilated
+    halo = strips.window - strips.blocks
+    return near and worse and halo < strips.blocks and _is_even(strips, problem)
+
+
+def _has_narrow_groups(problem: Problem) -> bool:
+    """Whether each group has a few output channels and another number of input ones.
+
+    A whole image's convolution is then inflated to the channels of all groups.
+    """
+    geometry = problem.geometry
+    narrow = problem.out_channels < SUBLANES * geometry.groups
+    return (
+        geometry.groups > 1 and problem.in_channels != problem.out_channels and narrow
+    )
+
+
+def _is_even(strips: Strips, problem: Problem) -> bool:
+    """Whether the first axis, in blocks of one stride, divides into equal strips."""
+    axis = problem.geometry.axes[0]
+    blocks = -(-axis.output_size(problem.size[0]) // axis.stride)
+    return strips.number * strips.blocks == blocks
+
+
+def _is_grouped_at_stride_1(problem: Problem) -> bool:
+    """Whether this is an ordinary convolution with groups: of images, not of a row.
+
+    `fused_phases` reverses the kernel before it divides it into groups, which XLA moves
+    less of.
+    """
+    geometry = problem.geometry
+    return geometry.rank > 1 and geometry.groups > 1 and max(geometry.stride) == 1
+
+
+# Gradients ----------------------------------------------------------------------------
+
+
+def _is_matrix(problem: Problem) -> bool:
+    """Whether the products, which have to be moved, are no more than the operands."""
+    return problem.in_channels >= problem.out_channels and not _is_ragged(problem)
+
+
+def _is_ragged(problem: Problem) -> bool:
+    """Whether the last axis, which is laid along the sublanes, leaves some empty."""
+    return problem.size[-1:] != () and problem.size[-1] % SUBLANES > 0
+
+
+def _is_deep(problem: Problem) -> bool:
+    """Whether this is a 16-bit volume whose cotangent has its channels in the lanes.
+
+    Then a GEMM's products need not be moved, and nothing is reversed. XLA lays channels
+    or the last axis along the lanes, whichever leaves fewer empty; the other is laid
+    along the sublanes, two elements in each.
+    """
+    geometry = problem.geometry
+    if geometry.rank < 3 or geometry.groups > 1 or problem.itemsize != 2:
+        return False
+    channels = problem.out_channels
+    last = geometry.axes[-1].output_size(problem.size[-1])
+    return _tiled(channels, last) < _tiled(last, channels)
+
+
+def _tiled(lanes: int, sublanes: int) -> int:
+    """16-bit elements, with padding, of registers for such an array."""
+    return _filled(lanes, LANES) * _filled(sublanes, 2 * SUBLANES)
+
+
+def _filled(n: int, whole: int) -> int:
+    return -(-n // whole) * whole
+
+
+def _reverses_less(problem: Problem) -> bool:
+    """Whether `role_swapped` is better than `lhs_dilation` for a weight gradient.
+
+    `lhs_dilation`, transposed in the weight, is good if the output is larger than the
+    weight gradient, which it reverses. Last axes that do not fill the sublanes, and
+    groups, leave its registers partly empty; groups on a row do so at strides alone.
+    Of `role_swapped` few output channels do.
+    """
+    geometry = problem.geometry
+    if _is_depthwise(problem):
+        return geometry.rank > 1 and problem.batch < SUBLANES
+    if geometry.groups > 1:
+        return geometry.rank > 1 or _gathers_row_in_groups(problem)
+    large = 2 * problem.weights >= problem.outputs
+    return problem.out_channels > _NARROW and (_is_ragged(problem) or large)
+
+
+TPU: Table = {
+    Map.OUTPUT: (
+        Preference("matmul", _is_row_or_grouped),
+        Preference("overlap_add", _has_one_plane, _features_first),
+        Preference("overlap_add", _scatters_row, _as_given),
+        Preference("space_to_batch", _is_one_row_in_groups),
+        Preference("fused_phases", _is_grouped_at_stride_1),
+        Preference("space_to_batch", _has_few_images),
+    ),
+    Map.INPUT: (
+        Preference("matmul", _is_row_or_grouped),
+        Preference("matmul", _is_matrix),
+        Preference("overlap_add", _has_frames, _as_given),
+        Preference("overlap_add", _gathers_row_in_groups, _as_given),
+        Preference("space_to_batch", _is_one_row_in_groups),
+        Preference("fused_phases", _is_grouped_at_stride_1),
+        Preference("space_to_batch", _gathers_strips),
+    ),
+    Map.WEIGHT: (
+        Preference("matmul", _is_row_or_grouped),
+        Preference("matmul", _is_deep),
+        Preference("overlap_add", _has_frames, _as_given),
+        Preference("fused_phases", _is_grouped_at_stride_1),
+        Preference("role_swapped", _reverses_less),
+    ),
+}
+"""`matmul` serves only where no two input elements reach the same output."""
