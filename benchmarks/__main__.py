@@ -14,6 +14,7 @@ from benchmarks import (
     racing,
     streaming,
     transforms,
+    tuning,
 )
 from benchmarks.accuracy import measuring
 from benchmarks.contenders import CONTENDERS, DTYPES, LOWERING_CONTENDERS
@@ -92,6 +93,12 @@ TABLES = {
         results=streaming.results,
         takes=frozenset({"rows", "seconds"}),
         rows=lambda: list(streaming.LAYERS),
+    ),
+    "tuning": Table(
+        help="what tune gains, on networks and on the slowest random layers",
+        results=tuning.results,
+        takes=frozenset({"rows", "seconds"}),
+        rows=lambda: list(tuning.rows()),
     ),
     "accuracy": Table(
         help="rounding errors of every lowering, map and dtype",

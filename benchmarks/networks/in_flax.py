@@ -1,6 +1,7 @@
 """A network in Flax NNX, channels last, with transposed layers to choose."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -104,6 +105,17 @@ def _as_it_is(array: jax.Array) -> Callable[..., jax.Array]:
     return lambda key, shape, dtype: array
 
 
+@dataclass(frozen=True, kw_only=True)
+class FlaxBuild(Build):
+    """A build that JAX can trace.
+
+    Attributes:
+      program: the training step as a function, and its arguments.
+    """
+
+    program: tuple[Callable[..., Any], tuple[Any, ...]]
+
+
 class _Norm(nnx.Module):
     """Batch normalisation without running averages."""
 
@@ -166,7 +178,7 @@ def _join(x: jax.Array, skip: jax.Array) -> jax.Array:
     return jnp.concatenate([x, skip], axis=-1)
 
 
-def build(network: Network, up: Make, conv: Make = flax_conv) -> Build:
+def build(network: Network, up: Make, conv: Make = flax_conv) -> FlaxBuild:
     """`network` with `up` for its transposed convolutions and `conv` for the others."""
     parameters = jax.tree.map(jnp.asarray, network.parameters())
     inputs, target = jax.tree.map(channels_last, network.arrays())
@@ -179,10 +191,11 @@ def build(network: Network, up: Make, conv: Make = flax_conv) -> Build:
     def loss(state: Any, inputs: Arrays, target: jax.Array) -> jax.Array:
         return jnp.mean((forward(state, inputs) - target) ** 2)
 
-    @partial(jax.jit, donate_argnums=0)
-    def train(state: Any, inputs: Arrays, target: jax.Array) -> tuple[Any, jax.Array]:
+    def update(state: Any, inputs: Arrays, target: jax.Array) -> tuple[Any, jax.Array]:
         error, gradients = jax.value_and_grad(loss)(state, inputs, target)
         return jax.tree.map(lambda p, g: p - RATE * g, state, gradients), error
+
+    train = jax.jit(update, donate_argnums=0)
 
     def step() -> jax.Array:
         nonlocal state
@@ -198,13 +211,14 @@ def build(network: Network, up: Make, conv: Make = flax_conv) -> Build:
 
         return jax.grad(error)(parameters)
 
-    return Build(
+    return FlaxBuild(
         forward=lambda: jax.block_until_ready(forward(state, inputs)),
         step=step,
         output=lambda: np.moveaxis(np.asarray(forward(state, inputs)), -1, 1),
         gradients=lambda: [
             np.asarray(g) for g in jax.tree.leaves(gradients(parameters))
         ],
+        program=(update, (jax.tree.map(jnp.copy, state), inputs, target)),
     )
 
 
