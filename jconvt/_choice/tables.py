@@ -11,6 +11,7 @@ batch, while it does so for a convolution with many groups.
 
 from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
+from jconvt._choice.cost import fits
 from jconvt._choice.preference import Preference, Table
 from jconvt._choice.tpu import TPU
 from jconvt._lowerings.phases import is_compact
@@ -23,13 +24,21 @@ def preferred(which: Map, platform: str, problem: Problem, local: bool) -> Prefe
     `local`: whether one device holds the whole arrays.
     """
     for found in _TABLES[_table_of(platform, problem.geometry, local)][which]:
-        if (
-            found.where(problem)
-            and LOWERINGS[found.lowering].refuses(problem.geometry, problem.static)
-            is None
-        ):
+        row = LOWERINGS[found.lowering]
+        serves = row.refuses(problem.geometry, problem.static) is None
+        if serves and found.where(problem) and _fits(which, problem, found):
             return found
     return _CANONICAL
+
+
+def _fits(which: Map, problem: Problem, found: Preference) -> bool:
+    """Whether a variant that is preferred keeps the promise about memory."""
+    if found.variant is None:
+        return True
+    variant = found.variant(problem)
+    work = LOWERINGS[found.lowering].work(problem, variant, which)
+    native = LOWERINGS[_CANONICAL.lowering].work(problem, variant, which)
+    return fits(problem, work, native)
 
 
 def reason_of(platform: str, geometry: Geometry) -> str:

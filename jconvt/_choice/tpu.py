@@ -36,8 +36,14 @@ _FRAMES = 32
 overlap a few times, a GEMM makes all maps."""
 
 _NARROW = 16
-"""Output channels up to here leave most of the rows of a weight gradient's convolution
-empty if its roles are exchanged."""
+"""Output channels up to here leave most of the lanes of a convolution empty, and most
+of the rows of a weight gradient's convolution if its roles are exchanged."""
+
+_COLOURS = 4
+"""Output channels of a picture, at most."""
+
+_LARGE_IMAGE = 64 * 64
+"""Positions from which on it pays to move the products of a GEMM for that."""
 
 
 # Rows: layers with one spatial axis ---------------------------------------------------
@@ -46,15 +52,16 @@ empty if its roles are exchanged."""
 def _scatters_row(problem: Problem) -> bool:
     """Whether to compute the output of a row by one GEMM and additions.
 
-    A convolution is as good for eight images and small strides. At stride 1, channels
-    of a group that leave sublanes empty have to be moved for the GEMM of each group.
+    A convolution is as good for eight images and small strides, and for five whose
+    channels are first, since the GEMM has all of them side by side. At stride 1,
+    channels of a group that leave sublanes empty have to be moved for the GEMM of each
+    group.
     """
     if not _is_sparse_row(problem):
         return False
     (stride,) = problem.geometry.stride
-    few = (
-        problem.batch < SUBLANES or stride > _LARGE_STRIDE or _has_one_channel(problem)
-    )
+    most = SUBLANES // 2 if problem.features_first else SUBLANES - 1
+    few = problem.batch <= most or stride > _LARGE_STRIDE or _has_one_channel(problem)
     ragged = stride == 1 and _has_ragged_groups(problem)
     return (few and not ragged) or _gathers_row_in_groups(problem)
 
@@ -76,6 +83,17 @@ def _is_sparse_row(problem: Problem) -> bool:
     return (
         geometry.rank == 1 and geometry.kernel_size[0] <= _OVERLAPS * geometry.stride[0]
     )
+
+
+def _gathers_many_frames(problem: Problem) -> bool:
+    """Whether these are frames of enough signals for a convolution of their blocks."""
+    many = problem.batch >= SUBLANES
+    return many and _has_frames(problem) and problem.geometry.stride[0] <= 2 * LANES
+
+
+def _has_frames_in_lanes(problem: Problem) -> bool:
+    """Whether a hop of frames fills whole quarters of the lanes."""
+    return _has_frames(problem) and problem.geometry.stride[0] % (LANES // 4) == 0
 
 
 def _is_one_row_in_groups(problem: Problem) -> bool:
@@ -122,6 +140,20 @@ def _has_one_channel(problem: Problem) -> bool:
     """
     rows = problem.size[-1:] >= (2 * SUBLANES,)
     return problem.out_channels == 1 and rows and math.prod(problem.size) >= LANES
+
+
+def _has_large_images(problem: Problem) -> bool:
+    """Whether a few output channels have many positions, over several axes.
+
+    The channels would leave most lanes of a convolution empty. With a stride the
+    products are moved further, which pays for one image of three or four channels.
+    """
+    geometry = problem.geometry
+    plain = geometry.rank > 1 and geometry.groups == 1
+    large = math.prod(problem.size) >= _LARGE_IMAGE
+    near = max(geometry.stride, default=1) == 1
+    most = _NARROW if near else _COLOURS if problem.batch == 1 else 0
+    return plain and large and problem.out_channels <= most
 
 
 def _has_one_plane(problem: Problem) -> bool:
@@ -254,7 +286,7 @@ def _reverses_less(problem: Problem) -> bool:
     """
     geometry = problem.geometry
     if _is_depthwise(problem):
-        return geometry.rank > 1 and problem.batch < SUBLANES
+        return geometry.rank > 1 and math.prod(problem.size) >= 2 * LANES
     if geometry.groups > 1:
         return geometry.rank > 1 or _gathers_row_in_groups(problem)
     large = 2 * problem.weights >= problem.outputs
@@ -265,6 +297,7 @@ TPU: Table = {
     Map.OUTPUT: (
         Preference("matmul", _is_row_or_grouped),
         Preference("overlap_add", _has_one_plane, _features_first),
+        Preference("overlap_add", _has_large_images, _as_given),
         Preference("overlap_add", _scatters_row, _as_given),
         Preference("space_to_batch", _is_one_row_in_groups),
         Preference("fused_phases", _is_grouped_at_stride_1),
@@ -273,6 +306,7 @@ TPU: Table = {
     Map.INPUT: (
         Preference("matmul", _is_row_or_grouped),
         Preference("matmul", _is_matrix),
+        Preference("fused_phases", _gathers_many_frames),
         Preference("overlap_add", _has_frames, _as_given),
         Preference("overlap_add", _gathers_row_in_groups, _as_given),
         Preference("space_to_batch", _is_one_row_in_groups),
@@ -282,6 +316,7 @@ TPU: Table = {
     Map.WEIGHT: (
         Preference("matmul", _is_row_or_grouped),
         Preference("matmul", _is_deep),
+        Preference("fused_phases", _has_frames_in_lanes),
         Preference("overlap_add", _has_frames, _as_given),
         Preference("fused_phases", _is_grouped_at_stride_1),
         Preference("role_swapped", _reverses_less),

@@ -119,7 +119,19 @@ def test_a_tpu_divides_planes_of_far_strides(rank, batch, input_gradient):
         pytest.param({"batch": 8, "s": 9, "k": 18}, ["overlap_add"], id="far_apart"),
         pytest.param({"k": 2}, ["matmul"] * 3, id="blocks"),
         pytest.param({"s": 1, "k": 9}, [CANONICAL] * 3, id="nine_products"),
-        pytest.param({"s": 64, "k": 128}, ["overlap_add"] * 3, id="frames"),
+        pytest.param(
+            {"s": 64, "k": 128},
+            ["overlap_add", "overlap_add", "fused_phases"],
+            id="frames",
+        ),
+        pytest.param(
+            {"s": 64, "k": 128, "batch": 8},
+            ["overlap_add", "fused_phases", "fused_phases"],
+            id="many_frames",
+        ),
+        pytest.param(
+            {"s": 75, "k": 225}, ["overlap_add"] * 3, id="frames_beside_lanes"
+        ),
         pytest.param({"s": 64, "k": 576}, [CANONICAL], id="frames_of_nine"),
         pytest.param(
             {"groups": 4}, ["overlap_add", "overlap_add", "role_swapped"], id="groups"
@@ -162,7 +174,7 @@ def test_rows_are_gemms(layer, expected, first):
     ],
 )
 def test_groups_at_stride_1(groups, batch, expected):
-    layer = problem(geometry(3, 1, groups=groups, rank=2), n=64, batch=batch)
+    layer = problem(geometry(3, 1, groups=groups, rank=2), n=63, batch=batch)
     assert chosen("tpu", layer) == expected
 
 
@@ -206,7 +218,7 @@ def volume(n, channels, dtype=np.float16, batch=8):
         ),
         pytest.param(
             problem(geometry(4, 2, groups=16, rank=2), n=64, batch=8),
-            [CANONICAL] * 3,
+            [CANONICAL, CANONICAL, "role_swapped"],
             id="depthwise",
         ),
         pytest.param(
@@ -224,7 +236,9 @@ def test_what_fills_a_tpus_registers(layer, expected):
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_one_channel_is_first_and_last_at_once(rank, first):
     """But in the blocks of a signal, which stand in a row with channels last."""
-    layer = problem(geometry(4, 2, rank=rank), n=128, channels=(64, 1), first=first)
+    layer = problem(geometry(3, 2, rank=rank), n=16, channels=(64, 1), first=first)
+    if rank == 1:
+        layer = replace(layer, size=(128,))
     found = choose(Map.OUTPUT, "tpu", layer)
     assert found.lowering == "overlap_add"
     assert found.variant == Variant(first=first or rank > 1)
@@ -328,7 +342,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [
             at(4, 2, n=65, channels=(8, 17)),  # ragged
             at(1, 1, rank=1, n=8, batch=1, channels=(4, 17)),  # as many weights
-            at(4, 2, groups=2, channels=(2, 2), batch=7),  # depthwise
+            at(4, 2, groups=2, channels=(2, 2), n=16),  # depthwise
             at(4, 2, groups=2, channels=(2, 4)),
             at(4, 2, groups=2, channels=(4, 4)),
             row(4, 2, groups=2, channels=(4, 4)),
@@ -337,14 +351,15 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             at(4, 2, channels=(8, 17)),
             at(4, 2, n=65, channels=(8, 16)),
             at(1, 1, rank=1, n=8, batch=1, channels=(3, 17)),
-            at(4, 2, groups=2, channels=(2, 2)),
-            row(4, 2, groups=2, channels=(2, 2), batch=1),
+            at(4, 2, groups=2, channels=(2, 2), n=15),
+            row(4, 2, groups=2, channels=(2, 2), n=256),
             row(4, 1, groups=2, channels=(4, 4)),
         ],
     ),
     tpu._scatters_row: (
         [
-            row(8, 1, batch=7),
+            row(8, 1, batch=4),
+            replace(row(8, 1, batch=7), features_first=False),
             row(72, 9),
             row(4, 2, n=128, channels=(16, 1)),
             row(4, 2, groups=2),
@@ -352,8 +367,10 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             row(4, 1, groups=2, batch=1),
         ],
         [
-            at(8, 1, batch=7),
-            row(9, 1, batch=7),
+            at(8, 1, batch=3),
+            row(8, 1, batch=5),
+            replace(row(8, 1), features_first=False),
+            row(9, 1, batch=3),
             row(64, 8),
             row(73, 9),
             row(4, 2, n=127, channels=(16, 1)),
@@ -364,6 +381,29 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
     tpu._has_frames: (
         [row(64, 33), row(33, 33), row(264, 33)],
         [row(64, 32), row(265, 33), at(64, 33, n=2)],
+    ),
+    tpu._gathers_many_frames: (
+        [row(512, 256), row(66, 33)],
+        [row(512, 256, batch=7), row(514, 257), row(64, 32)],
+    ),
+    tpu._has_frames_in_lanes: (
+        [row(128, 64), row(192, 96)],
+        [row(128, 65), row(64, 32)],
+    ),
+    tpu._has_large_images: (
+        [
+            at(3, 1),
+            at(3, 1, rank=3, n=16),
+            few(4, 2, channels=(16, 4)),
+        ],
+        [
+            at(3, 1, n=63),
+            at(3, 1, channels=(16, 17)),
+            at(3, 1, groups=2),
+            at(3, 1, rank=1, n=4096),
+            few(4, 2, channels=(16, 5)),
+            few(4, 2, channels=(16, 4), batch=2),
+        ],
     ),
     tpu._is_one_row_in_groups: (
         [row(3, 1, groups=2, batch=1)],
