@@ -353,9 +353,114 @@ def spread() -> Drawing:
     return picture
 
 
+def accuracy() -> Drawing:
+    """The largest errors of the first table of `docs/accuracy.md`, by dtype."""
+    lines = (ROOT / "docs" / "accuracy.md").read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("|---"))
+    names = [cell.strip() for cell in lines[first - 1].split("|")[2:-1]]
+    table = {}
+    for line in lines[first + 1 :]:
+        if not line:
+            break
+        dtype, *cells = (cell.strip() for cell in line.split("|")[1:-1])
+        table[dtype] = dict(zip(names, map(float, cells), strict=True))
+    colours = dict(zip(("jconvt", "PyTorch", "JAX's own"), COLOURS, strict=False))
+    return grouped_bars(
+        "Largest error in units of rounding",
+        table,
+        colours,
+        "Random layers on a CPU; the scale is logarithmic",
+    )
+
+
+def cycles() -> Drawing:
+    """A TPU's estimated cycles over JAX's own form: training, by layer of the zoo."""
+    left, right, step = 168, 350, 22
+    lowest, highest = 0.1, 2.0
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        file = ROOT / "benchmarks" / "results" / f"aot-tpu-{dtype}.json"
+        for row, forms in json.loads(file.read_text())["readings"]["training"].items():
+            auto, native = forms["auto"], forms["native"]
+            if "loops" not in auto and "loops" not in native:
+                ratio = auto["cycles"] / native["cycles"]
+                found.setdefault(row, {})[dtype] = ratio
+
+    def at(ratio: float) -> float:
+        part = math.log(ratio / lowest) / math.log(highest / lowest)
+        return round(left + min(1.0, max(0.0, part)) * (right - left), 1)
+
+    bottom = 34 + step * len(found)
+    picture = Drawing(400, bottom + 60, "A TPU's estimated cycles, over JAX's own form")
+    picture.text(0, 16, "Training on a TPU v5e, JAX's own form = 1", "start")
+    for tick in (0.1, 0.3, 1, 2):
+        opacity = 1.0 if tick == 1 else 0.25
+        picture.line(at(tick), 26, at(tick), bottom, "currentColor", opacity)
+        picture.text(at(tick), bottom + 16, f"{tick:g}")
+    for i, (row, ratios) in enumerate(found.items()):
+        y = 40 + step * i
+        picture.text(left - 10, y + 5, row, "end")
+        for dtype, colour in (("float32", BLUE), ("bfloat16", ORANGE)):
+            if dtype in ratios:
+                picture.dot(at(ratios[dtype]), y, colour)
+    for i, (dtype, colour) in enumerate((("float32", BLUE), ("bfloat16", ORANGE))):
+        picture.dot(10 + 110 * i, bottom + 40, colour)
+        picture.text(24 + 110 * i, bottom + 45, dtype, "start")
+    picture.text(240, bottom + 45, "compiled, not run", "start")
+    return picture
+
+
+def fuzzed() -> Drawing:
+    """How many random calls were compared, by what they were compared in."""
+    file = ROOT / "tests" / "fuzz" / "results" / "runs.json"
+    counts = {}
+    for run in json.loads(file.read_text())["runs"]:
+        for kind, count in run["counts"].items():
+            counts[kind] = counts.get(kind, 0) + count
+    rows = sorted(counts.items(), key=lambda row: -row[1])
+    left, wide, step = 128, 200, 38
+    picture = Drawing(400, 50 + step * len(rows), "Random calls compared, by kind")
+    total = f"{sum(counts.values()):,}"
+    picture.text(0, 16, f"{total} random calls compared, by kind", "start")
+    for i, (kind, count) in enumerate(rows):
+        y = 32 + step * i
+        length = round(wide * count / rows[0][1], 1)
+        picture.text(left - 10, y + 19, kind, "end")
+        picture.bar(left, y, length, BLUE)
+        picture.text(left + length + 8, y + 19, f"{count:,}", "start")
+    return picture
+
+
+def grouped_bars(
+    title: str,
+    table: dict[str, dict[str, float]],
+    colours: dict[str, str],
+    note: str,
+) -> Drawing:
+    """For each row a bar for each column, on a logarithmic scale from 1/2 on."""
+    left, wide, step, gap = 128, 220, 32, 18
+    high = step * len(colours) + gap
+    most = max(number for row in table.values() for number in row.values())
+    picture = Drawing(400, 56 + high * len(table), title)
+    picture.text(0, 16, title, "start")
+    for i, (name, row) in enumerate(table.items()):
+        top = 32 + high * i
+        picture.text(0, top + 19, name, "start")
+        for j, (column, colour) in enumerate(colours.items()):
+            y = top + step * j
+            length = wide * math.log(2 * row[column]) / math.log(2 * most)
+            picture.text(left + 20, y + 19, column, "end")
+            picture.bar(left + 28, y, round(0.8 * length, 1), colour)
+            end = round(left + 36 + 0.8 * length, 1)
+            picture.text(end, y + 19, f"{row[column]:g}", "start")
+    picture.text(0, 48 + high * len(table), note, "start")
+    return picture
+
+
 def all_drawings() -> Iterator[tuple[Path, str]]:
     """Files and what belongs in them."""
-    for draw in (scatter, phases, causal, gradients, call, overlap, times, spread):
+    explaining = (scatter, phases, causal, gradients, call, overlap)
+    for draw in (*explaining, times, spread, accuracy, cycles, fuzzed):
         yield Path(__file__).parent / f"{draw.__name__}.svg", str(draw())
 
 
