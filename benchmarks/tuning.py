@@ -118,7 +118,6 @@ def axes_of(rank: int, last: bool) -> tuple[str, str, str]:
 
 def as_result(of_networks: Numbers, of_layers: Numbers) -> Result:
     """The tables."""
-    maps = [str(which) for which in Map]
     return Result(
         name="tuning",
         title="What tuning gains",
@@ -127,43 +126,40 @@ def as_result(of_networks: Numbers, of_layers: Numbers) -> Result:
         f"in `cliffs.jsonl`: after tuning for {FOR_LAYER:g} s, all candidates that are "
         f"estimated within {WITHIN:g} of the least are timed again, and what runs is "
         "divided by the best of them; *automatic* is the untuned choice.",
-        table="\n\n".join(
-            (
-                grid(
-                    "network",
-                    {
-                        name: {"tuned over automatic": n["tuned"] / n["automatic"]}
-                        for name, n in of_networks.items()
-                    },
-                    {
-                        "layers": {
-                            r: f"{n['layers']:.0f}" for r, n in of_networks.items()
-                        },
-                        "tuning (s)": {
-                            r: f"{n['tuning']:.0f}" for r, n in of_networks.items()
-                        },
-                        "automatic (ms)": {
-                            r: milliseconds(n["automatic"])
-                            for r, n in of_networks.items()
-                        },
-                    },
-                ),
-                grid(
-                    "layer, over the best candidate",
-                    {
-                        name: {
-                            column: n[column]
-                            for which in maps
-                            for column in (which, f"{which}, automatic")
-                            if column in n
-                        }
-                        for name, n in of_layers.items()
-                    },
-                ),
-            )
-        ),
+        table="\n\n".join(_tables(of_networks, of_layers)),
         data={"networks": of_networks, "layers": of_layers},
     )
+
+
+def _tables(of_networks: Numbers, of_layers: Numbers) -> Iterator[str]:
+    """One for the networks and one for the layers, if there are any."""
+    if of_networks:
+        ratio = "tuned over automatic"
+        yield grid(
+            "network",
+            {
+                name: {ratio: n["tuned"] / n["automatic"]}
+                for name, n in of_networks.items()
+            },
+            {
+                "layers": {row: f"{n['layers']:.0f}" for row, n in of_networks.items()},
+                "tuning (s)": {
+                    row: f"{n['tuning']:.0f}" for row, n in of_networks.items()
+                },
+                "automatic (ms)": {
+                    row: milliseconds(n["automatic"]) for row, n in of_networks.items()
+                },
+            },
+        )
+    if of_layers:
+        columns = [name for which in Map for name in (which, f"{which}, automatic")]
+        yield grid(
+            "layer, over the best candidate",
+            {
+                row: {str(name): n[name] for name in columns if name in n}
+                for row, n in of_layers.items()
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -73,7 +73,10 @@ def init(
       A `State` of zeros. Along the streamed axis it has
       ``max(dilation*(K-1) + 1 - stride, 0)`` partial sums for each output channel, and
       more only where the crop (low, high) is unusual: where low is negative, or
-      high is larger than ``dilation*(K-1) + 1 - stride``.
+      high is larger than ``dilation*(K-1) + 1 - stride``. The latter includes kernels
+      shorter than the stride with no crop at all: the whole output ends before the last
+      gap, so a step holds the gap of its chunk back, which is ``stride`` less the
+      kernel's extent.
 
     Raises:
       TypeError: an argument has the wrong type.
