@@ -126,7 +126,7 @@ def dilated(artefact):
         ("blocks", "rocm", 1),
         ("blocks", "tpu", 1),
         ("grouped", "cuda", 0),
-        ("grouped", "tpu", 1),
+        ("grouped", "tpu", 0),
     ],
 )
 def test_each_platform_has_its_own_formulation(layer, platform, convolutions):
