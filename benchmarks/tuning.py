@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 import jconvt
-from benchmarks.candidates import arrays_of, measure, problem_of_layer
+from benchmarks.candidates import arrays_of, layout_of, measure, problem_of_layer
 from benchmarks.cliffs.lines import Line, layer_of, read
 from benchmarks.cliffs.report import newest, slowness
 from benchmarks.environment import ROOT
@@ -17,6 +17,7 @@ from benchmarks.networks.descriptions import networks
 from benchmarks.options import Options
 from benchmarks.progress import track
 from benchmarks.report import Result, grid, milliseconds
+from jconvt._call.layout import spell
 from jconvt._call.problem import Map
 from jconvt._choice.choose import choose, pinned
 from jconvt._shell.timing import race
@@ -87,9 +88,7 @@ def of_layer(line: Line, seconds: float | None) -> dict[str, float]:
     """
     problem = problem_of_layer(layer_of(line), not line["channels_last"])
     arrays = arrays_of(problem)
-    options = layer_of(line).options | {
-        "dimension_numbers": axes_of(problem.geometry.rank, line["channels_last"])
-    }
+    options = layer_of(line).options | {"dimension_numbers": spell(layout_of(problem))}
     tuned = jconvt.tune(
         lambda x, w: jconvt.conv_transpose(x, w, **options),
         arrays[Map.INPUT],
@@ -107,13 +106,6 @@ def of_layer(line: Line, seconds: float | None) -> dict[str, float]:
             found[row.map] = times[picked] / best
             found[f"{row.map}, automatic"] = times[automatic] / best
     return found
-
-
-def axes_of(rank: int, last: bool) -> tuple[str, str, str]:
-    """The layout of the arrays, as lax writes it."""
-    space = "DHW"[3 - rank :]
-    image = f"N{space}C" if last else f"NC{space}"
-    return image, f"IO{space}", image
 
 
 def as_result(of_networks: Numbers, of_layers: Numbers) -> Result:

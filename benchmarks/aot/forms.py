@@ -53,8 +53,8 @@ class Form:
         ]
         return [jax.ShapeDtypeStruct(s, self.dtype, sharding=place) for s in shapes]
 
-    def forward(self, name: str) -> Forward:
-        """The layer as `name` of `FORMS` writes it."""
+    def forward(self, name: str | jconvt.Lowerings) -> Forward:
+        """The layer as `name` of `FORMS`, or with a lowering for each map."""
         if name == NATIVE:
             return partial(native, self.layer, axes=self.axes)
         return partial(

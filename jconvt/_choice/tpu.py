@@ -19,7 +19,8 @@ import math
 
 from jconvt._call.problem import Map, Problem
 from jconvt._choice.preference import Preference, Table
-from jconvt._lowerings.space_to_batch import SUBLANES, Strips, strips_of
+from jconvt._choice.strips import gathers_strips, has_few_images
+from jconvt._lowerings.space_to_batch import SUBLANES
 from jconvt._lowerings.work import Variant
 
 LANES = 128
@@ -32,8 +33,8 @@ _OVERLAPS = 8
 """The most products of a GEMM for each output: they are in memory all at once."""
 
 _FRAMES = 32
-"""Strides above this are hops of an inverse Fourier transform: of its frames, which
-overlap a few times, a GEMM makes all maps."""
+"""Strides above this are taken for the hop of an inverse Fourier transform: each input
+element is a frame, and the frames overlap a few times."""
 
 _NARROW = 16
 """Output channels up to here leave most of the lanes of a convolution empty, and most
@@ -46,16 +47,15 @@ _LARGE_IMAGE = 64 * 64
 """Positions from which on it pays to move the products of a GEMM for that."""
 
 
-# Rows: layers with one spatial axis ---------------------------------------------------
+# One spatial axis ("row") -------------------------------------------------------------
 
 
 def _scatters_row(problem: Problem) -> bool:
-    """Whether to compute the output of a row by one GEMM and additions.
+    """Whether one GEMM and additions compute the output of a layer with one axis.
 
-    A convolution is as good for eight images and small strides, and for five whose
-    channels are first, since the GEMM has all of them side by side. At stride 1,
-    channels of a group that leave sublanes empty have to be moved for the GEMM of each
-    group.
+    A convolution is as good at small strides for eight signals. With channels first it
+    is so for five already, because the GEMM has to bring their channels together. At
+    stride 1 with groups, the GEMM has to move channels that do not fill the sublanes.
     """
     if not _is_sparse_row(problem):
         return False
@@ -72,13 +72,13 @@ def _has_ragged_groups(problem: Problem) -> bool:
 
 
 def _has_frames(problem: Problem) -> bool:
-    """Whether this is a row with a hop for its stride."""
+    """Whether this is an inverse Fourier transform of frames, or as sparse as one."""
     geometry = problem.geometry
     return _is_sparse_row(problem) and geometry.stride[0] > _FRAMES
 
 
 def _is_sparse_row(problem: Problem) -> bool:
-    """Whether this has one spatial axis, and a GEMM's products are not too many."""
+    """Whether there is one spatial axis, and few products of a GEMM for each output."""
     geometry = problem.geometry
     return (
         geometry.rank == 1 and geometry.kernel_size[0] <= _OVERLAPS * geometry.stride[0]
@@ -86,18 +86,25 @@ def _is_sparse_row(problem: Problem) -> bool:
 
 
 def _gathers_many_frames(problem: Problem) -> bool:
-    """Whether these are frames of enough signals for a convolution of their blocks."""
+    """Whether there are frames of eight signals or more, which fill the sublanes.
+
+    Then a convolution that makes all outputs of a hop at once is as good as a GEMM, and
+    adds nothing up.
+    """
     many = problem.batch >= SUBLANES
     return many and _has_frames(problem) and problem.geometry.stride[0] <= 2 * LANES
 
 
 def _has_frames_in_lanes(problem: Problem) -> bool:
-    """Whether a hop of frames fills whole quarters of the lanes."""
+    """Whether there are frames, and the hop is a multiple of a quarter of the lanes."""
     return _has_frames(problem) and problem.geometry.stride[0] % (LANES // 4) == 0
 
 
 def _is_one_row_in_groups(problem: Problem) -> bool:
-    """Whether this is one row with groups, at stride 1: XLA does not divide it."""
+    """Whether there is one signal, with groups, at stride 1.
+
+    XLA then divides no space by itself.
+    """
     geometry = problem.geometry
     grouped = geometry.rank == 1 and geometry.groups > 1
     return grouped and geometry.stride == (1,) and problem.batch == 1
@@ -109,7 +116,7 @@ def _is_depthwise(problem: Problem) -> bool:
 
 
 def _gathers_row_in_groups(problem: Problem) -> bool:
-    """Whether this is a strided row with groups of several channels."""
+    """Whether there is one axis, a stride above 1, and groups of several channels."""
     geometry = problem.geometry
     grouped = geometry.groups > 1 and not _is_depthwise(problem)
     return grouped and _is_sparse_row(problem) and geometry.stride > (1,)
@@ -165,75 +172,14 @@ def _has_one_plane(problem: Problem) -> bool:
     return problem.geometry.rank > 1 and _has_one_channel(problem)
 
 
-# Strips -------------------------------------------------------------------------------
-
-
-def _has_few_images(problem: Problem) -> bool:
-    """Whether to divide space into strips, because there are few images.
-
-    XLA does this itself where no input is dilated, and on one spatial axis for strides
-    up to 3. For a batch of several images it pays
-
-    - with a stride above 3, or with groups;
-    - with smaller strides for one image, or two if no element is read twice, and only
-      if the blocks divide evenly, since filled-up strips are copied once more.
-    """
-    geometry = problem.geometry
-    strips = strips_of(geometry, problem.size, problem.batch)
-    least = 2 if geometry.rank > 1 else 4
-    if strips is None or all(s < least for s in geometry.stride):
-        return False
-    if geometry.groups > 1 or any(s > 3 for s in geometry.stride):
-        return True
-    halo = strips.window > strips.blocks
-    return _is_even(strips, problem) and problem.batch <= (1 if halo else 2)
-
-
-def _gathers_strips(problem: Problem) -> bool:
-    """Whether to divide space into strips for an input gradient.
-
-    XLA divides it itself here, since no input is dilated, but less well. With groups
-    this is so only for one image or a dilated kernel. It does not pay with large
-    strides, with one channel, with a few elements, if the blocks do not divide evenly,
-    or if most elements are read twice, since their gradients are then added up.
-    """
-    geometry = problem.geometry
-    strips = strips_of(geometry, problem.size, problem.batch)
-    if strips is None or geometry.rank == 1 or problem.out_channels == 1:
-        return False
-    if _has_narrow_groups(problem):
-        return True
-    near = 1 < math.prod(geometry.stride) < 64 <= math.prod(problem.size)
-    dilated = any(d > 1 for d in geometry.dilation)
-    worse = geometry.groups == 1 or problem.batch == 1 or dilated
-    halo = strips.window - strips.blocks
-    return near and worse and halo < strips.blocks and _is_even(strips, problem)
-
-
-def _has_narrow_groups(problem: Problem) -> bool:
-    """Whether each group has a few output channels and another number of input ones.
-
-    A whole image's convolution is then inflated to the channels of all groups.
-    """
-    geometry = problem.geometry
-    narrow = problem.out_channels < SUBLANES * geometry.groups
-    return (
-        geometry.groups > 1 and problem.in_channels != problem.out_channels and narrow
-    )
-
-
-def _is_even(strips: Strips, problem: Problem) -> bool:
-    """Whether the first axis, in blocks of one stride, divides into equal strips."""
-    axis = problem.geometry.axes[0]
-    blocks = -(-axis.output_size(problem.size[0]) // axis.stride)
-    return strips.number * strips.blocks == blocks
+# Groups -------------------------------------------------------------------------------
 
 
 def _is_grouped_at_stride_1(problem: Problem) -> bool:
-    """Whether this is an ordinary convolution with groups: of images, not of a row.
+    """Whether this is an ordinary convolution of images or volumes with groups.
 
-    `fused_phases` reverses the kernel before it divides it into groups, which XLA moves
-    less of.
+    `fused_phases` is that convolution, with the kernel prepared in another order. Its
+    programs were estimated at 0.5 to 1.0 of those of `lhs_dilation`; why, is not known.
     """
     geometry = problem.geometry
     return geometry.rank > 1 and geometry.groups > 1 and max(geometry.stride) == 1
@@ -279,10 +225,10 @@ def _filled(n: int, whole: int) -> int:
 def _reverses_less(problem: Problem) -> bool:
     """Whether `role_swapped` is better than `lhs_dilation` for a weight gradient.
 
-    `lhs_dilation`, transposed in the weight, is good if the output is larger than the
-    weight gradient, which it reverses. Last axes that do not fill the sublanes, and
-    groups, leave its registers partly empty; groups on a row do so at strides alone.
-    Of `role_swapped` few output channels do.
+    `lhs_dilation`, transposed in the weight, reverses the weight gradient, which is
+    cheap if that is much smaller than the output. It leaves registers partly empty if
+    the last axis does not fill the sublanes, or with groups (over one axis only with a
+    stride). `role_swapped` leaves them empty if there are few output channels.
     """
     geometry = problem.geometry
     if _is_depthwise(problem):
@@ -301,7 +247,7 @@ TPU: Table = {
         Preference("overlap_add", _scatters_row, _as_given),
         Preference("space_to_batch", _is_one_row_in_groups),
         Preference("fused_phases", _is_grouped_at_stride_1),
-        Preference("space_to_batch", _has_few_images),
+        Preference("space_to_batch", has_few_images),
     ),
     Map.INPUT: (
         Preference("matmul", _is_row_or_grouped),
@@ -311,7 +257,7 @@ TPU: Table = {
         Preference("overlap_add", _gathers_row_in_groups, _as_given),
         Preference("space_to_batch", _is_one_row_in_groups),
         Preference("fused_phases", _is_grouped_at_stride_1),
-        Preference("space_to_batch", _gathers_strips),
+        Preference("space_to_batch", gathers_strips),
     ),
     Map.WEIGHT: (
         Preference("matmul", _is_row_or_grouped),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jconvt._call.problem import Map
-from jconvt._choice import tables, tpu
+from jconvt._choice import strips, tables, tpu
 from jconvt._choice.choose import choose
 from jconvt._lowerings.work import Variant
 from problems import CANONICAL, SHARES, chosen, enlarging, geometry, problem
@@ -78,7 +78,7 @@ def test_a_tpu_divides_images_where_it_pays(layer, forward):
         pytest.param({"n": 41}, CANONICAL, id="uneven"),
         pytest.param({"n": 16}, CANONICAL, id="shares_of_two_blocks_and_two_of_halo"),
         pytest.param({"k": 3, "n": 16}, SHARES, id="shares_of_two_blocks_and_one"),
-        pytest.param({"k": 3, "n": 7}, CANONICAL, id="a_few_elements"),
+        pytest.param({"n": 6, "batch": 4}, CANONICAL, id="a_few_elements"),
         pytest.param({"batch": 4}, SHARES, id="four_images"),
         pytest.param({"batch": 5}, CANONICAL, id="five_images"),
         pytest.param(
@@ -244,6 +244,14 @@ def test_one_channel_is_first_and_last_at_once(rank, first):
     assert found.variant == Variant(first=first or rank > 1)
 
 
+def test_products_that_outgrow_memory_are_not_taken():
+    """Of this volume they are eight times the output, the largest array."""
+    layer = problem(geometry(4, 2, rank=3), channels=(64, 1))
+    small, large = (replace(layer, size=(n,) * 3) for n in (16, 128))
+    found = [choose(Map.OUTPUT, "tpu", p).lowering for p in (small, large)]
+    assert found == ["overlap_add", CANONICAL]
+
+
 def at(k, s, groups=1, rank=2, n=64, batch=8, channels=(16, 16)):
     """A layer at a bound: eight of all, which fill what a TPU works on at once."""
     return problem(geometry(k, s, 1, groups, rank), n, batch, channels)
@@ -294,7 +302,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             ),
         ],
     ),
-    tpu._has_few_images: (
+    strips.has_few_images: (
         [
             few(4, 2),
             few(4, 4, batch=4),
@@ -312,12 +320,13 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             few(4, 2, n=65),
         ],
     ),
-    tpu._gathers_strips: (
+    strips.gathers_strips: (
         [
             few(8, 7),
             few(8, 7, batch=4),
             few(8, 7, channels=(16, 2)),
             few(4, 2, n=24),
+            few(4, 2, n=8, batch=4),
         ],
         [
             few(8, 8),
@@ -328,6 +337,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             few(8, 7, channels=(16, 1)),
             few(8, 7, n=65),
             few(4, 2, n=16),
+            few(4, 2, n=6, batch=4),
         ],
     ),
     tpu._is_matrix: (
@@ -414,7 +424,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             at(3, 1, groups=2, batch=1),
         ],
     ),
-    tpu._has_narrow_groups: (
+    strips.has_narrow_groups: (
         [at(4, 2, groups=2, channels=(32, 14)), at(4, 2, groups=2, channels=(2, 4))],
         [
             at(4, 2, groups=2, channels=(32, 16)),

@@ -2,8 +2,6 @@
 
 from types import SimpleNamespace
 
-import pytest
-
 import jconvt
 from benchmarks import tuning
 from benchmarks.cliffs.draw import draw
@@ -21,11 +19,6 @@ def test_rows_are_networks_and_the_slowest_layers():
     modes = [mode for mode, _ in rows.values()]
     assert modes.count("networks") == len(tuning.networks())
     assert 0 < modes.count("layers") <= tuning.SLOWEST
-
-
-@pytest.mark.parametrize(("last", "image"), [(True, "NHWC"), (False, "NCHW")])
-def test_the_layout(last, image):
-    assert tuning.axes_of(2, last) == (image, "IOHW", image)
 
 
 def test_a_layer_is_measured_again(monkeypatch):

@@ -1,7 +1,6 @@
 """The forms in which each map of a drawn layer is compiled."""
 
 from collections.abc import Iterator
-from functools import partial
 
 import jconvt
 from benchmarks.aot.drawn.sample import problem_of_form
@@ -45,13 +44,7 @@ def forward(form: Form, map_name: str, entry: str) -> Forward:
     """The layer, with this map in this form."""
     if entry in (NATIVE, AUTO):
         return form.forward(entry)
-    lowering = jconvt.Lowerings(**{field_of(MAP_NAMES[map_name]): entry})
-    return partial(
-        jconvt.conv_transpose,
-        dimension_numbers=form.axes,
-        lowering=lowering,
-        **form.layer.options,
-    )
+    return form.forward(jconvt.Lowerings(**{field_of(MAP_NAMES[map_name]): entry}))
 
 
 def _is_tried(row: Lowering, which: Map, problem: Problem) -> bool:
