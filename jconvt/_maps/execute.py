@@ -3,12 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar, Unpack, cast
+from typing import ParamSpec, TypeVar, Unpack, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import Shape
@@ -17,7 +15,7 @@ from jconvt._call.numerics import Numerics, check_array
 from jconvt._call.options import Options
 from jconvt._choice.pinned import check_lowering
 from jconvt._maps.bilinear import PLAIN_LAX, bilinear
-from jconvt._maps.explicit_axes import as_channels_of, is_sharded
+from jconvt._maps.explicit_axes import as_channels_of
 from jconvt._maps.primitive import PRIMITIVES
 from jconvt._maps.tools import enter_rules
 
@@ -122,17 +120,8 @@ def run(x: jax.Array, w: jax.Array, b: jax.Array | None, call: Call) -> jax.Arra
 def add_bias(y: jax.Array, b: jax.Array, channel: int, numerics: Numerics) -> jax.Array:
     """`y` plus one number for each place of axis `channel`, of the result's dtype.
 
-    The bias is spread in the accumulation dtype, so that its gradient, the sum over
-    where it was spread to, is summed in it too. Of the same 16 bits as `y` it comes
-    back to them before the addition: the two conversions cancel, and a TPU then adds it
-    inside the convolution's own loop, where a bias of 32 bits is a program of its own
-    (1,825 cycles by the compiler's estimate, of 7,000 for a small layer).
+    Added in the accumulation dtype, so that the bias gradient is summed in it too.
     """
-    wide, added = numerics.accumulation, max(b.dtype, y.dtype, key=_bytes)
-    place = jax.typeof(y).sharding if is_sharded(y) else None
-    b = lax.broadcast_in_dim(b.astype(wide), y.shape, (channel,), out_sharding=place)
-    return (y.astype(added) + b.astype(added)).astype(numerics.result)
-
-
-def _bytes(dtype: np.dtype[Any]) -> int:
-    return dtype.itemsize
+    wide = numerics.accumulation
+    b = jnp.expand_dims(b, [axis for axis in range(y.ndim) if axis != channel])
+    return (y.astype(wide) + b.astype(wide)).astype(numerics.result)

@@ -105,15 +105,11 @@ def on_each_device(
 
 
 def as_channels_of(y: jax.Array, b: jax.Array, channel: int) -> jax.Array:
-    """The bias, sharded as axis `channel` of `y`: along no mesh axis of another.
-
-    A bias that every device has whole is sharded too, so that its gradient comes back
-    whole: JAX 0.8 transposes this, and not the spreading of a bias over a sharded `y`.
-    """
-    if not is_sharded(y, b):
+    """The bias, sharded as axis `channel` of `y`: along no mesh axis of another."""
+    if not is_sharded(b):
         return b
     spec = PartitionSpec(jax.typeof(y).sharding.spec[channel])
-    return jax.sharding.reshard(b, NamedSharding(_mesh(y, b), spec))
+    return jax.sharding.reshard(b, NamedSharding(_mesh(b), spec))
 
 
 def output_spec(x: jax.Array, w: jax.Array, call: Call) -> PartitionSpec:

@@ -495,21 +495,3 @@ def test_filters_do_not_round_to_sixteen_bits(case, dtype):
         terms=expected.terms,
         dtype=dtype,
     )
-
-
-@pytest.mark.parametrize(
-    ("operand", "result", "added"),
-    [
-        (jnp.bfloat16, None, "bfloat16"),
-        (jnp.float16, jnp.float32, "float32"),
-        (np.int8, np.int32, "int32"),
-    ],
-)
-def test_a_bias_is_added_in_the_wider_of_both_dtypes(operand, result, added):
-    """A TPU has a conversion of a 16-bit bias as a program of its own."""
-    x, w, b = (jnp.ones(shape, operand) for shape in ((1, 2, 4), (2, 3, 4), (3,)))
-    trace = jax.make_jaxpr(
-        lambda *a: jconvt.conv_transpose1d(*a, preferred_element_type=result)
-    )(x, w, b)
-    adds = [e for e in trace.eqns if e.primitive.name == "add"]
-    assert [v.aval.dtype.name for e in adds for v in e.invars] == [added] * 2
