@@ -1,6 +1,5 @@
 """Times of every formulation that a CPU can choose, for each of the three maps."""
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,65 +29,6 @@ from jconvt._choice.turned import as_output
 from jconvt._lowerings.work import Variant
 from jconvt._maps.make import perform
 from jconvt._shell.timing import race
-
-MOST_USEFUL = 1e9
-"""The most useful multiply-adds of a random layer; larger ones choose the same way."""
-
-
-def draw(rng: np.random.Generator, least: float) -> Problem:
-    """A layer: sizes and channels log-uniform, geometry as models have it."""
-    while True:
-        rank = int(rng.choice([1, 2, 2, 2, 3]))
-        kernel, stride, dilation, crop = _axes(rng, rank)
-        size = tuple(_log(rng, 1, (4096, 96, 24)[rank - 1]) for _ in range(rank))
-        if rng.random() < 0.7:
-            size = size[:1] * rank
-        groups, channels = _channels(rng)
-        geometry = Geometry(
-            kernel_size=kernel, stride=stride, dilation=dilation, crop=crop,
-            groups=groups,
-        )  # fmt: skip
-        if min(geometry.output_size(size)) < 1:
-            continue
-        problem = Problem(
-            geometry=geometry.trim()[0],
-            batch=_log(rng, 1, 24),
-            in_channels=channels[0],
-            out_channels=channels[1],
-            size=size,
-            dtype=np.dtype(np.float32),
-            features_first=bool(rng.random() < 0.5),
-        )
-        moved = max(problem.inputs, problem.outputs, problem.weights)
-        if least < problem.useful < MOST_USEFUL and moved < 16e6:
-            return problem
-
-
-def _axes(rng: np.random.Generator, rank: int) -> tuple[Any, ...]:
-    k, s = ((2, 2), (3, 2), (4, 2), (5, 2), (6, 3), (3, 1), (5, 1), (4, 4), (8, 4),
-            (16, 8), (7, 3), (9, 4), (12, 6), (6, 2))[rng.integers(14)]  # fmt: skip
-    if rank == 3:
-        k, s = min(k, 4), min(s, 2)
-    d = 2 if rng.random() < 0.08 else 1
-    extent = d * (k - 1) + 1
-    low = int(rng.integers(0, max(1, (extent - s) // 2 + 1)))
-    high = max(0, low - int(rng.integers(0, s)))
-    return (k,) * rank, (s,) * rank, (d,) * rank, ((low, high),) * rank
-
-
-def _channels(rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
-    kind = rng.random()
-    if kind < 0.12:
-        channels = _log(rng, 8, 512)
-        return channels, (channels, channels)
-    if kind < 0.25:
-        groups = int(rng.choice([2, 4, 8]))
-        return groups, (groups * _log(rng, 4, 128), groups * _log(rng, 4, 64))
-    return 1, (_log(rng, 8, 1024), _log(rng, 1, 512))
-
-
-def _log(rng: np.random.Generator, low: int, high: int) -> int:
-    return round(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
 def measure(
@@ -208,15 +148,6 @@ def features_of(row: dict[str, Any]) -> dict[str, int]:
     """The counts of `jconvt._choice.cost` for a row of `collect`."""
     slot, problem, formulation = read(row)
     return features(slot, problem, work_of(slot, problem, formulation))
-
-
-def random_problems(
-    seed: int, count: int, least: float
-) -> Iterator[tuple[str, Problem]]:
-    """Random layers with at least `least` useful multiply-adds, each with a name."""
-    rng = np.random.default_rng(seed)
-    for index in range(count):
-        yield f"{seed}-{index}", draw(rng, least)
 
 
 def problem_of_layer(layer: Layer, features_first: bool) -> Problem:

@@ -9,6 +9,7 @@ out of the fit, and with ``--zoo`` for the zoo.
 import argparse
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from benchmarks.candidates import (
     collect,
     features_of,
     problem_of_layer,
-    random_problems,
     read,
 )
+from benchmarks.cliffs.draw import draw
 from benchmarks.environment import environment
 from benchmarks.layers import zoo
 from benchmarks.report import geometric_mean
-from jconvt._call.problem import Map
+from jconvt._call.problem import Map, Problem
 from jconvt._choice.cost import RATES
 
 Row = dict[str, Any]
@@ -145,17 +146,24 @@ def report_fit(console: Console, rows: list[Row]) -> None:
         console.print(f"  as is: {_summary(regrets(mine, RATES[slot]))}")
 
 
+def random_problems(seed: int, count: int) -> Iterator[tuple[str, Problem]]:
+    """Layers as `make cliffs` draws them, each with a name."""
+    for number in range(count):
+        drawn = draw(seed, number)
+        first = not drawn.channels_last
+        yield drawn.layer.name, problem_of_layer(drawn.layer, first)
+
+
 def main() -> None:
     """Time random layers or read earlier times, fit the rates and print the regret."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fit")
     parser.add_argument("--layers", type=int, default=60)
-    parser.add_argument("--least", type=float, default=1e3, help="multiply-adds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.15, help="per candidate")
     parser.add_argument(
         "--within",
         type=float,
-        default=3.0,
+        default=6.0,
         help="time candidates estimated at most this many times the least",
     )
     parser.add_argument("--out", type=Path, required=True, help="times, as JSON lines")
@@ -163,7 +171,7 @@ def main() -> None:
     parser.add_argument("--zoo", action="store_true", help="the zoo, in both layouts")
     args = parser.parse_args()
     console = Console()
-    problems = random_problems(args.seed, args.layers, args.least)
+    problems = random_problems(args.seed, args.layers)
     if args.zoo:
         problems = (
             (f"{layer.name}{'' if first else ' NHWC'}", problem_of_layer(layer, first))

@@ -111,7 +111,7 @@ def test_rows_are_read_back_as_they_were_collected(monkeypatch):
         return dict.fromkeys(works, 0.5)
 
     monkeypatch.setattr(candidates, "measure", measure)
-    problems = dict(candidates.random_problems(seed=1, count=6, least=1e3))
+    problems = dict(fit.random_problems(seed=1, count=6))
     rows = list(candidates.collect(problems.items(), seconds=0, within=1))
     rows = [json.loads(json.dumps(row)) for row in rows]
     assert list(map(candidates.read, rows)) == asked
