@@ -127,6 +127,8 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         most = math.prod(max(c.taps for c in cut.classes) for cut in cuts)
         slow = _LONG_LOOP if not first and most > _MOST_IN_LOOP else 1
         row = cuts[-1].count if cuts else 1
+        if parts > 1:  # in place, or joined beside the output
+            at_most = problem.inputs + problem.outputs + problem.weights
     else:
         kept, _ = keep_taps(geometry.axes, problem.size)
         taps = math.prod(stop - start for start, stop in kept)
@@ -150,22 +152,22 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         regrouped=_SCATTERED * problem.outputs if scattered else 0,
         prepared=problem.weights,
         calls=parts,
-        temporary=_temporary(problem, first, which, parts),
+        temporary=_temporary(problem, first, which),
         peak=at_most,
         **moves(problem, first),
     )
 
 
-def _temporary(problem: Problem, first: bool, which: Map, parts: int) -> int:
+def _temporary(problem: Problem, first: bool, which: Map) -> int:
     """Elements alive at once; what is fused with its reader takes no memory.
 
-    For an output these are the padded input and, in another layout or from several
-    parts, the output once more. A cotangent is padded only where something was cropped.
+    For an output these are the padded input and, in another layout, the output once
+    more. A cotangent is padded only where something was cropped.
     """
     outputs = problem.outputs
     if which == Map.OUTPUT:
-        joined = first != problem.features_first or parts > 1
-        return problem.inputs + joined * outputs + problem.weights
+        other = first != problem.features_first
+        return problem.inputs + other * outputs + problem.weights
     sizes = zip(problem.geometry.axes, problem.size, strict=True)
     cropped = any(axis.low or axis.output_size(n) % axis.stride for axis, n in sizes)
     padded = cropped * outputs
