@@ -17,8 +17,9 @@ def has_few_images(problem: Problem) -> bool:
     up to 3. For a batch of several images it pays
 
     - with a stride above 3, or with groups;
-    - with smaller strides for one image, or two if no element is read twice, and only
-      if the blocks divide evenly, since filled-up strips are copied once more.
+    - with smaller strides for one image;
+    - for two if no element is read twice, and the blocks divide evenly, since filled-up
+      strips of several images are copied once more.
     """
     geometry = problem.geometry
     strips = strips_of(geometry, problem.size, problem.batch)
@@ -27,8 +28,10 @@ def has_few_images(problem: Problem) -> bool:
         return False
     if geometry.groups > 1 or any(s > 3 for s in geometry.stride):
         return True
+    if problem.batch == 1:
+        return True
     halo = strips.window > strips.blocks
-    return _is_even(strips, problem) and problem.batch <= (1 if halo else 2)
+    return problem.batch == 2 and not halo and _is_even(strips, problem)
 
 
 def gathers_strips(problem: Problem) -> bool:

@@ -29,6 +29,9 @@ LANES = 128
 _LARGE_STRIDE = 8
 """Up to here the zeros of a dilated input cost little."""
 
+_MOST_GROUPS = 16
+"""Up to here the GEMMs of the groups are better than a convolution with groups."""
+
 _OVERLAPS = 8
 """The most products of a GEMM for each output: they are in memory all at once."""
 
@@ -57,13 +60,19 @@ def _scatters_row(problem: Problem) -> bool:
     is so for five already, because the GEMM has to bring their channels together. At
     stride 1 with groups, the GEMM has to move channels that do not fill the sublanes.
     """
-    if not _is_sparse_row(problem):
+    if not _is_sparse_row(problem) or _has_many_groups(problem):
         return False
     (stride,) = problem.geometry.stride
     most = SUBLANES // 2 if problem.features_first else SUBLANES - 1
     few = problem.batch <= most or stride > _LARGE_STRIDE or _has_one_channel(problem)
     ragged = stride == 1 and _has_ragged_groups(problem)
     return (few and not ragged) or _gathers_row_in_groups(problem)
+
+
+def _has_many_groups(problem: Problem) -> bool:
+    """Whether a GEMM is many small ones, each of which leaves lanes empty."""
+    groups = problem.geometry.groups
+    return groups > _MOST_GROUPS and not _is_depthwise(problem)
 
 
 def _has_ragged_groups(problem: Problem) -> bool:
@@ -95,9 +104,26 @@ def _gathers_many_frames(problem: Problem) -> bool:
     return many and _has_frames(problem) and problem.geometry.stride[0] <= 2 * LANES
 
 
-def _has_frames_in_lanes(problem: Problem) -> bool:
-    """Whether there are frames, and the hop is a multiple of a quarter of the lanes."""
-    return _has_frames(problem) and problem.geometry.stride[0] % (LANES // 4) == 0
+def _convolves_frames(problem: Problem) -> bool:
+    """Whether there are frames whose hop fits in the lanes, or that overlap evenly.
+
+    Frames that overlap three times, and a hop of more than 128 lanes, leave an odd
+    number of convolved blocks, whose programs took 1.2 to 2.2 times those of a GEMM.
+    """
+    if not _has_frames(problem):
+        return False
+    (kernel,), (stride,) = problem.geometry.kernel_size, problem.geometry.stride
+    return stride <= LANES or -(-kernel // stride) % 2 == 0
+
+
+def _is_narrow_row(problem: Problem) -> bool:
+    """Whether there is one axis at stride 1, and few channels of either side.
+
+    A convolution leaves most lanes empty, and a GEMM lays the signal along them.
+    """
+    plain = _is_sparse_row(problem) and problem.geometry.is_plain
+    channels = max(problem.in_channels, problem.out_channels)
+    return plain and problem.geometry.stride == (1,) and channels <= _NARROW
 
 
 def _is_one_row_in_groups(problem: Problem) -> bool:
@@ -120,6 +146,11 @@ def _gathers_row_in_groups(problem: Problem) -> bool:
     geometry = problem.geometry
     grouped = geometry.groups > 1 and not _is_depthwise(problem)
     return grouped and _is_sparse_row(problem) and geometry.stride > (1,)
+
+
+def _gathers_few_groups(problem: Problem) -> bool:
+    """The same, but for many groups."""
+    return _gathers_row_in_groups(problem) and not _has_many_groups(problem)
 
 
 def _is_row_or_grouped(problem: Problem) -> bool:
@@ -172,6 +203,34 @@ def _has_one_plane(problem: Problem) -> bool:
     return problem.geometry.rank > 1 and _has_one_channel(problem)
 
 
+def _has_few_planes(problem: Problem) -> bool:
+    """Whether a few channels make one, over more than one spatial axis.
+
+    Each tap is then a product of planes, which fill lanes and sublanes.
+    """
+    return _has_one_plane(problem) and problem.in_channels <= _COLOURS
+
+
+# Blocks and one tap -------------------------------------------------------------------
+
+
+def _has_large_blocks(problem: Problem) -> bool:
+    """Whether outputs do not overlap, and the strides are large, over several axes."""
+    geometry = problem.geometry
+    blocks = geometry.rank > 1 and geometry.kernel_size == geometry.stride
+    return blocks and max(geometry.stride) >= _LARGE_STRIDE
+
+
+def _has_one_tap(problem: Problem) -> bool:
+    """Whether each output reads one position of the input: a GEMM, of any rank."""
+    return math.prod(problem.geometry.kernel_size) == 1
+
+
+def _is_product(problem: Problem) -> bool:
+    """Whether the weight gradient is one GEMM of the arrays as they are."""
+    return _has_one_tap(problem) and math.prod(problem.geometry.stride) == 1
+
+
 # Groups -------------------------------------------------------------------------------
 
 
@@ -183,6 +242,21 @@ def _is_grouped_at_stride_1(problem: Problem) -> bool:
     """
     geometry = problem.geometry
     return geometry.rank > 1 and geometry.groups > 1 and max(geometry.stride) == 1
+
+
+def _is_narrow_at_stride_1(problem: Problem) -> bool:
+    """The same with groups that do not fill the sublanes: strips are better there."""
+    narrow = problem.out_channels < SUBLANES * problem.geometry.groups
+    return _is_grouped_at_stride_1(problem) and narrow
+
+
+def _multiplies_channels(problem: Problem) -> bool:
+    """Whether each input channel makes several output channels of its own.
+
+    XLA inflates the convolution for its input gradient to all channels.
+    """
+    geometry = problem.geometry
+    return 1 < geometry.groups == problem.in_channels < problem.out_channels
 
 
 # Gradients ----------------------------------------------------------------------------
@@ -231,10 +305,16 @@ def _reverses_less(problem: Problem) -> bool:
     stride). `role_swapped` leaves them empty if there are few output channels.
     """
     geometry = problem.geometry
+    near = max(geometry.stride, default=1) == 1
     if _is_depthwise(problem):
-        return geometry.rank > 1 and math.prod(problem.size) >= 2 * LANES
+        large = math.prod(problem.size) >= 2 * LANES
+        return geometry.rank > 1 and large and not near
+    if _is_grouped_at_stride_1(problem):
+        return problem.out_channels <= 2 * LANES
     if geometry.groups > 1:
         return geometry.rank > 1 or _gathers_row_in_groups(problem)
+    if near and problem.itemsize == 2:
+        return True
     large = 2 * problem.weights >= problem.outputs
     return problem.out_channels > _NARROW and (_is_ragged(problem) or large)
 
@@ -242,30 +322,43 @@ def _reverses_less(problem: Problem) -> bool:
 TPU: Table = {
     Map.OUTPUT: (
         Preference("matmul", _is_row_or_grouped),
+        Preference("matmul", _has_one_tap),
+        Preference("matmul", _has_large_blocks),
+        Preference("tap_sums", _has_few_planes, _features_first),
         Preference("overlap_add", _has_one_plane, _features_first),
         Preference("overlap_add", _has_large_images, _as_given),
         Preference("overlap_add", _scatters_row, _as_given),
+        Preference("overlap_add", _is_narrow_row, _as_given),
         Preference("space_to_batch", _is_one_row_in_groups),
+        Preference("space_to_batch", _is_narrow_at_stride_1),
         Preference("fused_phases", _is_grouped_at_stride_1),
         Preference("space_to_batch", has_few_images),
     ),
     Map.INPUT: (
         Preference("matmul", _is_row_or_grouped),
         Preference("matmul", _is_matrix),
+        Preference("matmul", _has_one_tap),
+        Preference("matmul", _has_large_blocks),
+        Preference("tap_sums", _has_few_planes, _features_first),
         Preference("fused_phases", _gathers_many_frames),
         Preference("overlap_add", _has_frames, _as_given),
-        Preference("overlap_add", _gathers_row_in_groups, _as_given),
+        Preference("overlap_add", _gathers_few_groups, _as_given),
+        Preference("overlap_add", _is_narrow_row, _as_given),
+        Preference("overlap_add", _multiplies_channels, _as_given),
         Preference("space_to_batch", _is_one_row_in_groups),
+        Preference("space_to_batch", _is_narrow_at_stride_1),
         Preference("fused_phases", _is_grouped_at_stride_1),
         Preference("space_to_batch", gathers_strips),
     ),
     Map.WEIGHT: (
         Preference("matmul", _is_row_or_grouped),
+        Preference("matmul", _is_product),
+        Preference("matmul", _has_large_blocks),
         Preference("matmul", _is_deep),
-        Preference("fused_phases", _has_frames_in_lanes),
+        Preference("fused_phases", _convolves_frames),
         Preference("overlap_add", _has_frames, _as_given),
-        Preference("fused_phases", _is_grouped_at_stride_1),
         Preference("role_swapped", _reverses_less),
+        Preference("fused_phases", _is_grouped_at_stride_1),
     ),
 }
 """`matmul` serves only where no two input elements reach the same output."""

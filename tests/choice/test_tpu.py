@@ -59,7 +59,8 @@ def test_preferences_for_a_tpu(k, s, channels, few, many):
         pytest.param({"k": 2, "batch": 4}, CANONICAL, id="four_without_halo"),
         pytest.param({"groups": 4, "batch": 4}, SHARES, id="four_in_groups"),
         pytest.param({"k": 8, "s": 4, "batch": 4}, SHARES, id="four_far_apart"),
-        pytest.param({"n": 41}, CANONICAL, id="uneven"),
+        pytest.param({"n": 41}, SHARES, id="uneven"),
+        pytest.param({"n": 41, "k": 2, "batch": 2}, CANONICAL, id="two_uneven"),
         pytest.param({"n": 41, "groups": 4}, SHARES, id="uneven_in_groups"),
         pytest.param({"k": 2, "groups": 4}, "matmul", id="blocks_in_groups"),
     ],
@@ -130,7 +131,7 @@ def test_a_tpu_divides_planes_of_far_strides(rank, batch, input_gradient):
             id="many_frames",
         ),
         pytest.param(
-            {"s": 75, "k": 225}, ["overlap_add"] * 3, id="frames_beside_lanes"
+            {"s": 144, "k": 432}, ["overlap_add"] * 3, id="frames_that_overlap_thrice"
         ),
         pytest.param({"s": 64, "k": 576}, [CANONICAL], id="frames_of_nine"),
         pytest.param(
@@ -169,7 +170,9 @@ def test_rows_are_gemms(layer, expected, first):
 @pytest.mark.parametrize(
     ("groups", "batch", "expected"),
     [
-        pytest.param(4, 8, ["fused_phases"] * 3, id="groups"),
+        pytest.param(2, 8, ["fused_phases"] * 2 + ["role_swapped"], id="groups"),
+        pytest.param(4, 8, [SHARES] * 2 + ["role_swapped"], id="narrow_groups"),
+        pytest.param(16, 8, [SHARES] * 2 + ["fused_phases"], id="depthwise"),
         pytest.param(1, 8, [CANONICAL] * 3, id="none"),
     ],
 )
@@ -195,6 +198,31 @@ def volume(n, channels, dtype=np.float16, batch=8):
             problem(geometry(4, 2, rank=2), n=64, channels=(64, 1), first=False),
             ["overlap_add", CANONICAL, CANONICAL],
             id="one_channel_last",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, rank=2), n=64, channels=(4, 1)),
+            ["tap_sums", "tap_sums", CANONICAL],
+            id="few_channels_to_one",
+        ),
+        pytest.param(
+            problem(geometry(1, 1, rank=2), n=63, channels=(16, 32)),
+            ["matmul"] * 3,
+            id="one_tap",
+        ),
+        pytest.param(
+            problem(geometry(1, 2, rank=2), n=63, channels=(16, 32)),
+            ["matmul", "matmul", "role_swapped"],
+            id="one_tap_far_apart",
+        ),
+        pytest.param(
+            problem(geometry(3, 1), n=64, batch=8, channels=(12, 12)),
+            ["overlap_add", "overlap_add", CANONICAL],
+            id="narrow_signals",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, groups=16, rank=2), batch=8, channels=(16, 32)),
+            [CANONICAL, "overlap_add", "role_swapped"],
+            id="multiplied_channels",
         ),
         pytest.param(
             volume(8, (128, 64)),
@@ -265,6 +293,10 @@ def few(k, s, groups=1, rank=2, n=64, batch=1, channels=(16, 16)):
 row = partial(at, rank=1)
 
 
+def half(layer):
+    return replace(layer, dtype=np.dtype(np.float16))
+
+
 BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
     tables.is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
     tpu._has_one_channel: (
@@ -295,11 +327,8 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             volume(64, (16, 129)),  # two registers of channels, or one of 128 in a row
             volume(16, (64, 33), dtype=np.float32),
             volume(16, (64, 33), dtype=np.int8),
-            replace(at(2, 2), dtype=np.dtype(np.float16)),
-            replace(
-                at(2, 2, groups=2, rank=3, n=16, channels=(64, 64)),
-                dtype=np.dtype(np.float16),
-            ),
+            half(at(2, 2)),
+            half(at(2, 2, groups=2, rank=3, n=16, channels=(64, 64))),
         ],
     ),
     strips.has_few_images: (
@@ -310,6 +339,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             few(2, 2, batch=2),
             few(4, 2, groups=2, n=65, batch=4),
             few(4, 4, n=65, batch=4),
+            few(4, 2, n=65),
         ],
         [
             few(4, 1),
@@ -317,7 +347,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             few(4, 3, rank=1),
             few(3, 2, batch=2),
             few(2, 2, batch=3),
-            few(4, 2, n=65),
+            few(2, 2, n=65, batch=2),
         ],
     ),
     strips.gathers_strips: (
@@ -356,8 +386,14 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             at(4, 2, groups=2, channels=(2, 4)),
             at(4, 2, groups=2, channels=(4, 4)),
             row(4, 2, groups=2, channels=(4, 4)),
+            at(4, 1, groups=2, channels=(4, 256)),
+            half(at(4, 1)),
         ],
         [
+            at(4, 1, groups=2, channels=(4, 258)),
+            at(4, 1, groups=2, channels=(2, 2)),
+            at(4, 1),
+            half(at(4, 2)),
             at(4, 2, channels=(8, 17)),
             at(4, 2, n=65, channels=(8, 16)),
             at(1, 1, rank=1, n=8, batch=1, channels=(3, 17)),
@@ -377,6 +413,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             row(4, 1, groups=2, batch=1),
         ],
         [
+            row(4, 2, groups=17, channels=(34, 34), batch=1),
             at(8, 1, batch=3),
             row(8, 1, batch=5),
             replace(row(8, 1), features_first=False),
@@ -396,9 +433,64 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [row(512, 256), row(66, 33)],
         [row(512, 256, batch=7), row(514, 257), row(64, 32)],
     ),
-    tpu._has_frames_in_lanes: (
-        [row(128, 64), row(192, 96)],
-        [row(128, 65), row(64, 32)],
+    tpu._convolves_frames: (
+        [row(192, 64), row(384, 128), row(258, 129), row(516, 129), row(515, 129)],
+        [row(387, 129), row(386, 129), row(96, 32)],
+    ),
+    tpu._is_narrow_row: (
+        [row(8, 1), row(3, 1, channels=(1, 16))],
+        [
+            row(9, 1),
+            row(4, 2),
+            row(3, 1, channels=(17, 16)),
+            row(3, 1, channels=(16, 17)),
+            row(3, 1, groups=2),
+            at(3, 1),
+        ],
+    ),
+    tpu._has_few_planes: (
+        [at(4, 2, channels=(4, 1))],
+        [at(4, 2, channels=(5, 1)), at(4, 2, channels=(4, 2))],
+    ),
+    tpu._has_one_tap: (
+        [at(1, 1), at(1, 2, rank=3), at(1, 1, rank=0)],
+        [at(2, 1), at(2, 2)],
+    ),
+    tpu._is_product: ([at(1, 1)], [at(1, 2), at(2, 1)]),
+    tpu._is_narrow_at_stride_1: (
+        [at(3, 1, groups=4, channels=(16, 28)), at(3, 1, groups=16)],
+        [
+            at(3, 1, groups=4, channels=(16, 32)),
+            at(3, 2, groups=4),
+            row(3, 1, groups=4),
+            at(3, 1, channels=(16, 4)),
+        ],
+    ),
+    tpu._has_large_blocks: (
+        [at(8, 8, n=8), at(9, 9, rank=3, n=2)],
+        [at(7, 7, n=8), at(9, 8, n=8), row(8, 8)],
+    ),
+    tpu._has_many_groups: (
+        [row(4, 2, groups=17, channels=(34, 34))],
+        [
+            row(4, 2, groups=16, channels=(32, 32)),
+            row(4, 2, groups=64, channels=(64, 64)),
+        ],
+    ),
+    tpu._gathers_few_groups: (
+        [row(4, 2, groups=16, channels=(32, 32))],
+        [row(4, 2, groups=17, channels=(34, 34)), row(4, 2)],
+    ),
+    tpu._multiplies_channels: (
+        [
+            at(4, 2, groups=16, channels=(16, 32)),
+            row(4, 2, groups=16, channels=(16, 32)),
+        ],
+        [
+            at(4, 2, groups=16),
+            at(4, 2, groups=16, channels=(32, 64)),
+            at(4, 2, channels=(1, 2)),
+        ],
     ),
     tpu._has_large_images: (
         [
