@@ -41,6 +41,7 @@ from jconvt._lowerings.patches.sheet import Sheet
 from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.taps.planes import planes_in_blocks, shifted_planes
 from jconvt._lowerings.taps.rows import (
+    loops_of,
     rows_at_once,
     rows_in_blocks,
     shifted_taps,
@@ -115,8 +116,8 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """The counts of one map."""
     geometry = problem.geometry
     first = _is_first(variant, which)
-    products = problem.batch * problem.in_channels * problem.out_channels
-    products //= geometry.groups
+    each, others = _channels(problem)
+    products = problem.batch * each * problem.out_channels
     slow, at_most = 1, 0
     if which == Map.OUTPUT:
         cuts = cut_axes(geometry, problem.size, (False,) * geometry.rank, early=True)
@@ -125,7 +126,8 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
             products *= cut.count * taps
         parts = math.prod(len(cut.spans) for cut in cuts)
         most = math.prod(max(c.taps for c in cut.classes) for cut in cuts)
-        slow = _LONG_LOOP if not first and most > _MOST_IN_LOOP else 1
+        long = most * each > _MOST_IN_LOOP or each > 1
+        slow = _LONG_LOOP if not first and long else 1
         row = cuts[-1].count if cuts else 1
         if parts > 1:  # in place, or joined beside the output
             at_most = problem.inputs + problem.outputs + problem.weights
@@ -135,11 +137,9 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         products *= math.prod(problem.size) * taps
         parts = 1
         row = problem.size[-1] if problem.size else 1
-        if which == Map.WEIGHT:  # the summed rows of all taps may be alive at once
-            rows = problem.size[0] if problem.size else problem.batch
-            summed = taps * problem.inputs // max(1, rows_at_once(rows))
-            at_most = copied(problem, first) + problem.outputs + summed
-    vector = row if first else problem.out_channels
+        at_most = copied(problem, first) + problem.outputs + _sums(problem, which, taps)
+    pairs = problem.out_channels * (1 if which == Map.OUTPUT else each)
+    vector = row if first else pairs
     strided = first and any(stride > 1 for stride in geometry.stride)
     residues = math.prod(geometry.stride)
     scattered = first and which == Map.OUTPUT and residues > _MOST_RESIDUES
@@ -152,10 +152,33 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         regrouped=_SCATTERED * problem.outputs if scattered else 0,
         prepared=problem.weights,
         calls=parts,
-        temporary=_temporary(problem, first, which),
+        temporary=max(_temporary(problem, first, which), at_most if others > 1 else 0),
         peak=at_most,
         **moves(problem, first),
     )
+
+
+def _channels(problem: Problem) -> tuple[int, int]:
+    """Input and output channels of one group."""
+    groups = problem.geometry.groups
+    return problem.in_channels // groups, problem.out_channels // groups
+
+
+def _sums(problem: Problem, which: Map, taps: int) -> int:
+    """Elements of sums that are still to be added up, which may be alive at once.
+
+    Of an input gradient they are the sums of each loop, for every output channel. Of a
+    weight gradient they are the summed rows of all taps.
+    """
+    _, others = _channels(problem)
+    pairs = problem.inputs * others
+    if which == Map.WEIGHT:
+        rows = problem.size[0] if problem.size else problem.batch
+        return taps * pairs // max(1, rows_at_once(rows))
+    loops = loops_of(taps)
+    if loops == 1:
+        return pairs if others > 1 else 0
+    return pairs * (loops + (others > 1))
 
 
 def _temporary(problem: Problem, first: bool, which: Map) -> int:
@@ -175,24 +198,28 @@ def _temporary(problem: Problem, first: bool, which: Map) -> int:
 
 
 def not_on_cpu(which: Map, problem: Problem) -> str | None:
-    """Only where a group has one input channel, and so nothing to contract."""
-    del which
-    if problem.in_channels != problem.geometry.groups:
-        return "a matrix product over a group's input channels is faster"
-    if math.prod(problem.geometry.kernel_size) > _MOST_SUMS:
+    """Only where a group has so few channels that a GEMM's matrices are narrow."""
+    each, others = _channels(problem)
+    if each > 1 and max(each, others) > _MOST_CHANNELS:
+        return "a matrix product over a group's channels is faster"
+    taps = math.prod(problem.geometry.kernel_size)
+    terms = taps * each if which == Map.OUTPUT else 2 * taps
+    if terms > _MOST_SUMS:
         return "its many sums take long to compile"
     return None
 
 
-_MOST_SUMS = 128
-"""Taps: each is a product and an addition in the program, and 256 of them take XLA:CPU
-four seconds to compile."""
+_MOST_CHANNELS = 16
+"""Of a group, a register of 512 bits."""
 
+_MOST_SUMS = 256
+"""Each is a product and an addition in the program of an output, and twice as much in
+those of gradients. 256 take XLA:CPU one to three seconds to compile."""
 
 _MOST_IN_LOOP = 32
 _LONG_LOOP = 6
 """XLA:CPU makes no vector code of the sum of more taps for one output with features
-last; timed with 5 x 5 x 5 taps."""
+last, or of the sum over channels; timed with 5 x 5 x 5 taps."""
 
 _MOST_RESIDUES = 4
 _SCATTERED = 8

@@ -339,20 +339,42 @@ def test_kernels_larger_than_their_input_are_slow(slot, kernel, stride, n, fast)
     assert has_fast_convolutions(slot, layer) == fast
 
 
-def test_sums_are_for_groups_of_one_input_channel(rates):
+@pytest.mark.parametrize(
+    ("channels", "groups", "taken"),
+    [
+        pytest.param((32, 64), 32, True, id="one_input_channel_each"),
+        pytest.param((1, 64), 1, True, id="one_input_channel"),
+        pytest.param((16, 16), 1, True, id="few"),
+        pytest.param((32, 32), 2, True, id="few_each"),
+        pytest.param((17, 2), 1, False, id="many_inputs"),
+        pytest.param((2, 17), 1, False, id="many_outputs"),
+    ],
+)
+def test_sums_are_for_groups_of_few_channels(rates, channels, groups, taken):
     """However little they cost."""
     rates(*({name: 1 for name in RATES[Map.OUTPUT] if name != "summed"} for _ in Map))
-    depthwise = problem(channels=(32, 64), groups=32)
-    assert {f.lowering for f in chosen(depthwise)} == {"tap_sums"}
-    for layer in (problem(channels=(32, 64), groups=16), problem(channels=(32, 64))):
-        assert "tap_sums" not in {f.lowering for f in chosen(layer)}
+    layer = problem(channels=channels, groups=groups)
+    found = {f.lowering for f in chosen(layer)}
+    assert found == {"tap_sums"} if taken else "tap_sums" not in found
 
 
-@pytest.mark.parametrize(("kernel", "taken"), [(11, True), (12, False)])
-def test_sums_are_for_few_taps(kernel, taken):
-    """A program of more than 128 of them takes seconds to compile."""
-    layer = problem(n=16, channels=(8, 8), groups=8, kernel=kernel, stride=4)
-    found = candidates(Map.OUTPUT, layer)
+@pytest.mark.parametrize(
+    ("which", "kernel", "channels", "taken"),
+    [
+        (Map.OUTPUT, 16, 1, True),
+        (Map.OUTPUT, 17, 1, False),
+        (Map.OUTPUT, 8, 4, True),
+        (Map.OUTPUT, 9, 4, False),
+        (Map.WEIGHT, 11, 4, True),
+        (Map.WEIGHT, 12, 1, False),
+    ],
+)
+def test_sums_are_for_few_terms(which, kernel, channels, taken):
+    """A program of more takes seconds to compile."""
+    layer = problem(
+        n=16, channels=(8, 8), groups=8 // channels, kernel=kernel, stride=4
+    )
+    found = candidates(which, layer)
     assert ("tap_sums" in {f.lowering for f in found}) == taken
 
 

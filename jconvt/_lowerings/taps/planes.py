@@ -34,16 +34,21 @@ def planes_in_blocks(
     x = padded(x, cuts, _SPACE)
     counts = [cut.tiles for cut in cuts]
 
-    def product(chosen: tuple[tuple[int, int], ...]) -> jax.Array:
-        elements = x
+    def product(channel: int, chosen: tuple[tuple[int, int], ...]) -> jax.Array:
+        elements = lax.slice_in_dim(x, channel, channel + 1, axis=1)
+        taps = lax.slice_in_dim(w, channel, channel + 1, axis=1)
         for axis, ((_, first), count) in enumerate(
             zip(chosen, counts, strict=True), _SPACE
         ):
             elements = lax.slice_in_dim(elements, first, first + count, axis=axis)
-        return _times(elements, w, tuple(tap for tap, _ in chosen))
+        return _times(elements, taps, tuple(tap for tap, _ in chosen))
+
+    # XLA:CPU vectorises the sum of these products, but not one along an axis.
+    channels = range(w.shape[1])
 
     def outputs(residues: tuple[list[tuple[int, int]], ...]) -> jax.Array:
-        products = [product(chosen) for chosen in itertools.product(*residues)]
+        terms = itertools.product(channels, itertools.product(*residues))
+        products = [product(channel, chosen) for channel, chosen in terms]
         if products:
             return add_arrays(products)
         return jnp.zeros((w.shape[0] * w.shape[2], x.shape[3], *counts), x.dtype)

@@ -106,12 +106,17 @@ def in_loops(
     The loop of the transpose reads the cotangent at as many offsets as it has taps; too
     many of them evict each other from the cache.
     """
-    loops = -(-len(taps) // _MOST_OFFSETS)
+    loops = loops_of(len(taps))
     if loops == 1:
         return add_up(x, w, taps=taps)
     return add_arrays(
         [fenced(partial(add_up, taps=taps[i::loops]), x, w) for i in range(loops)]
     )
+
+
+def loops_of(taps: int) -> int:
+    """The loops of `in_loops`."""
+    return -(-taps // _MOST_OFFSETS)
 
 
 _MOST_OFFSETS = 25
