@@ -129,9 +129,17 @@ def columns(cells: Cells) -> list[str]:
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose first column is text and whose others are numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    """A Markdown table; columns of numbers are aligned at the right."""
+    rows = [list(row) for row in rows]
+    others = list(zip(*rows, strict=True))[1:] or [()] * (len(head) - 1)
+    rules = ["---" if any(map(is_text, column)) else "---:" for column in others]
+    lines = [head, ["---", *rules], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def is_text(cell: str) -> bool:
+    """Whether it begins with a word, a name or a link rather than with a number."""
+    return cell[:1].isalpha() or cell[:1] in ("`", "[")
 
 
 def number(value: float | None) -> str:

@@ -79,6 +79,18 @@ def test_race_table():
     ]
 
 
+def test_columns_of_words_are_not_aligned_like_numbers():
+    rows = [["one", "4 fprop", "", "1.5 (one)", "`a`"], ["two", "dgrad", "2", "-", ""]]
+    made = report.markdown(["layer", "call", "n", "worst", "by"], rows)
+    assert made.splitlines() == [
+        "| layer | call | n | worst | by |",
+        "| --- | --- | ---: | ---: | --- |",
+        "| one | 4 fprop |  | 1.5 (one) | `a` |",
+        "| two | dgrad | 2 | - |  |",
+    ]
+    assert report.markdown(["layer", "n"], []).splitlines()[1] == "| --- | ---: |"
+
+
 def test_versus_counts_the_rows_that_both_have():
     assert report.versus(TIMES, "jconvt").splitlines() == [
         "| jconvt over | rows | **geometric mean** | lowest | highest |",

@@ -270,6 +270,7 @@ def test_the_metadata_of_the_wheel(wheel):
         text = archive.read(f"{NAME}.dist-info/METADATA").decode()
     found = Parser().parsestr(text)
     assert (found["Name"], found["Version"]) == ("jconvt", jconvt.__version__)
+    assert found["Metadata-Version"] == "2.4"
     assert found["Requires-Python"] == PROJECT["requires-python"]
     needs = {need for need in found.get_all("Requires-Dist") if "extra ==" not in need}
     assert needs == set(PROJECT["dependencies"])
@@ -305,6 +306,8 @@ def test_with_an_address_no_link_of_the_description_is_relative(tmp_path, monkey
 def test_the_sdist_holds_the_tests_too(sdist):
     with tarfile.open(sdist) as archive:
         names = {member.name.removeprefix(f"{NAME}/") for member in archive}
+        about = archive.extractfile(f"{NAME}/PKG-INFO").read()
+    assert about.startswith(b"Metadata-Version: 2.4\n")
     for folder in ("jconvt", "tests", ".github", ".ci"):
         assert {n for n in names if n.startswith(f"{folder}/")} == files_under(folder)
     single = {"pyproject.toml", "README.md", "LICENSE", "conftest.py", "Makefile"}

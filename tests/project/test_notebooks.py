@@ -47,6 +47,16 @@ def test_it_tells_a_story_with_a_picture(path):
     assert formats & {"image/png", "image/jpeg", "image/svg+xml"}
 
 
+def test_every_picture_is_described(path):
+    """For those who cannot see it; else a screen reader spells the name of a file."""
+    for cell in cells(path):
+        data = [output.get("data", ()) for output in cell.get("outputs", ())]
+        if any(kind.startswith("image/") for kinds in data for kind in kinds):
+            image = cell["metadata"]["mystnb"]["image"]
+            assert len(image["alt"].split()) > 8
+            assert image.get("classes", "wide") == "wide"  # the rule of site.css
+
+
 def test_it_is_small_and_names_no_machine(path):
     assert path.stat().st_size < LARGEST
     lines = []

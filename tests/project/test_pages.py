@@ -11,6 +11,7 @@ import types
 
 import pytest
 
+from jconvt._call.padding import DIALECTS
 from pages import (
     PAGES,
     ROOT,
@@ -30,6 +31,16 @@ def names_of(page):
     return str(page.relative_to(ROOT))
 
 
+@pytest.fixture
+def dialects():
+    """CONTRIBUTING adds one, which tests that run later must not find."""
+    before = dict(DIALECTS)
+    yield
+    DIALECTS.clear()
+    DIALECTS.update(before)
+
+
+@pytest.mark.usefixtures("dialects")
 @pytest.mark.parametrize("page", PAGES, ids=names_of)
 def test_the_code_of_a_page_runs(page, capsys, monkeypatch):
     found = blocks(page)
@@ -51,6 +62,11 @@ def test_the_code_of_a_page_runs(page, capsys, monkeypatch):
             assert is_directive or block.language in NO_CODE, block
             directive, _, _ = block.language.partition("}")
             assert "code" not in directive, "write it as a plain fenced block"
+
+
+def test_no_page_left_a_dialect_behind():
+    """It runs after the pages: what they add is removed."""
+    assert list(DIALECTS)[-1] == "CIRCULAR_LOWER"
 
 
 def block(code, language="python"):
