@@ -116,17 +116,24 @@ def collect(
             if as_output(slot, problem) != (slot, problem):
                 continue
             times = measure(problem, slot, seconds, within)
-            for formulation, spent in times.items():
-                yield {
-                    "layer": name,
-                    "problem": asdict(problem) | {"dtype": problem.dtype.name},
-                    "slot": str(slot),
-                    "lowering": formulation.lowering,
-                    "variant": asdict(formulation.variant),
-                    "pieces": asdict(formulation.pieces),
-                    "seconds": spent,
-                    "best": min(times.values()),
-                }
+            yield from rows_of(name, problem, slot, times)
+
+
+def rows_of(
+    name: str, problem: Problem, slot: Map, times: dict[Formulation, float]
+) -> Iterator[dict[str, Any]]:
+    """A row for JSON for each candidate of a map of a layer."""
+    for formulation, spent in times.items():
+        yield {
+            "layer": name,
+            "problem": asdict(problem) | {"dtype": problem.dtype.name},
+            "slot": str(slot),
+            "lowering": formulation.lowering,
+            "variant": asdict(formulation.variant),
+            "pieces": asdict(formulation.pieces),
+            "seconds": spent,
+            "best": min(times.values()),
+        }
 
 
 def read(row: dict[str, Any]) -> tuple[Map, Problem, Formulation]:

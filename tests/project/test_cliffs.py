@@ -11,7 +11,7 @@ import pytest
 
 import jconvt
 from benchmarks.cliffs import __main__ as command
-from benchmarks.cliffs import ablation, contenders, draw, lines, race, report, worker
+from benchmarks.cliffs import contenders, draw, lines, race, report, worker
 from benchmarks.cliffs.child import Child
 from benchmarks.layers import Layer
 from jconvt._shell import timing
@@ -530,54 +530,3 @@ def test_a_report_is_written(tmp_path, capsys):
     assert "the process ended with -6." in page
     data = json.loads((tmp_path / "out" / "cliffs.json").read_text())
     assert [group["jax"] for group in data] == ["0.9", "1"]
-
-
-# What each part of the choice brings --------------------------------------------------
-
-
-LARGE = dataclasses.replace(
-    SMALL,
-    layer=dataclasses.replace(
-        SMALL.layer, in_channels=64, out_channels=64, spatial=(16, 16)
-    ),
-)
-
-
-def timed(times):
-    """A line about `LARGE` in the forward mode, whose candidates took these times."""
-    layer = dataclasses.asdict(LARGE.layer)
-    line = TASK | HERE | {"layer": layer, "channels_last": False, "seconds": times}
-    return json.loads(json.dumps(line))
-
-
-def test_what_a_lowering_brings_is_the_time_without_it_over_the_time_with_it():
-    problem = contenders._problem(LARGE)
-    whole = contenders.picks(problem, "forward")
-    named = next(iter(whole.values())).lowering
-    without = dict(ablation.parts())[f"lowering `{named}`"]
-    with without():
-        rest = ablation._choose(problem, "forward")
-    assert next(iter(rest.values())).lowering != named
-    assert ablation._choose(problem, "forward") == whole
-    line = timed({contenders.label(whole): 2.0, contenders.label(rest): 3.0})
-    assert ablation.lost([line], without) == (1, 0, [1.5])
-
-
-def test_a_part_that_changes_no_choice_costs_nothing():
-    whole = contenders.label(contenders.picks(contenders._problem(LARGE), "forward"))
-    nothing = dict(ablation.parts())["count `regrouped`"]
-    assert ablation.lost([timed({whole: 2.0})], nothing) == (0, 0, [1.0])
-
-
-def test_what_is_chosen_without_a_part_may_not_have_been_timed():
-    problem = contenders._problem(LARGE)
-    whole = contenders.picks(problem, "forward")
-    named = next(iter(whole.values())).lowering
-    without = dict(ablation.parts())[f"lowering `{named}`"]
-    assert ablation.lost([timed({contenders.label(whole): 2.0})], without) == (1, 1, [])
-
-
-def test_the_page_has_a_row_for_each_part():
-    whole = contenders.label(contenders.picks(contenders._problem(LARGE), "forward"))
-    page = ablation.text([timed({whole: 2.0})])
-    assert all(f"| {name} |" in page for name, _ in ablation.parts())
