@@ -39,7 +39,11 @@ from jconvt._lowerings.patches.blocks import (
 )
 from jconvt._lowerings.patches.sheet import Sheet
 from jconvt._lowerings.row import Lowering
-from jconvt._lowerings.taps.planes import planes_in_blocks, shifted_planes
+from jconvt._lowerings.taps.planes import (
+    FUSED_TERMS,
+    planes_in_blocks,
+    shifted_planes,
+)
 from jconvt._lowerings.taps.rows import (
     loops_of,
     rows_at_once,
@@ -118,7 +122,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     first = _is_first(variant, which)
     each, others = _channels(problem)
     products = problem.batch * each * problem.out_channels
-    slow, at_most = 1, 0
+    slow, at_most, apart = 1, 0, False
     if which == Map.OUTPUT:
         cuts = cut_axes(geometry, problem.size, (False,) * geometry.rank, early=True)
         for cut in cuts:
@@ -129,8 +133,10 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         long = most * each > _MOST_IN_LOOP or each > 1
         slow = _LONG_LOOP if not first and long else 1
         row = cuts[-1].count if cuts else 1
-        if parts > 1:  # in place, or joined beside the output
-            at_most = problem.inputs + problem.outputs + problem.weights
+        apart = first and math.prod(geometry.stride) > 1 and most * each > FUSED_TERMS
+        if parts > 1 or apart:  # in place, or joined beside the output
+            copies = 1 + (apart and not problem.features_first)
+            at_most = problem.inputs + copies * problem.outputs + problem.weights
     else:
         kept, _ = keep_taps(geometry.axes, problem.size)
         taps = math.prod(stop - start for start, stop in kept)
@@ -138,6 +144,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         parts = 1
         row = problem.size[-1] if problem.size else 1
         at_most = copied(problem, first) + problem.outputs + _sums(problem, which, taps)
+    several = apart if which == Map.OUTPUT else others > 1
     pairs = problem.out_channels * (1 if which == Map.OUTPUT else each)
     vector = row if first else pairs
     strided = first and any(stride > 1 for stride in geometry.stride)
@@ -152,7 +159,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         regrouped=_SCATTERED * problem.outputs if scattered else 0,
         prepared=problem.weights,
         calls=parts,
-        temporary=max(_temporary(problem, first, which), at_most if others > 1 else 0),
+        temporary=max(_temporary(problem, first, which), at_most if several else 0),
         peak=at_most,
         **moves(problem, first),
     )

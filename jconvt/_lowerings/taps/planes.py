@@ -32,30 +32,66 @@ def planes_in_blocks(
     size = x.shape[_SPACE:]
     cuts = cut_axes(geometry, size, (False,) * geometry.rank, early=True)
     x = padded(x, cuts, _SPACE)
-    counts = [cut.tiles for cut in cuts]
+    counts = tuple(cut.tiles for cut in cuts)
+    terms = [
+        list(itertools.product(range(w.shape[1]), itertools.product(*residue)))
+        for residue in itertools.product(*(cut.terms for cut in cuts))
+    ]
 
-    def product(channel: int, chosen: tuple[tuple[int, int], ...]) -> jax.Array:
-        elements = lax.slice_in_dim(x, channel, channel + 1, axis=1)
-        taps = lax.slice_in_dim(w, channel, channel + 1, axis=1)
-        for axis, ((_, first), count) in enumerate(
-            zip(chosen, counts, strict=True), _SPACE
-        ):
-            elements = lax.slice_in_dim(elements, first, first + count, axis=axis)
-        return _times(elements, taps, tuple(tap for tap, _ in chosen))
+    def residues(x: jax.Array, w: jax.Array) -> jax.Array:
+        each = [_residue(x, w, some, counts) for some in terms]
+        return lax.concatenate([lax.expand_dims(y, (0,)) for y in each], 0)
 
-    # XLA:CPU vectorises the sum of these products, but not one along an axis.
-    channels = range(w.shape[1])
+    # Fused with the interleave, long sums are not vectorised.
+    apart = len(terms) > 1 and max(map(len, terms)) > FUSED_TERMS
+    y = fenced(residues, x, w) if apart else residues(x, w)
+    return interleave(split_axis(y, 0, geometry.stride), cuts, sheet)
 
-    def outputs(residues: tuple[list[tuple[int, int]], ...]) -> jax.Array:
-        terms = itertools.product(channels, itertools.product(*residues))
-        products = [product(channel, chosen) for channel, chosen in terms]
-        if products:
-            return add_arrays(products)
+
+FUSED_TERMS = 6
+_MOST_TERMS = 128
+"""XLA:CPU's loop over the sum of more takes up to eight times as long for each."""
+
+Term = tuple[int, tuple[tuple[int, int], ...]]
+"""An input channel, and a tap and the first element that it multiplies, by axis."""
+
+
+def _residue(
+    x: jax.Array, w: jax.Array, terms: Sequence[Term], counts: tuple[int, ...]
+) -> jax.Array:
+    """The outputs (G*O, N, *blocks) of one residue, by as few loops as are fast."""
+    if not terms:
         return jnp.zeros((w.shape[0] * w.shape[2], x.shape[3], *counts), x.dtype)
 
-    each = itertools.product(*(cut.terms for cut in cuts))
-    y = lax.concatenate([lax.expand_dims(outputs(r), (0,)) for r in each], 0)
-    return interleave(split_axis(y, 0, geometry.stride), cuts, sheet)
+    def add_up(x: jax.Array, w: jax.Array, some: Sequence[Term]) -> jax.Array:
+        return add_arrays([_product(x, w, *term, counts) for term in some])
+
+    loops = -(-len(terms) // _MOST_TERMS)
+    if loops == 1:
+        return add_up(x, w, terms)
+    return add_arrays(
+        [fenced(partial(add_up, some=terms[i::loops]), x, w) for i in range(loops)]
+    )
+
+
+def _product(
+    x: jax.Array,
+    w: jax.Array,
+    channel: int,
+    chosen: tuple[tuple[int, int], ...],
+    counts: tuple[int, ...],
+) -> jax.Array:
+    """One channel's elements times one tap.
+
+    XLA:CPU vectorises the sum of such products, but no sum along the axis of channels.
+    """
+    elements = lax.slice_in_dim(x, channel, channel + 1, axis=1)
+    taps = lax.slice_in_dim(w, channel, channel + 1, axis=1)
+    for axis, ((_, first), count) in enumerate(
+        zip(chosen, counts, strict=True), _SPACE
+    ):
+        elements = lax.slice_in_dim(elements, first, first + count, axis=axis)
+    return _times(elements, taps, tuple(tap for tap, _ in chosen))
 
 
 def shifted_planes(
