@@ -20,6 +20,7 @@ from jconvt._lowerings.patches.joins import interleave
 from jconvt._lowerings.patches.places import Place, scatter_sum
 from jconvt._lowerings.patches.sheet import Sheet
 from jconvt._lowerings.taps.rows import Tap, in_loops, padded
+from jconvt._lowerings.taps.work import FUSED_TERMS, loops_of_terms
 
 _SPACE = 4
 """The first spatial axis of the input."""
@@ -42,15 +43,10 @@ def planes_in_blocks(
         each = [_residue(x, w, some, counts) for some in terms]
         return lax.concatenate([lax.expand_dims(y, (0,)) for y in each], 0)
 
-    # Fused with the interleave, long sums are not vectorised.
     apart = len(terms) > 1 and max(map(len, terms)) > FUSED_TERMS
     y = fenced(residues, x, w) if apart else residues(x, w)
     return interleave(split_axis(y, 0, geometry.stride), cuts, sheet)
 
-
-FUSED_TERMS = 6
-_MOST_TERMS = 128
-"""XLA:CPU's loop over the sum of more takes up to eight times as long for each."""
 
 Term = tuple[int, tuple[tuple[int, int], ...]]
 """An input channel, and a tap and the first element that it multiplies, by axis."""
@@ -66,7 +62,7 @@ def _residue(
     def add_up(x: jax.Array, w: jax.Array, some: Sequence[Term]) -> jax.Array:
         return add_arrays([_product(x, w, *term, counts) for term in some])
 
-    loops = -(-len(terms) // _MOST_TERMS)
+    loops = loops_of_terms(len(terms))
     if loops == 1:
         return add_up(x, w, terms)
     return add_arrays(

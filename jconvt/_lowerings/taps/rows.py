@@ -18,6 +18,7 @@ from jconvt._lowerings.axes import add_arrays, crop_space, merge_axes, pad, pad_
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import Blocks, Span, cut_axes, each_kept_tap
 from jconvt._lowerings.patches.joins import concatenate
+from jconvt._lowerings.taps.work import loops_of_taps, rows_at_once
 
 Tap = tuple[int, ...]
 
@@ -103,23 +104,14 @@ def in_loops(
 ) -> jax.Array:
     """``add_up(x, w, taps=taps)``, by several loops if there are many taps.
 
-    The loop of the transpose reads the cotangent at as many offsets as it has taps; too
-    many of them evict each other from the cache.
+    They are those of its transpose; see `loops_of_taps`.
     """
-    loops = loops_of(len(taps))
+    loops = loops_of_taps(len(taps))
     if loops == 1:
         return add_up(x, w, taps=taps)
     return add_arrays(
         [fenced(partial(add_up, taps=taps[i::loops]), x, w) for i in range(loops)]
     )
-
-
-def loops_of(taps: int) -> int:
-    """The loops of `in_loops`."""
-    return -(-taps // _MOST_OFFSETS)
-
-
-_MOST_OFFSETS = 25
 
 
 def taps_by_rows(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
@@ -144,11 +136,6 @@ def taps_by_rows(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
         for tap in each_kept_tap(geometry.axes, size)
     ]
     return _crop(add_arrays(products), size, geometry)
-
-
-def rows_at_once(rows: int) -> int:
-    """Of 8, 7, 6 and 5 rows the number with the smallest remainder."""
-    return min(rows, max((8, 7, 6, 5), key=lambda n: (-(rows % n), n)))
 
 
 def _copies(tap: jax.Array, shape: tuple[int, ...], axis: int, count: int) -> jax.Array:
