@@ -1,0 +1,135 @@
+"""The counts of `tap_sums`, and how its sums are parted into loops. No jax import."""
+
+import math
+
+from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.patches.blocks import cut_axes, keep_taps
+from jconvt._lowerings.work import Work, copied, filled, moves
+
+FUSED_TERMS = 6
+"""XLA:CPU vectorises no longer sum that is fused with an interleave of residues."""
+
+_MOST_TERMS = 128
+_MOST_OFFSETS = 25
+
+_MOST_IN_LOOP = 32
+_LONG_LOOP = 6
+"""With features last XLA:CPU makes no vector code of the sum of more taps for one
+output, or of the sum over channels; timed with 5 x 5 x 5 taps."""
+
+_MOST_RESIDUES = 4
+_SCATTERED = 8
+"""More residues with features first are interleaved element by element, in about 5 ns;
+timed with strides of 3 to 5 over two axes."""
+
+
+def loops_of_terms(terms: int) -> int:
+    """The loops that one residue of an output takes.
+
+    XLA:CPU's loop over a longer sum takes up to eight times as long for each term.
+    """
+    return -(-terms // _MOST_TERMS)
+
+
+def loops_of_taps(taps: int) -> int:
+    """The loops that an input gradient takes.
+
+    Each reads the cotangent at as many offsets as it has taps; too many of them evict
+    each other from the cache.
+    """
+    return -(-taps // _MOST_OFFSETS)
+
+
+def rows_at_once(rows: int) -> int:
+    """Of 8, 7, 6 and 5 rows the number with the smallest remainder."""
+    return min(rows, max((8, 7, 6, 5), key=lambda n: (-(rows % n), n)))
+
+
+def channels_of_group(problem: Problem) -> tuple[int, int]:
+    """Input and output channels of one group."""
+    groups = problem.geometry.groups
+    return problem.in_channels // groups, problem.out_channels // groups
+
+
+def work_of_output(problem: Problem, first: bool) -> Work:
+    """The counts of an output, with features `first` or last."""
+    geometry, outputs = problem.geometry, problem.outputs
+    each, _ = channels_of_group(problem)
+    cuts = cut_axes(geometry, problem.size, (False,) * geometry.rank, early=True)
+    taps = math.prod(
+        cut.count * sum(len(c.residues) * c.taps for c in cut.classes) for cut in cuts
+    )
+    terms = each * math.prod(max(c.taps for c in cut.classes) for cut in cuts)
+    residues = math.prod(geometry.stride)
+    parts = math.prod(len(cut.spans) for cut in cuts)
+    if first:
+        slow, width = 1, cuts[-1].count if cuts else 1
+    else:
+        slow = _LONG_LOOP if each > 1 or terms > _MOST_IN_LOOP else 1
+        width = problem.out_channels
+    products = problem.batch * each * problem.out_channels * taps
+    joined = outputs if parts > 1 or (first and residues > 1) else 0
+    # The padded input, and in another layout or apart from the interleave the output.
+    other = first != problem.features_first
+    apart = first and residues > 1 and terms > FUSED_TERMS
+    read = problem.inputs + problem.weights
+    return Work(
+        multiply_adds=products,
+        summed=_lanes(slow * products, width),
+        joined=joined,
+        strided=joined if first and residues > 1 else 0,
+        regrouped=_SCATTERED * outputs if first and residues > _MOST_RESIDUES else 0,
+        prepared=problem.weights,
+        calls=parts,
+        temporary=read + (other + apart) * outputs,
+        peak=read + (parts > 1) * outputs,
+        **moves(problem, first),
+    )
+
+
+def work_of_gradient(problem: Problem, first: bool, which: Map) -> Work:
+    """The counts of a gradient; that of the weight is made with features last."""
+    geometry, outputs = problem.geometry, problem.outputs
+    each, others = channels_of_group(problem)
+    kept, _ = keep_taps(geometry.axes, problem.size)
+    taps = math.prod(stop - start for start, stop in kept)
+    products = problem.inputs * others * taps
+    row = math.prod(problem.size[-1:]) if first else each * problem.out_channels
+    strided = first and any(stride > 1 for stride in geometry.stride)
+    sizes = zip(geometry.axes, problem.size, strict=True)
+    cropped = any(axis.low or axis.output_size(n) % axis.stride for axis, n in sizes)
+    read = copied(problem, first) + outputs
+    peak = read + _partial_sums(problem, which, taps)
+    alive = read + cropped * outputs + problem.weights
+    return Work(
+        multiply_adds=products,
+        summed=_lanes(products, row),
+        joined=outputs,
+        strided=outputs if strided else 0,
+        prepared=problem.weights,
+        calls=1,
+        temporary=max(alive, peak) if others > 1 else alive,
+        peak=peak,
+        **moves(problem, first),
+    )
+
+
+def _lanes(products: int, width: int) -> int:
+    return products // width * filled(width)
+
+
+def _partial_sums(problem: Problem, which: Map, taps: int) -> int:
+    """Elements of sums that are still to be added up, which may be alive at once.
+
+    Of an input gradient they are the sums of each loop, for every output channel. Of a
+    weight gradient they are the summed rows of all taps.
+    """
+    _, others = channels_of_group(problem)
+    pairs = problem.inputs * others
+    if which == Map.WEIGHT:
+        rows = problem.size[0] if problem.size else problem.batch
+        return taps * pairs // max(1, rows_at_once(rows))
+    loops = loops_of_taps(taps)
+    if loops == 1:
+        return pairs if others > 1 else 0
+    return pairs * (loops + (others > 1))
