@@ -15,7 +15,7 @@ from jconvt._lowerings.work import Work, has_fast_convolutions
 
 _TABLE: dict[str, tuple[float, float, float]] = {
     "multiply_adds": (0.0075, 0.0075, 0.0075),
-    "summed": (0.13, 0.11, 0.3),
+    "summed": (0.06, 0.1, 0.18),
     "convolved": (0.053, 0.027, 0.018),
     "windows": (1.75, 1.75, 1.75),
     "scattered": (1.2, 0.51, 0.5),

@@ -51,7 +51,8 @@ def lower(
     """The output, written in the way that suits the map `which`."""
     geometry, layout, numerics = call.geometry, call.layout, call.numerics
     rank, groups = geometry.rank, geometry.groups
-    first = _is_first(variant, which)
+    each = x.shape[layout.input[1]] // groups
+    first = _is_first(variant, which, each)
     sheet = Sheet(first, rank, groups)
     if first:
         return _lower_first(x, w, call, sheet, which)
@@ -68,8 +69,13 @@ def lower(
     return sheet.result(y.astype(numerics.result), layout)
 
 
-def _is_first(variant: Variant, which: Map) -> bool:
-    """Whether features stand first; never for a weight gradient."""
+def _is_first(variant: Variant, which: Map, each: int) -> bool:
+    """Whether features stand first; `each`: input channels of a group.
+
+    Never for a weight gradient, and always for an output that sums over channels.
+    """
+    if which == Map.OUTPUT and each > 1:
+        return True
     return variant.first and which != Map.WEIGHT
 
 
@@ -102,14 +108,15 @@ _FEATURES_LAST = {
 
 
 def variants(problem: Problem) -> tuple[Variant, ...]:
-    """Features first or last."""
-    del problem
-    return Variant(), Variant(first=True)
+    """Features first or last; an output that sums over channels has the first alone."""
+    each, _ = channels_of_group(problem)
+    found = Variant(), Variant(first=True)
+    return found[::-1] if each > 1 else found
 
 
 def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """The counts of one map."""
-    first = _is_first(variant, which)
+    first = _is_first(variant, which, channels_of_group(problem)[0])
     if which == Map.OUTPUT:
         return work_of_output(problem, first)
     return work_of_gradient(problem, first, which)

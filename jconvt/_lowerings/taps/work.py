@@ -13,9 +13,12 @@ _MOST_TERMS = 128
 _MOST_OFFSETS = 25
 
 _MOST_IN_LOOP = 32
-_LONG_LOOP = 6
+_LONG_LOOP = 12
 """With features last XLA:CPU makes no vector code of the sum of more taps for one
-output, or of the sum over channels; timed with 5 x 5 x 5 taps."""
+output; timed with 5 x 5 x 5 taps."""
+
+_INTERLEAVED = 2
+"""A sum that is fused with an interleave takes so many times as long."""
 
 _MOST_RESIDUES = 4
 _SCATTERED = 8
@@ -62,16 +65,17 @@ def work_of_output(problem: Problem, first: bool) -> Work:
     terms = each * math.prod(max(c.taps for c in cut.classes) for cut in cuts)
     residues = math.prod(geometry.stride)
     parts = math.prod(len(cut.spans) for cut in cuts)
+    apart = first and residues > 1 and terms > FUSED_TERMS
     if first:
-        slow, width = 1, cuts[-1].count if cuts else 1
+        slow = 1 if apart or residues == 1 else _INTERLEAVED
+        width = cuts[-1].count if cuts else 1
     else:
-        slow = _LONG_LOOP if each > 1 or terms > _MOST_IN_LOOP else 1
+        slow = _LONG_LOOP if terms > _MOST_IN_LOOP else 1
         width = problem.out_channels
     products = problem.batch * each * problem.out_channels * taps
     joined = outputs if parts > 1 or (first and residues > 1) else 0
     # The padded input, and in another layout or apart from the interleave the output.
     other = first != problem.features_first
-    apart = first and residues > 1 and terms > FUSED_TERMS
     read = problem.inputs + problem.weights
     return Work(
         multiply_adds=products,
