@@ -11,6 +11,7 @@ from cases import Case
 from formulations import one_map, variants_of
 from jconvt._call.problem import Map
 from jconvt._lowerings.fence import fenced
+from jconvt._lowerings.work import Variant
 
 
 def calls(function, *arrays):
@@ -100,3 +101,25 @@ def test_lowerings_are_fenced(lowering, variant, in_output, in_gradients):
         with jax.enable_x64(True):
             found = calls(function, *operands)
         assert found == (in_output if slot == Map.OUTPUT else in_gradients), slot
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "channels", "more"),
+    [
+        pytest.param((1, 12), (1, 2), 1, 0, id="six_terms"),
+        pytest.param((1, 14), (1, 2), 1, 1, id="seven_terms"),
+        pytest.param((14, 1), (2, 1), 1, 0, id="no_interleave_of_the_last_axis"),
+        pytest.param((1, 16), (1, 1), 8, 0, id="128_terms"),
+        pytest.param((1, 16), (1, 1), 9, 2, id="144_terms"),
+        pytest.param((1, 32), (1, 2), 9, 5, id="144_terms_of_two_residues"),
+    ],
+)
+def test_long_sums_of_an_output_are_made_apart(kernel, stride, channels, more):
+    """Before the residues of the last axis are interleaved, in loops of 128 terms.
+
+    The input is padded apart too, if there are several taps.
+    """
+    case = Case("", (4, 32), kernel, stride, 0, channels=(channels, 2))
+    function, operands = one_map(Map.OUTPUT, "tap_sums", case, Variant(first=True))
+    with jax.enable_x64(True):
+        assert calls(function, *operands) == 1 + more

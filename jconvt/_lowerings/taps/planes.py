@@ -20,7 +20,7 @@ from jconvt._lowerings.patches.joins import interleave
 from jconvt._lowerings.patches.places import Place, scatter_sum
 from jconvt._lowerings.patches.sheet import Sheet
 from jconvt._lowerings.taps.rows import Tap, in_loops, padded
-from jconvt._lowerings.taps.work import FUSED_TERMS, loops_of_terms
+from jconvt._lowerings.taps.work import is_apart, loops_of_terms
 
 _SPACE = 4
 """The first spatial axis of the input."""
@@ -43,7 +43,7 @@ def planes_in_blocks(
         each = [_residue(x, w, some, counts) for some in terms]
         return lax.concatenate([lax.expand_dims(y, (0,)) for y in each], 0)
 
-    apart = len(terms) > 1 and max(map(len, terms)) > FUSED_TERMS
+    apart = is_apart(geometry, max(map(len, terms)))
     y = fenced(residues, x, w) if apart else residues(x, w)
     return interleave(split_axis(y, 0, geometry.stride), cuts, sheet)
 

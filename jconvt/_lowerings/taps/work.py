@@ -2,13 +2,12 @@
 
 import math
 
+from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.patches.blocks import cut_axes, keep_taps
 from jconvt._lowerings.work import Work, copied, filled, moves
 
-FUSED_TERMS = 6
-"""XLA:CPU vectorises no longer sum that is fused with an interleave of residues."""
-
+_FUSED_TERMS = 6
 _MOST_TERMS = 128
 _MOST_OFFSETS = 25
 
@@ -18,12 +17,20 @@ _LONG_LOOP = 12
 output; timed with 5 x 5 x 5 taps."""
 
 _INTERLEAVED = 2
-"""A sum that is fused with an interleave takes so many times as long."""
+"""A short sum that is fused with an interleave takes so many times as long."""
 
 _MOST_RESIDUES = 4
 _SCATTERED = 8
 """More residues with features first are interleaved element by element, in about 5 ns;
 timed with strides of 3 to 5 over two axes."""
+
+
+def is_apart(geometry: Geometry, terms: int) -> bool:
+    """Whether the sums of an output, of so many terms, are made before the interleave.
+
+    XLA:CPU vectorises no longer sum that is fused with an interleave of the last axis.
+    """
+    return geometry.stride[-1:] > (1,) and terms > _FUSED_TERMS
 
 
 def loops_of_terms(terms: int) -> int:
@@ -65,9 +72,9 @@ def work_of_output(problem: Problem, first: bool) -> Work:
     terms = each * math.prod(max(c.taps for c in cut.classes) for cut in cuts)
     residues = math.prod(geometry.stride)
     parts = math.prod(len(cut.spans) for cut in cuts)
-    apart = first and residues > 1 and terms > FUSED_TERMS
+    apart = first and is_apart(geometry, terms)
     if first:
-        slow = 1 if apart or residues == 1 else _INTERLEAVED
+        slow = 1 if apart or geometry.stride[-1:] <= (1,) else _INTERLEAVED
         width = cuts[-1].count if cuts else 1
     else:
         slow = _LONG_LOOP if terms > _MOST_IN_LOOP else 1
