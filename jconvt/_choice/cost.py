@@ -3,10 +3,10 @@
 Seconds are a sum of rates times the counts of `Work`, with rates of their own for each
 of the three maps. `python -m benchmarks.fit` fits them to times of random layers (none
 of them in the benchmark's zoo) in float32 on two cores; those below are such fits,
-rounded, with ``transposed`` held near what a transpose alone was timed at. ``summed``
-(from depthwise layers alone), ``inflated``, ``windows`` (from layers of `make cliffs`),
-and the output's ``cut`` and ``added`` were set by hand. Only their ratios matter to the
-choice, and wider elements scale all terms alike. No jax import.
+rounded, with ``transposed`` held near what a transpose alone was timed at. ``summed``,
+``windows`` and ``inflated``, and the output's ``cut`` and ``added``, were set by hand,
+so that whole training steps of layers of `make cliffs` got faster. Only their ratios
+matter to the choice, and wider elements scale all terms alike. No jax import.
 """
 
 from jconvt._call.geometry import Geometry

@@ -84,7 +84,8 @@ def lower(
             m = lax.reshape(m, (*m.shape[:-1], out, math.prod(taps)))
             m = move_axis(m, m.ndim - 1, m.ndim - 2)
             m = merge_axes(m, m.ndim - 2)
-        if which != Map.OUTPUT and groups > 1 and not first:
+        few = math.prod(taps) <= _MOST_PLACES
+        if which != Map.OUTPUT and groups > 1 and not first and few:
             # One loop of the transpose then reads the cotangent and orders by groups.
             arrays = split_features(m, math.prod(taps), sheet, (batch, *size))
             made = zip(arrays, _places(axes, taps), strict=True)
@@ -102,6 +103,10 @@ def lower(
     direct = which == Map.OUTPUT and first == layout.is_features_first
     y = join(m) if direct else fenced(join, m)
     return sheet.result(y, layout)
+
+
+_MOST_PLACES = 128
+"""Taps: XLA:CPU takes a minute to compile a program with a slice for each of 729."""
 
 
 def _places(axes: Sequence[Axis], taps: Sequence[int]) -> Iterator[tuple[Place, ...]]:
