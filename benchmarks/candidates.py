@@ -32,14 +32,20 @@ from jconvt._shell.timing import race
 
 
 def measure(
-    problem: Problem, slot: Map, seconds: float, within: float
+    problem: Problem, slot: Map, seconds: float, within: float, *, few: bool = False
 ) -> dict[Formulation, float]:
-    """Median seconds of the candidates estimated `within` so many times the least."""
+    """Median seconds of the candidates estimated `within` so many times the least.
+
+    `few`: of each lowering only the candidate with the least estimate.
+    """
     geometry, layout = problem.geometry, layout_of(problem)
     arrays = arrays_of(problem)
     estimates = {f: estimate(slot, problem, f) for f in candidates(slot, problem)}
     least = min(estimates.values())
     found = [f for f, guess in estimates.items() if guess <= within * least]
+    if few:
+        dearest_first = sorted(found, key=lambda f: -estimates[f])
+        found = list({f.lowering: f for f in dearest_first}.values())
 
     def compiled(formulation: Formulation) -> Callable[[], object]:
         program = jax.jit(map_of(formulation, slot, geometry, layout))
@@ -105,7 +111,11 @@ def map_of(
 
 
 def collect(
-    problems: Iterable[tuple[str, Problem]], seconds: float, within: float
+    problems: Iterable[tuple[str, Problem]],
+    seconds: float,
+    within: float,
+    *,
+    few: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """For each problem, map and candidate of `measure`: its time, and the best time.
 
@@ -115,7 +125,7 @@ def collect(
         for slot in Map:
             if as_output(slot, problem) != (slot, problem):
                 continue
-            times = measure(problem, slot, seconds, within)
+            times = measure(problem, slot, seconds, within, few=few)
             yield from rows_of(name, problem, slot, times)
 
 

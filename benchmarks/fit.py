@@ -170,6 +170,11 @@ def main() -> None:
         default=6.0,
         help="time candidates estimated at most this many times the least",
     )
+    parser.add_argument(
+        "--few",
+        action="store_true",
+        help="time one candidate of each lowering: five times as many layers",
+    )
     parser.add_argument("--out", type=Path, required=True, help="times, as JSON lines")
     parser.add_argument("--read", action="store_true", help="time nothing, read --out")
     parser.add_argument("--zoo", action="store_true", help="the zoo, in both layouts")
@@ -184,7 +189,7 @@ def main() -> None:
         )
     if not args.read:
         with args.out.open("a") as file:
-            for row in collect(problems, args.seconds, args.within):
+            for row in collect(problems, args.seconds, args.within, few=args.few):
                 file.write(json.dumps(row) + "\n")
                 file.flush()
     rows = [json.loads(line) for line in args.out.read_text().splitlines()]

@@ -101,11 +101,24 @@ def test_regret_is_the_time_of_the_pick_over_the_best():
     assert fit.regrets(rows, {"calls": 1.0, "cut": 1.0}) == {"right": 1.0, "wrong": 1.5}
 
 
+def test_a_few_candidates_are_the_best_of_each_lowering(monkeypatch):
+    monkeypatch.setattr(candidates, "race", lambda runs, **_: dict.fromkeys(runs, 1.0))
+    (_, problem), *_ = fit.random_problems(seed=42, count=5)
+    whole = formulations(Map.WEIGHT, problem)
+    found = candidates.measure(problem, Map.WEIGHT, 0, 1e9, few=True)
+    assert sorted(f.lowering for f in found) == sorted({f.lowering for f in whole})
+    assert len(found) < len(whole)
+    guesses = {f: candidates.estimate(Map.WEIGHT, problem, f) for f in whole}
+    for best in found:
+        same = [guesses[f] for f in whole if f.lowering == best.lowering]
+        assert guesses[best] == min(same)
+
+
 def test_rows_are_read_back_as_they_were_collected(monkeypatch):
     """Through JSON: the layer, the map, the formulation, and so its counts."""
     asked = []
 
-    def measure(problem, slot, seconds, within):
+    def measure(problem, slot, seconds, within, few):
         works = formulations(slot, problem)
         asked.extend((slot, problem, formulation) for formulation in works)
         return dict.fromkeys(works, 0.5)
