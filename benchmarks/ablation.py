@@ -128,14 +128,15 @@ def text(rows: Sequence[Row]) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in environment().items())
     return f"""# What each part of the choice brings
 
-The choice on a CPU was made again without one part at a time, for random layers (maps:
-{counts}) of which every candidate was timed. Without a count of the cost model the
-rates of the others are fitted again, and compared with a fit of all; without a lowering
-or a variant, its candidates are left out. `changed` is for how many layers something
-else is then chosen. `mean` and `worst` are the times without the part over those with
-it: the geometric mean over all layers, and the layer that loses most. An input gradient
-at stride 1 is an output with turned kernels and is not counted again. What the maps of
-a training step share is not in these figures.
+The choice on a CPU was made again without one part at a time, for random layers
+({counts})
+whose candidates were timed: all of them, or the most promising one of each lowering.
+Without a count of the cost model the rates of the others are fitted again, and compared
+with a fit of all; without a lowering or a variant, its candidates are left out.
+`changed` is for how many layers something else is then chosen. `mean` and `worst` are
+the times without the part over those with it: the geometric mean over all layers, and
+the layer that loses most. An input gradient at stride 1 is an output with turned kernels
+and is not counted again. What the maps of a training step share is not in these figures.
 
 {markdown(head, cells)}
 
