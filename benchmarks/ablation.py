@@ -135,8 +135,9 @@ Without a count of the cost model the rates of the others are fitted again, and 
 with a fit of all; without a lowering or a variant, its candidates are left out.
 `changed` is for how many layers something else is then chosen. `mean` and `worst` are
 the times without the part over those with it: the geometric mean over all layers, and
-the layer that loses most. An input gradient at stride 1 is an output with turned kernels
-and is not counted again. What the maps of a training step share is not in these figures.
+the layer that loses most. An input gradient at stride 1 is an output with turned
+kernels and is not counted again. What the maps of a training step share is not in
+these figures.
 
 {markdown(head, cells)}
 
