@@ -16,6 +16,9 @@ _LONG_LOOP = 12
 """With features last XLA:CPU makes no vector code of the sum of more taps for one
 output; timed with 5 x 5 x 5 taps."""
 
+_NARROWEST = 8
+"""With features last, gradients of fewer pairs of channels take as long for each."""
+
 _INTERLEAVED = 2
 """A short sum that is fused with an interleave takes so many times as long."""
 
@@ -105,7 +108,8 @@ def work_of_gradient(problem: Problem, first: bool, which: Map) -> Work:
     kept, _ = keep_taps(geometry.axes, problem.size)
     taps = math.prod(stop - start for start, stop in kept)
     products = problem.inputs * others * taps
-    row = math.prod(problem.size[-1:]) if first else each * problem.out_channels
+    pairs = max(each * problem.out_channels, _NARROWEST)
+    row = math.prod(problem.size[-1:]) if first else pairs
     strided = first and any(stride > 1 for stride in geometry.stride)
     sizes = zip(geometry.axes, problem.size, strict=True)
     cropped = any(axis.low or axis.output_size(n) % axis.stride for axis, n in sizes)
@@ -126,7 +130,7 @@ def work_of_gradient(problem: Problem, first: bool, which: Map) -> Work:
 
 
 def _lanes(products: int, width: int) -> int:
-    return products // width * filled(width)
+    return -(-products // width) * filled(width)
 
 
 def _partial_sums(problem: Problem, which: Map, taps: int) -> int:
