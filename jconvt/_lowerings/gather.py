@@ -12,17 +12,14 @@ in the first and the last block. It computes every geometry with a few hundred p
 slices at most; the patches take memory. See `jconvt._lowerings.patches.lower`.
 """
 
-import math
-
 import jax
 
 from jconvt._call.call import Call
-from jconvt._call.geometry import Axis
 from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.patches.blocks import too_many_slices
 from jconvt._lowerings.patches.lower import lower_patches
 from jconvt._lowerings.patches.work import variants_of_patches, work_of_patches
-from jconvt._lowerings.row import Lowering
+from jconvt._lowerings.row import Lowering, takes_all
 from jconvt._lowerings.work import Variant, Work
 
 
@@ -39,25 +36,6 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     return work_of_patches(problem, variant, (False,) * problem.geometry.rank, which)
 
 
-def not_on_cpu(which: Map, problem: Problem) -> str | None:
-    """Not with many slices, where `overlap_add` goes axis by axis instead."""
-    del which
-    axes = problem.geometry.axes
-    if len(axes) > 1 and math.prod(map(_taps_of_a_residue, axes)) > _MOST_SLICES:
-        return "its many slices take long to compile"
-    return None
-
-
-def _taps_of_a_residue(axis: Axis) -> int:
-    """At most."""
-    step = axis.stride // math.gcd(axis.stride, axis.dilation)
-    return -(-axis.kernel_size // step)
-
-
-_MOST_SLICES = 256
-"""512 of them take XLA:CPU six seconds."""
-
-
 LOWERING = Lowering(
     name="gather",
     summary="patches of the input, one GEMM for each class of output residues",
@@ -65,7 +43,7 @@ LOWERING = Lowering(
     unsupported=too_many_slices,
     variants=variants_of_patches,
     work=work,
-    not_on_cpu=not_on_cpu,
+    not_on_cpu=takes_all,
     own_layout=True,
     static_space=True,
 )

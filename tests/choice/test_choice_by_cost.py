@@ -378,23 +378,6 @@ def test_sums_are_for_few_terms(which, kernel, channels, taken):
     assert ("tap_sums" in {f.lowering for f in found}) == taken
 
 
-@pytest.mark.parametrize(
-    ("rank", "kernel", "stride", "taken"),
-    [
-        pytest.param(2, 16, 1, True, id="256_slices"),
-        pytest.param(2, 17, 1, False, id="289_slices"),
-        pytest.param(2, 22, 2, True, id="121_slices_of_a_residue"),
-        pytest.param(1, 300, 1, True, id="one_axis"),
-    ],
-)
-def test_patches_are_for_few_slices(rank, kernel, stride, taken):
-    """Over several axes `overlap_add` goes axis by axis instead."""
-    layer = problem(n=40, rank=rank, channels=(2, 2), kernel=kernel, stride=stride)
-    found = {f.lowering for f in candidates(Map.OUTPUT, layer)}
-    assert ("gather" in found) == taken
-    assert "overlap_add" in found
-
-
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("lowering", ["gather", "winograd", "overlap_add"])
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
