@@ -101,6 +101,8 @@ def test_the_report_compares_the_present_choice(tmp_path):
     assert "| Forward | " in text
     missing = {name: v for name, v in given.items() if name != chosen}
     assert list(report.rows([line(number, "forward", missing)])) == []
+    lost = {k: v for k, v in line(number, "forward", given).items() if k != "readings"}
+    assert list(report.rows([lost])) == []
 
 
 class Compiles:

@@ -60,12 +60,15 @@ def read(paths: Iterable[Path]) -> list[Line]:
 
 
 def rows(lines: Iterable[Line]) -> Iterator[Row]:
-    """What can be compared: maps whose choice was compiled, beside other forms."""
+    """What can be compared: maps whose choice was compiled, beside other forms.
+
+    A line whose process was lost has no readings.
+    """
     for line in lines:
         form = sample(line["seed"], line["number"])
         estimates = {
             entry: cycles_of(found["cycles"], found["moved"])
-            for entry, found in line["readings"].items()
+            for entry, found in line.get("readings", {}).items()
             if entry != AUTO
         }
         if form is None or len(estimates) < 2:
