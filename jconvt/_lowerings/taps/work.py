@@ -87,6 +87,12 @@ def work_of_output(problem: Problem, first: bool) -> Work:
     # The padded input, and in another layout or apart from the interleave the output.
     other = first != problem.features_first
     read = problem.inputs + problem.weights
+    padded = math.prod(
+        n + sum(cut.pad) for n, cut in zip(problem.size, cuts, strict=True)
+    )
+    loops = loops_of_terms(terms) if first else 1
+    sums = (loops if loops > 1 else 0) + (parts > 1)
+    most = copied(problem, first) + problem.batch * problem.in_channels * padded
     return Work(
         multiply_adds=products,
         summed=_lanes(slow * products, width),
@@ -96,7 +102,7 @@ def work_of_output(problem: Problem, first: bool) -> Work:
         prepared=problem.weights,
         calls=parts,
         temporary=read + (other + apart) * outputs,
-        peak=read + (parts > 1) * outputs,
+        peak=most + problem.weights + (sums + other) * outputs,
         **moves(problem, first),
     )
 
