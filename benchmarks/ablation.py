@@ -5,7 +5,7 @@ files are those of `python -m benchmarks.fit`: times of every candidate of every
 random layers. The choice is made again without one part at a time. Without a count the
 other rates are fitted again, and compared with a fit that has all counts; without a
 lowering, a variant or pieces, the candidates that have it are left out. Nothing is
-timed here. The page goes to ``benchmarks/results/ablation.md``.
+timed here. The page is ``benchmarks/results/ablation.md``.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.candidates import features_of
-from benchmarks.environment import ROOT, environment
+from benchmarks.environment import ROOT
 from benchmarks.fit import regrets, solve
-from benchmarks.report import geometric_mean, markdown, number
+from benchmarks.report import Result, geometric_mean, markdown, number
 from jconvt._call.problem import Map
 from jconvt._choice.cost import RATES
 from jconvt._lowerings.table import LOWERINGS
@@ -53,14 +53,14 @@ class Cost(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the page, and write it."""
+    """Print the table, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation")
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to")
     parsed = parser.parse_args(arguments)
-    page = text(read(parsed.files))
-    print(page)
-    (parsed.out / "ablation.md").write_text(page)
+    found = result(read(parsed.files))
+    print(found.text())
+    found.write(parsed.out)
 
 
 def read(files: Sequence[Path]) -> list[Row]:
@@ -109,27 +109,38 @@ def _compare(before: dict[str, float], after: dict[str, float]) -> Cost:
     return Cost(sum(ratio != 1 for ratio in found), found)
 
 
-def text(rows: Sequence[Row]) -> str:
+def result(rows: Sequence[Row]) -> Result:
     """A table with a row for each part."""
     maps = {which: [row for row in rows if row["slot"] == which] for which in Map}
     maps = {which: mine for which, mine in maps.items() if mine}
     fitted = {which: solve(mine) for which, mine in maps.items()}
-    cells = []
-    for part in parts():
-        found = [lost(mine, which, part, fitted[which]) for which, mine in maps.items()]
-        cells.append([part.name, *(cell for cost in found for cell in _cells(cost))])
+    costs = {
+        part.name: {w: lost(mine, w, part, fitted[w]) for w, mine in maps.items()}
+        for part in parts()
+    }
     head = ["without"]
     for which in maps:
         head += [f"{which}: changed", "mean", "worst"]
-    counts = ", ".join(
-        f"{len({row['layer'] for row in mine})} of the {which}"
-        for which, mine in maps.items()
-    )
-    facts = ", ".join(f"{name} {value}" for name, value in environment().items())
-    return f"""# What each part of the choice brings
+    cells = [
+        [name, *(cell for cost in found.values() for cell in _cells(cost))]
+        for name, found in costs.items()
+    ]
+    layers = {str(w): len({row["layer"] for row in m}) for w, m in maps.items()}
+    return Result(
+        name="ablation",
+        title="What each part of the choice brings",
+        note=_NOTE.format(", ".join(f"{n} for the {w}" for w, n in layers.items())),
+        table=markdown(head, cells),
+        data={
+            "layers": layers,
+            "parts": {n: {str(w): c._asdict() for w, c in found.items()}
+                      for n, found in costs.items()},
+        },
+    )  # fmt: skip
 
-The choice on a CPU was made again without one part at a time, for random layers
-({counts})
+
+_NOTE = """\
+The choice on a CPU was made again without one part at a time, for random layers ({})
 whose candidates were timed: all of them, or the most promising one of each lowering.
 Without a count of the cost model the rates of the others are fitted again, and compared
 with a fit of all; without a lowering or a variant, its candidates are left out.
@@ -137,12 +148,7 @@ with a fit of all; without a lowering or a variant, its candidates are left out.
 the times without the part over those with it: the geometric mean over all layers, and
 the layer that loses most. An input gradient at stride 1 is an output with turned
 kernels and is not counted again. What the maps of a training step share is not in
-these figures.
-
-{markdown(head, cells)}
-
-Measured with: {facts}.
-"""
+these figures."""
 
 
 def _cells(cost: Cost) -> list[str]:

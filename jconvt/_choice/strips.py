@@ -14,21 +14,19 @@ def has_few_images(problem: Problem) -> bool:
     """Whether to divide space into strips, because there are few images.
 
     XLA does this itself where no input is dilated, and on one spatial axis for strides
-    up to 3. For a batch of several images it pays
+    up to 3. Elsewhere it pays
 
-    - with a stride above 3, or with groups;
-    - with smaller strides for one image;
-    - for two if no element is read twice, and the blocks divide evenly, since filled-up
-      strips of several images are copied once more.
+    - with a stride above 3, with groups, or for one image;
+    - for two images if no element is read twice, and the blocks divide evenly, since
+      filled-up strips of several images are copied once more.
     """
     geometry = problem.geometry
     strips = strips_of(geometry, problem.size, problem.batch)
     least = 2 if geometry.rank > 1 else 4
     if strips is None or all(s < least for s in geometry.stride):
         return False
-    if geometry.groups > 1 or any(s > 3 for s in geometry.stride):
-        return True
-    if problem.batch == 1:
+    far = any(s > 3 for s in geometry.stride)
+    if geometry.groups > 1 or far or problem.batch == 1:
         return True
     halo = strips.window > strips.blocks
     return problem.batch == 2 and not halo and _is_even(strips, problem)

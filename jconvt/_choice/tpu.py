@@ -19,138 +19,30 @@ import math
 
 from jconvt._call.problem import Map, Problem
 from jconvt._choice.preference import Preference, Table
+from jconvt._choice.signals import (
+    LANES,
+    LARGE_STRIDE,
+    NARROW,
+    convolves_frames,
+    gathers_few_groups,
+    gathers_many_frames,
+    gathers_row_in_groups,
+    has_frames,
+    has_one_channel,
+    is_depthwise,
+    is_narrow_row,
+    is_one_row_in_groups,
+    scatters_row,
+)
 from jconvt._choice.strips import gathers_strips, has_few_images
 from jconvt._lowerings.space_to_batch import SUBLANES
 from jconvt._lowerings.work import Variant
-
-LANES = 128
-"""Elements of 32 bits side by side in a TPU's register, in each of its sublanes."""
-
-_LARGE_STRIDE = 8
-"""Up to here the zeros of a dilated input cost little."""
-
-_MOST_GROUPS = 16
-"""Up to here the GEMMs of the groups are better than a convolution with groups."""
-
-_OVERLAPS = 8
-"""The most products of a GEMM for each output: they are in memory all at once."""
-
-_FRAMES = 32
-"""Strides above this are taken for the hop of an inverse Fourier transform: each input
-element is a frame, and the frames overlap a few times."""
-
-_NARROW = 16
-"""Output channels up to here leave most of the lanes of a convolution empty, and most
-of the rows of a weight gradient's convolution if its roles are exchanged."""
 
 _COLOURS = 4
 """Output channels of a picture, at most."""
 
 _LARGE_IMAGE = 64 * 64
 """Positions from which on it pays to move the products of a GEMM for that."""
-
-
-# One spatial axis ("row") -------------------------------------------------------------
-
-
-def _scatters_row(problem: Problem) -> bool:
-    """Whether one GEMM and additions compute the output of a layer with one axis.
-
-    A convolution is as good at small strides for eight signals. With channels first it
-    is so for five already, because the GEMM has to bring their channels together. At
-    stride 1 with groups, the GEMM has to move channels that do not fill the sublanes.
-    """
-    if not _is_sparse_row(problem) or _has_many_groups(problem):
-        return False
-    (stride,) = problem.geometry.stride
-    most = SUBLANES // 2 if problem.features_first else SUBLANES - 1
-    few = problem.batch <= most or stride > _LARGE_STRIDE or _has_one_channel(problem)
-    ragged = stride == 1 and _has_ragged_groups(problem)
-    return (few and not ragged) or _gathers_row_in_groups(problem)
-
-
-def _has_many_groups(problem: Problem) -> bool:
-    """Whether a GEMM is many small ones, each of which leaves lanes empty."""
-    groups = problem.geometry.groups
-    return groups > _MOST_GROUPS and not _is_depthwise(problem)
-
-
-def _has_ragged_groups(problem: Problem) -> bool:
-    groups = problem.geometry.groups
-    return groups > 1 and problem.out_channels // groups % SUBLANES > 0
-
-
-def _has_frames(problem: Problem) -> bool:
-    """Whether this is an inverse Fourier transform of frames, or as sparse as one."""
-    geometry = problem.geometry
-    return _is_sparse_row(problem) and geometry.stride[0] > _FRAMES
-
-
-def _is_sparse_row(problem: Problem) -> bool:
-    """Whether there is one spatial axis, and few products of a GEMM for each output."""
-    geometry = problem.geometry
-    return (
-        geometry.rank == 1 and geometry.kernel_size[0] <= _OVERLAPS * geometry.stride[0]
-    )
-
-
-def _gathers_many_frames(problem: Problem) -> bool:
-    """Whether there are frames of eight signals or more, which fill the sublanes.
-
-    Then a convolution that makes all outputs of a hop at once is as good as a GEMM, and
-    adds nothing up.
-    """
-    many = problem.batch >= SUBLANES
-    return many and _has_frames(problem) and problem.geometry.stride[0] <= 2 * LANES
-
-
-def _convolves_frames(problem: Problem) -> bool:
-    """Whether there are frames whose hop fits in the lanes, or that overlap evenly.
-
-    Frames that overlap three times, and a hop of more than 128 lanes, leave an odd
-    number of convolved blocks, whose programs took 1.2 to 2.2 times those of a GEMM.
-    """
-    if not _has_frames(problem):
-        return False
-    (kernel,), (stride,) = problem.geometry.kernel_size, problem.geometry.stride
-    return stride <= LANES or -(-kernel // stride) % 2 == 0
-
-
-def _is_narrow_row(problem: Problem) -> bool:
-    """Whether there is one axis at stride 1, and few channels of either side.
-
-    A convolution leaves most lanes empty, and a GEMM lays the signal along them.
-    """
-    plain = _is_sparse_row(problem) and problem.geometry.is_plain
-    channels = max(problem.in_channels, problem.out_channels)
-    return plain and problem.geometry.stride == (1,) and channels <= _NARROW
-
-
-def _is_one_row_in_groups(problem: Problem) -> bool:
-    """Whether there is one signal, with groups, at stride 1.
-
-    XLA then divides no space by itself.
-    """
-    geometry = problem.geometry
-    grouped = geometry.rank == 1 and geometry.groups > 1
-    return grouped and geometry.stride == (1,) and problem.batch == 1
-
-
-def _is_depthwise(problem: Problem) -> bool:
-    """Whether each group has one channel: XLA does not inflate such convolutions."""
-    return 1 < problem.geometry.groups == problem.in_channels == problem.out_channels
-
-
-def _gathers_row_in_groups(problem: Problem) -> bool:
-    """Whether there is one axis, a stride above 1, and groups of several channels."""
-    geometry = problem.geometry
-    grouped = geometry.groups > 1 and not _is_depthwise(problem)
-    return grouped and _is_sparse_row(problem) and geometry.stride > (1,)
-
-
-def _gathers_few_groups(problem: Problem) -> bool:
-    """The same, but for many groups."""
-    return _gathers_row_in_groups(problem) and not _has_many_groups(problem)
 
 
 def _is_row_or_grouped(problem: Problem) -> bool:
@@ -170,16 +62,6 @@ def _features_first(problem: Problem) -> Variant:
 # One output channel -------------------------------------------------------------------
 
 
-def _has_one_channel(problem: Problem) -> bool:
-    """Whether there is one output channel, and enough positions to fill the lanes.
-
-    Channels are laid along 128 lanes, of which one channel fills one. The products of
-    all taps fill more of them.
-    """
-    rows = problem.size[-1:] >= (2 * SUBLANES,)
-    return problem.out_channels == 1 and rows and math.prod(problem.size) >= LANES
-
-
 def _has_large_images(problem: Problem) -> bool:
     """Whether a few output channels have many positions, over several axes.
 
@@ -190,7 +72,7 @@ def _has_large_images(problem: Problem) -> bool:
     plain = geometry.rank > 1 and geometry.groups == 1
     large = math.prod(problem.size) >= _LARGE_IMAGE
     near = max(geometry.stride, default=1) == 1
-    most = _NARROW if near else _COLOURS if problem.batch == 1 else 0
+    most = NARROW if near else _COLOURS if problem.batch == 1 else 0
     return plain and large and problem.out_channels <= most
 
 
@@ -200,13 +82,14 @@ def _has_one_plane(problem: Problem) -> bool:
     An array of one channel is channels first and channels last at once, so matrices
     with features first can be made from it without moving data.
     """
-    return problem.geometry.rank > 1 and _has_one_channel(problem)
+    return problem.geometry.rank > 1 and has_one_channel(problem)
 
 
 def _has_few_planes(problem: Problem) -> bool:
-    """Whether a few channels make one, over more than one spatial axis.
+    """Whether a few input channels make one output channel, over several axes.
 
-    Each tap is then a product of planes, which fill lanes and sublanes.
+    Sums of taps then multiply whole images by one number, and images fill lanes and
+    sublanes.
     """
     return _has_one_plane(problem) and problem.in_channels <= _COLOURS
 
@@ -215,10 +98,10 @@ def _has_few_planes(problem: Problem) -> bool:
 
 
 def _has_large_blocks(problem: Problem) -> bool:
-    """Whether outputs do not overlap, and the strides are large, over several axes."""
+    """Whether the kernel equals the stride over several axes, and that is large."""
     geometry = problem.geometry
     blocks = geometry.rank > 1 and geometry.kernel_size == geometry.stride
-    return blocks and max(geometry.stride) >= _LARGE_STRIDE
+    return blocks and max(geometry.stride) >= LARGE_STRIDE
 
 
 def _has_one_tap(problem: Problem) -> bool:
@@ -245,7 +128,10 @@ def _is_grouped_at_stride_1(problem: Problem) -> bool:
 
 
 def _is_narrow_at_stride_1(problem: Problem) -> bool:
-    """The same with groups that do not fill the sublanes: strips are better there."""
+    """Whether `_is_grouped_at_stride_1` holds, with groups of few output channels.
+
+    They do not fill the sublanes; strips of one image do.
+    """
     narrow = problem.out_channels < SUBLANES * problem.geometry.groups
     return _is_grouped_at_stride_1(problem) and narrow
 
@@ -303,20 +189,25 @@ def _reverses_less(problem: Problem) -> bool:
     cheap if that is much smaller than the output. It leaves registers partly empty if
     the last axis does not fill the sublanes, or with groups (over one axis only with a
     stride). `role_swapped` leaves them empty if there are few output channels.
+
+    At stride 1 the compiler's estimates alone decide. For 16-bit elements
+    `role_swapped` was within 7 % of the best form on seven of eight layers; with groups
+    it was best on four of five with up to 256 output channels, and far behind on a
+    depthwise one.
     """
     geometry = problem.geometry
     near = max(geometry.stride, default=1) == 1
-    if _is_depthwise(problem):
+    if is_depthwise(problem):
         large = math.prod(problem.size) >= 2 * LANES
         return geometry.rank > 1 and large and not near
     if _is_grouped_at_stride_1(problem):
         return problem.out_channels <= 2 * LANES
     if geometry.groups > 1:
-        return geometry.rank > 1 or _gathers_row_in_groups(problem)
+        return geometry.rank > 1 or gathers_row_in_groups(problem)
     if near and problem.itemsize == 2:
         return True
     large = 2 * problem.weights >= problem.outputs
-    return problem.out_channels > _NARROW and (_is_ragged(problem) or large)
+    return problem.out_channels > NARROW and (_is_ragged(problem) or large)
 
 
 TPU: Table = {
@@ -327,9 +218,9 @@ TPU: Table = {
         Preference("tap_sums", _has_few_planes, _features_first),
         Preference("overlap_add", _has_one_plane, _features_first),
         Preference("overlap_add", _has_large_images, _as_given),
-        Preference("overlap_add", _scatters_row, _as_given),
-        Preference("overlap_add", _is_narrow_row, _as_given),
-        Preference("space_to_batch", _is_one_row_in_groups),
+        Preference("overlap_add", scatters_row, _as_given),
+        Preference("overlap_add", is_narrow_row, _as_given),
+        Preference("space_to_batch", is_one_row_in_groups),
         Preference("space_to_batch", _is_narrow_at_stride_1),
         Preference("fused_phases", _is_grouped_at_stride_1),
         Preference("space_to_batch", has_few_images),
@@ -340,12 +231,12 @@ TPU: Table = {
         Preference("matmul", _has_one_tap),
         Preference("matmul", _has_large_blocks),
         Preference("tap_sums", _has_few_planes, _features_first),
-        Preference("fused_phases", _gathers_many_frames),
-        Preference("overlap_add", _has_frames, _as_given),
-        Preference("overlap_add", _gathers_few_groups, _as_given),
-        Preference("overlap_add", _is_narrow_row, _as_given),
+        Preference("fused_phases", gathers_many_frames),
+        Preference("overlap_add", has_frames, _as_given),
+        Preference("overlap_add", gathers_few_groups, _as_given),
+        Preference("overlap_add", is_narrow_row, _as_given),
         Preference("overlap_add", _multiplies_channels, _as_given),
-        Preference("space_to_batch", _is_one_row_in_groups),
+        Preference("space_to_batch", is_one_row_in_groups),
         Preference("space_to_batch", _is_narrow_at_stride_1),
         Preference("fused_phases", _is_grouped_at_stride_1),
         Preference("space_to_batch", gathers_strips),
@@ -355,8 +246,8 @@ TPU: Table = {
         Preference("matmul", _is_product),
         Preference("matmul", _has_large_blocks),
         Preference("matmul", _is_deep),
-        Preference("fused_phases", _convolves_frames),
-        Preference("overlap_add", _has_frames, _as_given),
+        Preference("fused_phases", convolves_frames),
+        Preference("overlap_add", has_frames, _as_given),
         Preference("role_swapped", _reverses_less),
         Preference("fused_phases", _is_grouped_at_stride_1),
     ),

@@ -106,7 +106,8 @@ def lower(
 
 
 _MOST_PLACES = 128
-"""Taps: XLA:CPU takes a minute to compile a program with a slice for each of 729."""
+"""Taps that a gradient reads by a slice each. With 729, XLA:CPU takes 12 seconds to
+compile the program."""
 
 
 def _places(axes: Sequence[Axis], taps: Sequence[int]) -> Iterator[tuple[Place, ...]]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jconvt._call.problem import Map
-from jconvt._choice import strips, tables, tpu
+from jconvt._choice import signals, strips, tables, tpu
 from jconvt._choice.choose import choose
 from jconvt._lowerings.work import Variant
 from problems import CANONICAL, SHARES, chosen, enlarging, geometry, problem
@@ -299,7 +299,7 @@ def half(layer):
 
 BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
     tables.is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
-    tpu._has_one_channel: (
+    signals.has_one_channel: (
         [
             at(4, 2, channels=(8, 1)),
             at(4, 2, n=16, channels=(8, 1)),
@@ -402,7 +402,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             row(4, 1, groups=2, channels=(4, 4)),
         ],
     ),
-    tpu._scatters_row: (
+    signals.scatters_row: (
         [
             row(8, 1, batch=4),
             replace(row(8, 1, batch=7), features_first=False),
@@ -425,19 +425,19 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             row(4, 1, groups=2, batch=1, channels=(16, 18)),
         ],
     ),
-    tpu._has_frames: (
+    signals.has_frames: (
         [row(64, 33), row(33, 33), row(264, 33)],
         [row(64, 32), row(265, 33), at(64, 33, n=2)],
     ),
-    tpu._gathers_many_frames: (
+    signals.gathers_many_frames: (
         [row(512, 256), row(66, 33)],
         [row(512, 256, batch=7), row(514, 257), row(64, 32)],
     ),
-    tpu._convolves_frames: (
+    signals.convolves_frames: (
         [row(192, 64), row(384, 128), row(258, 129), row(516, 129), row(515, 129)],
         [row(387, 129), row(386, 129), row(96, 32)],
     ),
-    tpu._is_narrow_row: (
+    signals.is_narrow_row: (
         [row(8, 1), row(3, 1, channels=(1, 16))],
         [
             row(9, 1),
@@ -470,14 +470,14 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [at(8, 8, n=8), at(9, 9, rank=3, n=2)],
         [at(7, 7, n=8), at(9, 8, n=8), row(8, 8)],
     ),
-    tpu._has_many_groups: (
+    signals.has_many_groups: (
         [row(4, 2, groups=17, channels=(34, 34))],
         [
             row(4, 2, groups=16, channels=(32, 32)),
             row(4, 2, groups=64, channels=(64, 64)),
         ],
     ),
-    tpu._gathers_few_groups: (
+    signals.gathers_few_groups: (
         [row(4, 2, groups=16, channels=(32, 32))],
         [row(4, 2, groups=17, channels=(34, 34)), row(4, 2)],
     ),
@@ -507,7 +507,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             few(4, 2, channels=(16, 4), batch=2),
         ],
     ),
-    tpu._is_one_row_in_groups: (
+    signals.is_one_row_in_groups: (
         [row(3, 1, groups=2, batch=1)],
         [
             row(3, 1, batch=1),

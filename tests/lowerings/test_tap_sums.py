@@ -10,6 +10,11 @@ CASES = [
     Case("thirteen_rows", (13, 2), (3, 2), 2, groups=2, channels=(2, 4)),
     Case("thirty_taps", (2, 3), (6, 5), 2, 1, groups=2, channels=(2, 2)),
     Case("fifty_four_taps", (2, 3), (9, 6), 3, 2, groups=2, channels=(2, 4)),
+    Case("channels", (3, 4), (2, 3), channels=(3, 2)),
+    Case("channels_of_groups", (3, 5), (2, 7), 2, (1, 2), groups=2, channels=(6, 4)),
+    Case("two_loops", (2, 4), (5, 13), padding=(3, 5), channels=(3, 2)),
+    Case("two_loops_and_residues", (2, 5), (3, 21), (1, 2), (0, 9), channels=(5, 2)),
+    Case("rows_apart", (3, 4), (9, 2), (2, 1), (3, 0), channels=(3, 1)),
 ]
 
 

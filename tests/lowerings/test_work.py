@@ -166,6 +166,17 @@ def test_sums_count_every_product(case, kind, slot):
     assert work.lanes == work.convolved == 0
 
 
+@pytest.mark.parametrize(("kernel", "loops"), [(11, 0), (12, 2)])
+def test_the_most_memory_of_sums_has_the_padded_input_and_each_loop(kernel, loops):
+    """An output's, with features first: 121 terms are one loop, 144 are two."""
+    case = Case("", (5, 5), (kernel,) * 2, channels=(1, 1))
+    problem = problem_for(case)
+    work = LOWERINGS["tap_sums"].work(problem, Variant(first=True), Map.OUTPUT)
+    padded = problem.batch * (5 + 2 * (kernel - 1)) ** 2
+    copied = problem.inputs  # of two images, which are moved behind the channels
+    assert work.peak == copied + padded + problem.weights + loops * problem.outputs
+
+
 @pytest.mark.parametrize("slot", Map)
 @pytest.mark.parametrize("lowering", BY_GEMM)
 def test_temporaries_are_of_the_right_order(lowering, slot):

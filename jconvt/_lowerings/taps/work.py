@@ -8,8 +8,13 @@ from jconvt._lowerings.patches.blocks import cut_axes, keep_taps
 from jconvt._lowerings.work import Work, copied, filled, moves
 
 _FUSED_TERMS = 6
+"""Of a sum that is fused with an interleave, and still vectorised."""
+
 _MOST_TERMS = 128
+"""Of a sum in one loop: each term of a longer one takes up to eight times as long."""
+
 _MOST_OFFSETS = 25
+"""At which one loop reads the cotangent: more evict each other from the cache."""
 
 _MOST_IN_LOOP = 32
 _LONG_LOOP = 12
@@ -17,7 +22,8 @@ _LONG_LOOP = 12
 output; timed with 5 x 5 x 5 taps."""
 
 _NARROWEST = 8
-"""With features last, gradients of fewer pairs of channels take as long for each."""
+"""Pairs of an input and an output channel. A gradient with features last takes as long
+for each product as with eight of them, where it has fewer."""
 
 _INTERLEAVED = 2
 """A short sum that is fused with an interleave takes so many times as long."""
@@ -29,27 +35,21 @@ timed with strides of 3 to 5 over two axes."""
 
 
 def is_apart(geometry: Geometry, terms: int) -> bool:
-    """Whether the sums of an output, of so many terms, are made before the interleave.
+    """Whether sums of so many terms are made before their residues are interleaved.
 
-    XLA:CPU vectorises no longer sum that is fused with an interleave of the last axis.
+    XLA:CPU would fuse the two. Where the last axis is interleaved, it makes vector code
+    of that only if the sums are short.
     """
     return geometry.stride[-1:] > (1,) and terms > _FUSED_TERMS
 
 
 def loops_of_terms(terms: int) -> int:
-    """The loops that one residue of an output takes.
-
-    XLA:CPU's loop over a longer sum takes up to eight times as long for each term.
-    """
+    """How many loops add up one residue of an output."""
     return -(-terms // _MOST_TERMS)
 
 
 def loops_of_taps(taps: int) -> int:
-    """The loops that an input gradient takes.
-
-    Each reads the cotangent at as many offsets as it has taps; too many of them evict
-    each other from the cache.
-    """
+    """How many loops add up an input gradient: each tap is an offset."""
     return -(-taps // _MOST_OFFSETS)
 
 
