@@ -1,9 +1,12 @@
 """Sums of taps where rows and loops do not come out even."""
 
+import jax
 import pytest
 
 from cases import Case
-from formulations import check
+from formulations import check, one_map
+from jconvt._call.problem import Map
+from jconvt._lowerings.work import Variant
 
 CASES = [
     Case("nine_rows", (9,), (4,), 2, 1, groups=3, channels=(3, 3)),
@@ -22,3 +25,18 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_no_row_and_no_tap_is_left_out(case, kind):
     check("tap_sums", case, kind)
+
+
+@pytest.mark.parametrize(("channels", "same"), [((1, 4), False), ((2, 4), True)])
+@pytest.mark.parametrize("kind", ["first", "last"])
+def test_an_output_sums_over_channels_with_features_first(channels, same, kind):
+    """Whatever the variant says: with features last that sum is no vector code."""
+    case = Case("", (3, 4), (2, 3), channels=channels)
+
+    def program(first):
+        variant = Variant(first=first)
+        function, operands = one_map(Map.OUTPUT, "tap_sums", case, variant, kind)
+        with jax.enable_x64(True):
+            return jax.jit(function).lower(*operands).as_text()
+
+    assert (program(True) == program(False)) == same
