@@ -28,6 +28,7 @@ from jconvt._choice.pieces import Pieces
 from jconvt._choice.turned import as_output
 from jconvt._lowerings.work import Variant
 from jconvt._maps.make import perform
+from jconvt._maps.target import Target
 from jconvt._shell.timing import race
 
 
@@ -105,7 +106,9 @@ def map_of(
 
     def run(arrays: dict[Map, jax.Array]) -> jax.Array:
         operands = {which: a for which, a in arrays.items() if which != slot}
-        return perform(slot, operands, call, arrays[slot].shape, formulation, "cpu")
+        return perform(
+            slot, operands, call, arrays[slot].shape, formulation, Target("cpu")
+        )
 
     return run
 

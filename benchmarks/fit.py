@@ -55,7 +55,6 @@ _START = {
     "prepared": 0.6,
     "cut": 1,
     "calls": 6000.0,
-    "batches": 300.0,
     "pressure": 1,
     "fixed": 20000.0,
 }

@@ -32,7 +32,6 @@ _TABLE: dict[str, tuple[float, float, float]] = {
     "prepared": (2.7, 2.3, 1.2),
     "cut": (1.0, 0.18, 0.2),
     "calls": (22000, 40000, 17000),
-    "batches": (22, 44, 65),
     "pressure": (0.73, 0.61, 0.57),
     "fixed": (27000, 39000, 28000),
 }
@@ -41,11 +40,10 @@ _TABLE: dict[str, tuple[float, float, float]] = {
 The multiply-adds are those of whole vectors; where products are ``scattered``, no zeros
 are multiplied. ``looped`` is convolved work where XLA:CPU has plain loops, which go
 over groups as over channels, and vary too much to be fitted: its rate is held at what
-keeps them to layers of a few thousand multiply-adds. ``batches`` are the GEMMs of
-single groups; ``pressure`` the elements of temporaries where they are more than a
-process keeps between runs: glibc hands an allocation of 32 MiB and more back to the
-system, and made anew it costs a page fault for every 4 KiB. ``fixed`` is 1 for what is
-more than a convolution.
+keeps them to layers of a few thousand multiply-adds. ``pressure`` are the elements of
+temporaries where they are more than a process keeps between runs: glibc hands an
+allocation of 32 MiB and more back to the system, and made anew it costs a page fault
+for every 4 KiB. ``fixed`` is 1 for what is more than a convolution.
 """
 
 RATES: dict[Map, dict[str, float]] = {
@@ -61,11 +59,9 @@ them, and less what the estimate misses."""
 
 def features(which: Map, problem: Problem, work: Work) -> dict[str, int]:
     """The counts that the rates apply to; most are those of `Work` as they are."""
-    groups = problem.geometry.groups
     found = {name: getattr(work, name, 0) for name in _TABLE}
     found |= {
         "multiply_adds": 0 if work.convolved else work.lanes,
-        "batches": work.calls * groups if groups > 1 else 0,
         "pressure": _pressure(problem, work.temporary),
         "fixed": 0 if work.convolved else 1,
     }

@@ -160,18 +160,14 @@ def parts_of(
 def total_work(
     problem: Problem, pieces: Pieces, which: Map, work_of: Callable[[Problem], Work]
 ) -> Work:
-    """The work of all pieces, which are cut out of their arrays and put into them.
-
-    Those of a weight gradient are summed.
-    """
+    """The work of all pieces, which are cut out of their arrays and put into them."""
     total = Work()
     count = 0
     for times, part in parts_of(problem, pieces, which):
         total = total.and_then(work_of(part), times)
         count += times
     if pieces != WHOLE:
-        summed = problem.weights * count if which == Map.WEIGHT else 0
-        total = replace(total, cut=problem.inputs + problem.outputs + summed)
+        total = replace(total, cut=_cut(problem, pieces, which, count))
     padded = problem.outputs if which == Map.INPUT else problem.inputs
     padded = padded if pieces.blocks else 0
     image = problem.outputs // pieces.batch if pieces.blocks else 0
@@ -180,6 +176,17 @@ def total_work(
         temporary=total.temporary + padded,
         peak=total.peak + padded + image,  # the loop's own copy of an image
     )
+
+
+def _cut(problem: Problem, pieces: Pieces, which: Map, count: int) -> int:
+    """Elements of `count` pieces that are cut out, put in, or added to a weight.
+
+    Whole images are contiguous: reading them takes a quarter of the time.
+    """
+    arrays = {Map.INPUT: problem.inputs, Map.OUTPUT: problem.outputs}
+    made = arrays.pop(which, problem.weights * count)
+    read = sum(arrays.values())
+    return made + (read if pieces.blocks else read // 4)
 
 
 def ways_to_cut(problem: Problem) -> Iterator[Pieces]:
@@ -263,8 +270,10 @@ def _outgrows_indices(axis: Axis, n: int) -> bool:
     would wrap around.
     """
     around = 2 * (axis.extent + axis.stride)
-    return max(n, axis.output_size(n)) + around > _LAST_INDEX
+    return max(n, axis.output_size(n)) + around > LAST_INDEX
 
 
-_LAST_INDEX = 2**31 - 1
+LAST_INDEX = 2**31 - 1
+"""The last place of an axis that a loop may calculate, in JAX's 32 bits."""
+
 _MOST_PIECES = 2**20

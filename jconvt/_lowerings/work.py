@@ -37,7 +37,8 @@ class Work:
       transposed: elements moved between features first and features last.
       swapped: elements moved to exchange batch and channels, with features first.
       prepared: elements of kernels written.
-      cut: elements that a loop over pieces slices, concatenates or adds.
+      cut: elements that a loop over pieces slices, concatenates or adds; where it
+        slices whole images, a quarter of them.
       calls: GEMMs and convolutions, by number.
       temporary: elements usually in memory at the same time beside input, weight and
         output; their time is estimated by these.

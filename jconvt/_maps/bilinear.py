@@ -55,6 +55,7 @@ def _as_lax(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     # These load every lowering.
     from jconvt._choice.formulation import Formulation
     from jconvt._maps.make import perform
+    from jconvt._maps.target import Target
 
     shape, result = call.output_shape(x.shape, w.shape), call.numerics.result
     # Some tools know weights that are OI + space or space + IO alone.
@@ -70,5 +71,7 @@ def _as_lax(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
         call = replace(call, operand=call.numerics.result)
         x, w = x.astype(call.operand), w.astype(call.operand)
     operands = {Map.INPUT: x, Map.WEIGHT: w}
-    y = perform(Map.OUTPUT, operands, call, shape, Formulation(PLAIN_LAX), "any")
+    y = perform(
+        Map.OUTPUT, operands, call, shape, Formulation(PLAIN_LAX), Target("any")
+    )
     return alike(y.astype(result), x)[0]

@@ -19,7 +19,7 @@ Arrays = Mapping[Map, jax.Array]
 """The two operands of a map."""
 
 
-def in_batches(
+def contiguous_batches(
     made: Map,
     operands: Arrays,
     call: Call,
@@ -29,11 +29,45 @@ def in_batches(
 ) -> jax.Array:
     """The array `made`, of `shape`, computed in `count` pieces of the batch.
 
-    A piece holds every count-th image, so that each device of a sharded batch works on
-    its own images. `run` computes a piece of the result from pieces of the operands and
-    the shape of the result.
+    `run` computes a piece of the result from pieces of the operands and the shape of
+    the result. The loop carries the result in its own shape: XLA then adds a bias to it
+    in place, where behind a reshape it makes another array of that size.
     """
-    axes = {Map.INPUT: call.layout.input[0], Map.OUTPUT: call.layout.output[0]}
+    axes = _batch_axes(call)
+
+    def piece(i: jax.Array, shape: Sizes) -> jax.Array:
+        taken = dict(operands)
+        for which, at in axes.items():
+            if which in taken:
+                a, images = taken[which], taken[which].shape[at] // count
+                taken[which] = lax.dynamic_slice_in_dim(a, i * images, images, at)
+        return run(taken, shape)
+
+    if made == Map.WEIGHT:
+        return _sum(call, shape, lambda i: piece(i, shape), count)
+    at = axes[made]
+    images = shape[at] // count
+
+    def body(i: jax.Array, total: jax.Array) -> jax.Array:
+        made_here = piece(i, (*shape[:at], images, *shape[at + 1 :]))
+        return lax.dynamic_update_slice_in_dim(total, made_here, i * images, at)
+
+    return lax.fori_loop(0, count, body, jnp.zeros(shape, call.numerics.result))
+
+
+def strided_batches(
+    made: Map,
+    operands: Arrays,
+    call: Call,
+    shape: Sizes,
+    count: int,
+    run: Callable[[Arrays, Sizes], jax.Array],
+) -> jax.Array:
+    """As `contiguous_batches`, but a piece holds every count-th image.
+
+    So each device of a sharded batch works on its own images.
+    """
+    axes = _batch_axes(call)
 
     def cut(which: Map, shape: Sizes) -> Sizes:
         at = axes[which]
@@ -54,8 +88,7 @@ def in_batches(
         return run(taken, shape)
 
     if made == Map.WEIGHT:
-        total = _sum(call, shape, lambda i: piece(i, shape), count)
-        return total.astype(call.numerics.result)
+        return _sum(call, shape, lambda i: piece(i, shape), count)
     at = axes[made]
     apart = cut(made, shape)
     piece_shape = (*apart[: at + 1], *apart[at + 2 :])
@@ -116,10 +149,8 @@ def in_rows(
         return run(taken, wanted, of.geometry)
 
     if made == Map.WEIGHT:
-        total = _sum(call, shape, lambda i: piece(rows.piece, i), rows.count)
-        if rows.rest is not None:
-            total += piece(rows.rest, 0)
-        return total.astype(call.numerics.result)
+        rest = None if rows.rest is None else piece(rows.rest, 0)
+        return _sum(call, shape, lambda i: piece(rows.piece, i), rows.count, rest)
 
     def put(total: jax.Array, of: Segment, i: jax.Array | int) -> jax.Array:
         start = begin(made, of, i)
@@ -130,13 +161,23 @@ def in_rows(
     return total if rows.rest is None else put(total, rows.rest, 0)
 
 
+def _batch_axes(call: Call) -> dict[Map, int]:
+    """Where the batch is, in the arrays that have one."""
+    return {Map.INPUT: call.layout.input[0], Map.OUTPUT: call.layout.output[0]}
+
+
 def _sum(
-    call: Call, shape: Sizes, piece: Callable[[jax.Array], jax.Array], count: int
+    call: Call,
+    shape: Sizes,
+    piece: Callable[[jax.Array], jax.Array],
+    count: int,
+    rest: jax.Array | None = None,
 ) -> jax.Array:
-    """The sum of the pieces of a weight gradient, before it is rounded."""
+    """The sum of the pieces of a weight gradient, rounded once."""
 
     def body(i: jax.Array, total: jax.Array) -> jax.Array:
         return total + piece(i)
 
     zero = jnp.zeros(shape, call.numerics.accumulation)
-    return lax.fori_loop(0, count, body, zero)
+    total = lax.fori_loop(0, count, body, zero)
+    return (total if rest is None else total + rest).astype(call.numerics.result)

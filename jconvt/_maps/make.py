@@ -19,22 +19,20 @@ from jconvt._call.lowerings import AUTO, entry_of
 from jconvt._call.problem import Map
 from jconvt._choice.choose import best_variant, choose, pinned
 from jconvt._choice.formulation import Formulation
-from jconvt._choice.pieces import WHOLE, cut_rows
+from jconvt._choice.pieces import LAST_INDEX, WHOLE, cut_rows
 from jconvt._choice.turned import turned_geometry
 from jconvt._lowerings.axes import merge_axes, permute
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._maps.frame import Frame
-from jconvt._maps.loops import Arrays, in_batches, in_rows
+from jconvt._maps.loops import Arrays, contiguous_batches, in_rows, strided_batches
 from jconvt._maps.partition import divisible
+from jconvt._maps.target import Target
 
 
 def make(
-    made: Map, operands: Arrays, call: Call, shape: Sizes, platform: str, devices: int
+    made: Map, operands: Arrays, call: Call, shape: Sizes, target: Target
 ) -> jax.Array:
-    """One of the three arrays, of `shape`, out of the other two.
-
-    `devices`: among how many devices JAX may divide the program.
-    """
+    """One of the three arrays, of `shape`, out of the other two."""
     shapes = {which: a.shape for which, a in operands.items()} | {made: shape}
     problem = call.problem(shapes[Map.INPUT], shapes[Map.WEIGHT])
     if _has_zero((*problem.size, *itertools.chain(*shapes.values()))):
@@ -43,22 +41,22 @@ def make(
     # is that a batch divided evenly among the devices, or some of them, stays in its
     # place if the pieces that it is cut into divide each device's share: the loop over
     # them then takes as many images from every device.
-    share = math.gcd(problem.batch, devices) if problem.static_batch else 1
+    share = math.gcd(problem.batch, target.devices) if problem.static_batch else 1
     problem = replace(problem, batch=problem.batch // share)
     entry = entry_of(call.lowering, made)
     if entry != AUTO:
         formulation = pinned(made, entry, problem)
     else:
-        formulation = choose(made, platform, problem, local=devices == 1)
+        formulation = choose(made, target.platform, problem, local=target.devices == 1)
     x = shapes[Map.INPUT]
     if not call.recovers(x):
         # Its convolutions have stride 1, and so have their transposes.
         formulation = best_variant(made, "phases", problem)
-    row = LOWERINGS[divisible(made, formulation, call, x, platform, devices)]
+    row = LOWERINGS[divisible(made, formulation, call, x, target)]
     refusal = row.refuses(problem.geometry, problem.static)
     if row.name != formulation.lowering and refusal is None:
         formulation = best_variant(made, row.name, problem)
-    return perform(made, operands, call, shape, formulation, platform)
+    return perform(made, operands, call, shape, formulation, target)
 
 
 def perform(
@@ -67,7 +65,7 @@ def perform(
     call: Call,
     shape: Sizes,
     formulation: Formulation,
-    platform: str,
+    target: Target,
 ) -> jax.Array:
     """As `make`, in a given formulation."""
     dtype = _dtype(made, call)
@@ -87,7 +85,7 @@ def perform(
     entered = {
         which: frame.take(which, a, inside[which]) for which, a in operands.items()
     }
-    result = _inside(made, entered, call.inner, inside[made], formulation, platform)
+    result = _inside(made, entered, call.inner, inside[made], formulation, target)
     return frame.give(made, result, shape).astype(dtype)
 
 
@@ -105,7 +103,7 @@ def _inside(
     call: Call,
     shape: Sizes,
     formulation: Formulation,
-    platform: str,
+    target: Target,
 ) -> jax.Array:
     """As `perform`, of an inner call."""
     if formulation.turned:
@@ -114,12 +112,12 @@ def _inside(
             Map.WEIGHT: turned_weight(operands[Map.WEIGHT], call),
         }
         as_output = formulation._replace(turned=False)
-        return _inside(Map.OUTPUT, swapped, turned(call), shape, as_output, platform)
+        return _inside(Map.OUTPUT, swapped, turned(call), shape, as_output, target)
     if formulation.pieces != WHOLE:
-        return _in_pieces(made, operands, call, shape, formulation, platform)
+        return _in_pieces(made, operands, call, shape, formulation, target)
 
     def output(x: jax.Array, w: jax.Array) -> jax.Array:
-        return _lower(x, w, call, formulation, made, platform)
+        return _lower(x, w, call, formulation, made, target.platform)
 
     if made == Map.OUTPUT:
         return output(operands[Map.INPUT], operands[Map.WEIGHT])
@@ -158,7 +156,7 @@ def _in_pieces(
     call: Call,
     shape: Sizes,
     formulation: Formulation,
-    platform: str,
+    target: Target,
 ) -> jax.Array:
     pieces, layout = formulation.pieces, call.layout
     uncut = formulation._replace(pieces=WHOLE)
@@ -169,19 +167,24 @@ def _in_pieces(
         inner = replace(
             call, geometry=geometry, operand=numerics.result, numerics=numerics
         )
-        return perform(made, operands, inner, shape, uncut, platform)
+        return perform(made, operands, inner, shape, uncut, target)
+
+    def inputs(operands: Arrays, shape: Sizes) -> Sizes:
+        return shape if made == Map.INPUT else operands[Map.INPUT].shape
 
     def image(operands: Arrays, shape: Sizes) -> jax.Array:
         if not pieces.blocks:
             return piece(operands, shape, call.geometry)
-        inputs = shape if made == Map.INPUT else operands[Map.INPUT].shape
-        n = inputs[layout.input[2 + pieces.axis]]
+        n = inputs(operands, shape)[layout.input[2 + pieces.axis]]
         rows = cut_rows(call.geometry, n, pieces.blocks, made, pieces.axis)
         return in_rows(made, operands, call, shape, rows, pieces.axis, piece)
 
     if pieces.batch == 1:
         return image(operands, shape)
-    return in_batches(made, operands, call, shape, pieces.batch, image)
+    batch = inputs(operands, shape)[layout.input[0]]
+    whole = target.devices == 1 and batch <= LAST_INDEX
+    batches = contiguous_batches if whole else strided_batches
+    return batches(made, operands, call, shape, pieces.batch, image)
 
 
 def turned(call: Call) -> Call:

@@ -18,6 +18,7 @@ from every program; there `jconvt.sharding.conv_transpose` is for space.
 from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
 from jconvt._choice.formulation import Formulation
+from jconvt._maps.target import Target
 
 _PHASES = ("phases", "fused_phases")
 _CONVOLUTIONS = (*_PHASES, "lhs_dilation", "role_swapped", "space_to_batch")
@@ -28,12 +29,11 @@ def divisible(
     formulation: Formulation,
     call: Call,
     x: Sizes,
-    platform: str,
-    devices: int,
+    target: Target,
 ) -> str:
     """The lowering to take instead, or its own, for an input of shape `x`."""
     name = formulation.lowering
-    if devices == 1:
+    if target.devices == 1:
         return name
     geometry = call.geometry
     if geometry.groups > 1 and name in (*_PHASES, "lhs_dilation"):
@@ -42,8 +42,8 @@ def divisible(
         name = "role_swapped" if wrong else "lhs_dilation"
     # An input gradient that is not made as an output was never wrong.
     as_output = made != Map.INPUT or formulation.turned
-    avoided = platform == "cpu" and name in _CONVOLUTIONS and as_output
-    return "gather" if avoided and _reaches_beyond(call, x, devices) else name
+    avoided = target.platform == "cpu" and name in _CONVOLUTIONS and as_output
+    return "gather" if avoided and _reaches_beyond(call, x, target.devices) else name
 
 
 def _reaches_beyond(call: Call, x: Sizes, devices: int) -> bool:

@@ -24,6 +24,7 @@ from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
 from jconvt._maps.batching import fold, groups_of, place, unfold
 from jconvt._maps.explicit_axes import on_each_device
+from jconvt._maps.target import Target
 from jconvt._maps.tools import enter_rules
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _lowering_rule(
         from jconvt._maps.make import make  # loaded when a program is first lowered
 
         named = dict(zip(made.operands, (one, other), strict=True))
-        return make(made, named, call, shape, platform, _devices(context))
+        return make(made, named, call, shape, Target(platform, _devices(context)))
 
     rule = mlir.lower_fun(run, multiple_results=False)
     # Inside `jax.shard_map` types say over which devices an array varies. Within a

@@ -20,6 +20,7 @@ from jconvt._call.problem import Map, Problem
 from jconvt._choice.choose import candidates
 from jconvt._choice.pieces import cut_rows
 from jconvt._maps.make import perform
+from jconvt._maps.target import Target
 
 LAST = 2**31 - 1
 SOON = 20.0
@@ -205,7 +206,7 @@ def test_every_formulation_of_sizes_past_32_bits(row, made):
     for formulation in candidates(made, problem):
         result = jax.eval_shape(
             lambda operands, f=formulation: perform(
-                made, operands, call, shape, f, "cpu"
+                made, operands, call, shape, f, Target("cpu")
             ),
             arrays,
         )

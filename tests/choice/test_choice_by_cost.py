@@ -477,13 +477,6 @@ def test_long_sums_are_not_vectorised_with_features_last(kernel, times):
     assert work.summed == times * work.multiply_adds
 
 
-@pytest.mark.parametrize(("groups", "batches"), [(1, 0), (4, 8)])
-def test_gemms_of_single_groups_are_counted(rates, groups, batches):
-    rates(*[{"batches": 1}] * 3)
-    found = 1e9 * seconds(Map.OUTPUT, problem(groups=groups), Work(calls=2))
-    np.testing.assert_allclose(found, batches)
-
-
 @pytest.mark.parametrize("slot", Map)
 def test_only_large_temporaries_press(rates, slot):
     """Small ones are kept from run to run."""

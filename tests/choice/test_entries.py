@@ -112,9 +112,9 @@ def formulations(monkeypatch):
     """What was carried out, by map."""
     found, perform = {}, make.perform
 
-    def noting(made, operands, call, shape, formulation, platform):
+    def noting(made, operands, call, shape, formulation, target):
         found.setdefault(made, formulation)
-        return perform(made, operands, call, shape, formulation, platform)
+        return perform(made, operands, call, shape, formulation, target)
 
     monkeypatch.setattr(make, "perform", noting)
     return found

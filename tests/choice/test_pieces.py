@@ -28,6 +28,7 @@ from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import WHOLE, Pieces, cut_rows, parts_of
 from jconvt._lowerings.work import Variant
 from jconvt._maps.make import perform
+from jconvt._maps.target import Target
 
 CASES = [
     Case("overlap", (9,), (4,), stride=2, padding=1, batch=4),
@@ -52,7 +53,7 @@ ALONG_THE_LAST = [Pieces(blocks=1, axis=-1), Pieces(batch=2, blocks=2, axis=-1)]
 """The axis counted from the end, which each case has."""
 
 
-def maps(case, kind, formulation):
+def maps(case, kind, formulation, devices=1):
     """The three maps of a formulation as functions of input, weight and cotangent."""
     call = call_for(case, kind)
 
@@ -65,7 +66,7 @@ def maps(case, kind, formulation):
                 call,
                 arrays[made].shape,
                 formulation,
-                "cpu",
+                Target("cpu", devices),
             )
             for made in (Map.OUTPUT, Map.INPUT, Map.WEIGHT)
         ]
@@ -83,11 +84,14 @@ TRIED = [
 @pytest.mark.parametrize(("case", "kind"), TRIED)
 def test_pieces_give_what_the_whole_gives(case, kind):
     runs = {
-        str(pieces): maps(case, kind, Formulation("gather", Variant(), pieces))
+        f"{pieces}, {devices} devices": maps(
+            case, kind, Formulation("gather", Variant(), pieces), devices
+        )
         for pieces in [
             *PIECES,
             *(replace(p, axis=case.rank - 1) for p in ALONG_THE_LAST),
         ]
+        for devices in ((1, 2) if pieces.batch > 1 else (1,))
     }
     arrays = whole(case, kind)
     program = quick_jit(lambda *a: {name: run(*a) for name, run in runs.items()})
@@ -241,12 +245,32 @@ def test_a_large_layer_runs_in_a_loop():
     assert "stablehlo.while" in lowered.as_text()
 
 
-def test_a_weight_gradient_in_pieces_is_rounded_once():
+@pytest.mark.parametrize(
+    ("devices", "images"), [(1, [1, 256] * 6), (2, [1] * 6 + [256] * 6)]
+)
+def test_a_weight_gradient_in_pieces_is_rounded_once(devices, images):
     """Each piece is 257, of which bfloat16 would keep 256; the sum of six is 1542."""
     call = call_for(Case("k1", (1,), (1,)), dtype=jnp.bfloat16)
-    x = jnp.asarray([1] * 6 + [256] * 6, jnp.bfloat16).reshape(12, 1, 1)
+    x = jnp.asarray(images, jnp.bfloat16).reshape(12, 1, 1)
     operands = {Map.INPUT: x, Map.OUTPUT: jnp.ones_like(x)}
     formulation = Formulation("gather", pieces=Pieces(batch=6))
-    dw = perform(Map.WEIGHT, operands, call, (1, 1, 1), formulation, "cpu")
+    dw = perform(
+        Map.WEIGHT, operands, call, (1, 1, 1), formulation, Target("cpu", devices)
+    )
     assert dw.dtype == jnp.bfloat16
     assert float(dw[0, 0, 0]) == 1544  # the nearest bfloat16
+
+
+def test_a_bias_is_added_in_place_to_what_a_loop_made():
+    """It takes no second array of the output's size."""
+    case = Case("k2", (256, 64), (2, 2), 2, channels=(64, 64), batch=32)
+    arrays = [
+        jax.ShapeDtypeStruct(shape, np.float32)
+        for shape in (case.input_shape, case.weight_shape, (64,))
+    ]
+    call = functools.partial(jconvt.conv_transpose, **case.options)
+    temporaries = [
+        jax.jit(call).lower(*given).compile().memory_analysis().temp_size_in_bytes
+        for given in (arrays[:2], arrays)
+    ]
+    assert temporaries[1] < temporaries[0] + 2**20

@@ -17,6 +17,7 @@ from jconvt._call.problem import Map
 from jconvt._choice.choose import _cheapest, candidates, choose
 from jconvt._choice.turned import _PLACES, as_output, is_turned
 from jconvt._maps.make import _inside, make
+from jconvt._maps.target import Target
 
 DTYPE = np.dtype(np.float64)
 
@@ -40,7 +41,7 @@ def input_gradient(case, kind, platform):
     def run(w, g):
         operands = {Map.WEIGHT: w, Map.OUTPUT: g}
         call = call_for(case, kind)
-        return make(Map.INPUT, operands, call, x.shape, platform, devices=1)
+        return make(Map.INPUT, operands, call, x.shape, Target(platform))
 
     return run, (w, g)
 
@@ -109,7 +110,7 @@ def test_neither_symbolic_sizes_nor_a_named_lowering_is_turned(n, lowering, maps
     }
     with jax.enable_x64(True):
         found = jax.eval_shape(
-            lambda o: make(Map.INPUT, o, call, x, "cpu", 1), operands
+            lambda o: make(Map.INPUT, o, call, x, Target("cpu")), operands
         )
     assert found.shape == x
     assert made == maps
@@ -134,7 +135,7 @@ def test_it_is_chosen_for_the_type_of_the_operands(monkeypatch):
     )
     operands = {Map.WEIGHT: w, Map.OUTPUT: g}
     found = jax.eval_shape(
-        lambda o: make(Map.INPUT, o, call, x.shape, "cpu", 1), operands
+        lambda o: make(Map.INPUT, o, call, x.shape, Target("cpu")), operands
     )
     assert found.dtype == jnp.bfloat16
     assert asked == [(Map.INPUT, jnp.bfloat16, True)]

@@ -20,6 +20,7 @@ from jconvt._choice.choose import candidates, choose
 from jconvt._choice.pieces import WHOLE
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._maps.make import perform
+from jconvt._maps.target import Target
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 LAYERS = {  # weight, options
@@ -441,7 +442,7 @@ def all_that_can_be_picked(layer, static):
                     call,
                     arrays[made].shape,
                     formulation,
-                    platform,
+                    Target(platform),
                 )
                 for platform, formulation in picks[made]
             }
