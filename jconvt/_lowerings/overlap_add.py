@@ -194,11 +194,9 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     inner = problem.in_channels // groups
     each = lanes_of_product(positions, inner, features, variant.first, which)
     grouped = groups > 1  # then the input is brought into one matrix for each
-    blocks = [
-        n + max(0, -(-(axis.extent - axis.stride) // axis.stride))
-        for n, axis in zip(problem.size, axes, strict=True)
-    ]
-    padded = problem.batch * math.prod(blocks) * problem.out_channels * taps
+    # The weight is copied for the GEMM, unless it enters as it is, with all taps.
+    uncopied = variant.as_given and weights == problem.weights
+    copy = 0 if uncopied else weights
     # The products are copied once more where they are padded or reordered.
     passes = 2 if which == Map.OUTPUT or variant.as_given else 1
     return Work(
@@ -215,15 +213,30 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         + regrouped(problem, made, of_output=True),
         prepared=0 if variant.as_given else weights,
         calls=1,
-        temporary=moved + weights + passes * made + problem.outputs,
+        temporary=moved + copy + passes * made + problem.outputs,
         peak=moved
-        + weights
         + made
-        + padded
+        + max(copy, _most_added(axes, problem, which))
         + problem.outputs
         + grouped * problem.inputs,
         **moves(problem, variant.first),
     )
+
+
+def _most_added(axes: Sequence[Axis], problem: Problem, which: Map) -> int:
+    """The most elements of `_add_axis`: padded products, and an output's sums of them.
+
+    One axis after the other, each with sums for its stride in place of its taps.
+    """
+    n, taps = list(problem.size), [axis.kernel_size for axis in axes]
+    most = 0
+    for i, axis in enumerate(axes):
+        n[i] += max(0, -(-(axis.extent - axis.stride) // axis.stride))
+        products = math.prod(n) * math.prod(taps)
+        taps[i] = axis.stride
+        sums = math.prod(n) * math.prod(taps) if which == Map.OUTPUT else 0
+        most = max(most, products + sums)
+    return problem.batch * problem.out_channels * most
 
 
 LOWERING = Lowering(
