@@ -9,6 +9,7 @@ from jconvt._lowerings.work import (
     Variant,
     Work,
     copied,
+    filled,
     lanes_of_product,
     moves,
     regrouped,
@@ -74,6 +75,12 @@ def work_of_patches(
     moved = copied(problem, variant.first)
     joined = made + problem.outputs
     strided = 0
+    summed_in, summed_out = gathered, joined
+    if any(paired) and not variant.first:
+        # Rows shorter than a vector are summed no faster than a vector is.
+        channels, row = problem.in_channels, problem.out_channels * geometry.stride[-1]
+        summed_in = gathered * filled(channels) // channels
+        summed_out = joined * filled(row) // row
     if variant.first and geometry.rank:
         strided += joined if geometry.stride[-1] > 1 else 0
         if paired[-1] and which == Map.OUTPUT:
@@ -83,8 +90,8 @@ def work_of_patches(
         multiply_adds=macs,
         lanes=lanes,
         operands=operands,
-        gathered=gathered,
-        joined=joined,
+        gathered=summed_in,
+        joined=summed_out,
         strided=strided,
         regrouped=0
         if variant.first
