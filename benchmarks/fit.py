@@ -40,7 +40,7 @@ _START = {
     "multiply_adds": 0.012,
     "summed": 0.15,
     "convolved": 0.018,
-    "windows": 1.75,
+    "packed": 0.3,
     "scattered": 0.5,
     "looped": 0.8,
     "operands": 0.1,

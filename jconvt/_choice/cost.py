@@ -4,20 +4,20 @@ Seconds are a sum of rates times the counts of `Work`, with rates of their own f
 of the three maps. `python -m benchmarks.fit` fits them to times of random layers (none
 of them in the benchmark's zoo) in float32 on two cores; those below are such fits,
 rounded, with ``transposed`` held near what a transpose alone was timed at. ``summed``,
-``windows`` and ``inflated``, and the output's ``cut`` and ``added``, were set by hand,
+``convolved`` and ``packed``, and the output's ``cut`` and ``added``, were set by hand,
 so that whole training steps of layers of `make cliffs` got faster. Only their ratios
 matter to the choice, and wider elements scale all terms alike. No jax import.
 """
 
-from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
+from jconvt._lowerings.spare import goes_to_ynnpack
 from jconvt._lowerings.work import Work, has_fast_convolutions
 
 _TABLE: dict[str, tuple[float, float, float]] = {
     "multiply_adds": (0.0075, 0.0075, 0.0075),
     "summed": (0.06, 0.1, 0.18),
-    "convolved": (0.053, 0.027, 0.018),
-    "windows": (1.75, 1.75, 1.75),
+    "convolved": (0.01, 0.018, 0.018),
+    "packed": (0.25, 0.7, 0.7),
     "scattered": (1.2, 0.51, 0.5),
     "looped": (0.8, 0.8, 0.8),
     "operands": (0.11, 0.17, 0.28),
@@ -76,30 +76,41 @@ def _convolutions(which: Map, problem: Problem, work: Work) -> dict[str, int]:
     if not work.convolved:
         return counts
     if fast and not work.inflated:
-        products = problem.in_channels * problem.out_channels // geometry.groups
-        windows = work.convolved * geometry.groups // products
-        counts["windows"] = _window(geometry) * windows
-        counts["convolved"] = (_VOLUME if geometry.rank == 3 else 1) * work.lanes
+        counts["packed"] = work.packed * _times_packed(which, problem)
+        counts["convolved"] = work.lanes
+        counts["prepared"] = work.prepared // 2
     elif fast and work.scattered:
-        counts["convolved"] = work.scattered * problem.in_channels
+        counts["convolved"] = _SCATTERED * work.scattered * problem.in_channels
         counts["scattered"] = work.scattered
     else:
         counts["looped"] = work.convolved * geometry.groups
     return counts
 
 
-def _window(geometry: Geometry) -> int:
-    """What one tap at one position costs a convolution, along one axis 1.
+_CONVOLVED = ("convolved", "packed", "scattered", "looped")
 
-    Over one axis the elements that a position reads are contiguous, over several the
-    kernel's rows are, and of groups the channels alone.
+
+def _times_packed(which: Map, problem: Problem) -> int:
+    """How often a convolution could pack its input in the time that it takes for it.
+
+    Eigen packs rows of channels; over several axes in vectors of 4 if that divides
+    them, else element by element. YNNPACK of jaxlib 0.10 is slow where its arrays are
+    not in a cache. By times of 750 convolutions.
     """
-    return 4 if geometry.groups > 1 else (1, 1, 2, 8)[min(geometry.rank, 3)]
+    geometry = problem.geometry
+    elements = problem.inputs + problem.outputs
+    large = elements * problem.itemsize > _CACHE_BYTES
+    if large and which == Map.INPUT and goes_to_ynnpack(which, problem):
+        return 4
+    read = problem.out_channels if which == Map.INPUT else problem.in_channels
+    unaligned = geometry.rank > 1 and read // geometry.groups % 4 > 0
+    times = (2 if unaligned else 1) * (3 if geometry.groups > 1 else 1)
+    return times * (9 if geometry.rank == 3 else 1)
 
 
-_CONVOLVED = ("convolved", "windows", "scattered", "looped")
-_VOLUME = 2
-"""A 3-d convolution takes so many times as long for each multiply-add."""
+_CACHE_BYTES = 8 * 2**20
+_SCATTERED = 5
+"""So many times as long take multiply-adds of products that are scattered."""
 
 
 def seconds(which: Map, problem: Problem, work: Work) -> float:

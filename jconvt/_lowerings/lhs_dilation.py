@@ -21,6 +21,7 @@ from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.axes import grouped_weight, permute
 from jconvt._lowerings.dilated import convolve_dilated
 from jconvt._lowerings.row import Lowering, serves_all
+from jconvt._lowerings.spare import computed
 from jconvt._lowerings.work import Variant, Work, filled
 
 
@@ -65,7 +66,8 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """
     del variant
     geometry = problem.geometry
-    positions = problem.outputs // problem.out_channels
+    plain = which == Map.OUTPUT and problem.static
+    positions = computed(problem) if plain else problem.outputs // problem.out_channels
     channels = problem.out_channels // geometry.groups
     if which == Map.INPUT:
         positions = problem.inputs // problem.in_channels
@@ -87,6 +89,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     return Work(
         convolved=macs,
         inflated=inflated * macs,
+        packed=macs // channels,
         scattered=scattered,
         lanes=macs * filled(channels) // channels,
         transposed=moved,

@@ -203,12 +203,17 @@ def work_of_phases(problem: Problem, which: Map, early: bool) -> Work:
     unpaired = (False,) * problem.geometry.rank
     found = work_of_patches(problem, Variant(early=early), unpaired, which)
     grouped = problem.geometry.groups > 1  # XLA:CPU copies the result of each
+    apart = any(s > 1 for s in problem.geometry.stride)
     return replace(
         found, multiply_adds=0, convolved=found.multiply_adds, operands=0, gathered=0,
+        packed=found.gathered, joined=0, reordered=apart * found.joined,
         calls=1 if early else math.prod(problem.geometry.stride),
         temporary=found.temporary - found.gathered,
         peak=found.temporary - found.gathered + grouped * found.joined,
     )  # fmt: skip
+
+
+AS_NATIVE = "at stride 1 it is the convolution of lhs_dilation"
 
 
 def is_compact(problem: Problem) -> bool:
@@ -218,6 +223,8 @@ def is_compact(problem: Problem) -> bool:
 
 def not_on_cpu(which: Map, problem: Problem) -> str | None:
     """Only for outputs, and only where XLA:CPU has fast convolutions."""
+    if max(problem.geometry.stride, default=1) == 1:
+        return AS_NATIVE
     if which != Map.OUTPUT or not has_fast_convolutions(which, problem):
         return "XLA:CPU runs these convolutions in simple loops"
     if not is_compact(problem):

@@ -21,7 +21,8 @@ from jconvt._choice.choose import best_variant, choose, pinned
 from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import LAST_INDEX, WHOLE, cut_rows
 from jconvt._choice.turned import turned_geometry
-from jconvt._lowerings.axes import merge_axes, permute
+from jconvt._lowerings.axes import merge_axes, pad_axis, permute
+from jconvt._lowerings.spare import spare_outputs, with_spare_outputs
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._maps.frame import Frame
 from jconvt._maps.loops import Arrays, contiguous_batches, in_rows, strided_batches
@@ -117,7 +118,7 @@ def _inside(
         return _in_pieces(made, operands, call, shape, formulation, target)
 
     def output(x: jax.Array, w: jax.Array) -> jax.Array:
-        return _lower(x, w, call, formulation, made, target.platform)
+        return _lower(x, w, call, formulation, made, target)
 
     if made == Map.OUTPUT:
         return output(operands[Map.INPUT], operands[Map.WEIGHT])
@@ -136,17 +137,24 @@ def _lower(
     call: Call,
     formulation: Formulation,
     made: Map,
-    platform: str,
+    target: Target,
 ) -> jax.Array:
     """The output, by a lowering, in the layout that is good for it."""
     row, given = LOWERINGS[formulation.lowering], call.layout
-    if platform != "cpu" or row.own_layout:
+    if target.platform != "cpu" or row.own_layout:
         return row.lower(x, w, call, formulation.variant, made)
     # Inside scan and while bodies XLA:CPU's convolutions are fast in channels-last
     # alone.
     last = replace(call, layout=Layout.channels_last(call.geometry.rank))
     x, w = permute(x, given.input_channels_last), permute(w, given.weight)
+    axis, more = 0, 0
+    if made == Map.OUTPUT and row.name == "lhs_dilation" and target.devices == 1:
+        problem = last.problem(x.shape, w.shape)
+        axis, more = spare_outputs(problem) if problem.static else (0, 0)
+    if more:
+        last = replace(last, geometry=with_spare_outputs(last.geometry, axis, more))
     y = row.lower(x, w, last, formulation.variant, made)
+    y = pad_axis(y, 1 + axis, 0, -more)
     return permute(y, given.output_from_channels_last)
 
 

@@ -426,13 +426,13 @@ CONVOLVED = {"convolved": 10, "lanes": 16}
         pytest.param(CONVOLVED, True, 1, {"convolved": 16}, id="convolution"),
         pytest.param(CONVOLVED | {"inflated": 10}, True, 1, {"looped": 10}, id="zeros"),
         pytest.param(
-            {"convolved": 2048, "lanes": 4096},
-            *(True, 2, {"convolved": 4096, "windows": 4 * 2048 * 2 // (32 * 16 // 2)}),
+            {"convolved": 2048, "lanes": 4096, "packed": 64},
+            *(True, 2, {"convolved": 4096, "packed": 64 * 3}),
             id="groups",
         ),
         pytest.param(
             CONVOLVED | {"inflated": 10, "scattered": 5},
-            *(True, 1, {"convolved": 5 * 32, "scattered": 5}),
+            *(True, 1, {"convolved": 5 * 5 * 32, "scattered": 5}),
             id="transposed_convolution",
         ),
         pytest.param(
@@ -451,12 +451,36 @@ def test_products_are_counted_by_their_path(counts, fast, groups, expected):
 
 
 @pytest.mark.parametrize(
-    ("rank", "each"), [(1, 1), (2, 2), (3, 8)], ids=lambda n: str(n)
+    ("layer", "times"),
+    [
+        ({"rank": 1}, 1),
+        ({"rank": 1, "channels": (30, 16)}, 1),
+        ({"rank": 2}, 1),
+        ({"rank": 2, "channels": (30, 16)}, 2),
+        ({"rank": 3}, 9),
+        ({"rank": 2, "channels": (8, 8), "groups": 4}, 2 * 3),
+    ],
 )
-def test_a_window_costs_more_over_several_axes(rank, each):
-    layer = problem(rank=rank, dtype=np.float32)
-    work = Work(convolved=32 * 16 * 10, lanes=32 * 16 * 10)
-    assert features(Map.OUTPUT, layer, work)["windows"] == each * 10
+def test_what_a_convolution_packs_by_axes_groups_and_channels(layer, times):
+    """Rows of channels that no vector of 4 divides are packed one by one."""
+    work = Work(convolved=10, lanes=10, packed=100)
+    found = features(Map.OUTPUT, problem(dtype=np.float32, **layer), work)
+    assert found["packed"] == 100 * times
+
+
+def test_only_large_strided_convolutions_are_packed_slowly():
+    """Of an input gradient, whose output is smaller than what it reads."""
+    work = Work(convolved=10, lanes=10, packed=100)
+    times = {
+        (n, channels): features(
+            Map.INPUT,
+            problem(n=n, rank=2, channels=(channels, channels), dtype=np.float32),
+            work,
+        )["packed"]
+        for n in (16, 512)
+        for channels in (16, 32)
+    }
+    assert times == {(16, 16): 100, (16, 32): 100, (512, 16): 100, (512, 32): 400}
 
 
 @pytest.mark.parametrize(("stride", "scattered"), [(2, False), (3, True)])
