@@ -44,7 +44,7 @@ GPU := $(wildcard /dev/nvidia[0-9]* /dev/dxg)
 CUDA ?= 13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo doctor test test-parity test-lowest test-newest fuzz bench bench-quick bench-gpu
+.PHONY: help setup demo doctor test test-parity versions test-lowest test-newest fuzz bench bench-quick bench-gpu
 .PHONY: lint format surface notebooks store-notebooks docs dist clean
 .PHONY: test-matrix test-lowest-whole $(FLAGS) $(PYTHONS:%=test-python%)
 .PHONY: coverage mutants accuracy cliffs
@@ -66,6 +66,8 @@ test: setup ## run tests and doctests (ARGS="-k geometry" to choose)
 
 test-parity: $(VENV)/.parity ## the same, with PyTorch, Keras, ONNX, ... to compare with
 	$(VENV)/bin/python $(PYTEST) $(ARGS)
+
+versions: $(LOWEST_VENV)/.setup $(if $(NEWEST_PYTHON),$(NEWEST_VENV)/.setup) ## make the environments of the oldest and the newest JAX
 
 test-lowest: $(LOWEST_VENV)/.setup ## run the fast tests on the oldest JAX and Flax we claim
 	$(LOWEST_VENV)/bin/python $(PYTEST) $(VERSION_TESTS) -m "not slow" $(ARGS)

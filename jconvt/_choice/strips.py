@@ -37,8 +37,9 @@ def gathers_strips(problem: Problem) -> bool:
 
     XLA divides it itself here, since no input is dilated, but less well. With groups
     this is so only for one image or a dilated kernel. It does not pay with large
-    strides, with one channel, with a few elements, if the blocks do not divide evenly,
-    or if most elements are read twice, since their gradients are then added up.
+    strides, with one channel, with a few elements, without groups if the blocks do not
+    divide evenly, or if most elements are read twice, since their gradients are then
+    added up.
     """
     geometry = problem.geometry
     strips = strips_of(geometry, problem.size, problem.batch)
@@ -50,7 +51,8 @@ def gathers_strips(problem: Problem) -> bool:
     dilated = any(d > 1 for d in geometry.dilation)
     worse = geometry.groups == 1 or problem.batch == 1 or dilated
     halo = strips.window - strips.blocks
-    return near and worse and halo < strips.blocks and _is_even(strips, problem)
+    even = geometry.groups > 1 or _is_even(strips, problem)
+    return near and worse and halo < strips.blocks and even
 
 
 def has_narrow_groups(problem: Problem) -> bool:
