@@ -72,6 +72,9 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     if which == Map.INPUT:
         positions = problem.inputs // problem.in_channels
         channels = problem.in_channels // geometry.groups
+    # Outputs too many are removed from an array of their own.
+    made = positions * problem.out_channels if which == Map.OUTPUT else 0
+    spare = made if made > problem.outputs else 0
     macs = positions * problem.weights
     inflated = which != Map.INPUT and any(s > 1 for s in geometry.stride)
     scattered = 0
@@ -95,7 +98,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         transposed=moved,
         prepared=problem.weights,
         calls=1,
-        temporary=copied + problem.weights + scattered,
+        temporary=copied + problem.weights + scattered + spare,
     )
 
 

@@ -84,6 +84,9 @@ def test_counts_of_the_output(lowering, case, kind):
         lefts, rights = (sum(getattr(d, of) for d in found) for of in ("left", "right"))
         patches, kernels = (rights, lefts) if variant.first else (lefts, rights)
         as_it_is = lowering == "overlap_add" or (case.name, variant.early) in AS_IT_IS
+        if lowering == "winograd" and not variant.first:
+            channels, _ = case.channels  # a short row is summed as a vector is
+            patches = patches * whole_vectors(channels) // channels
         assert work.gathered == (0 if as_it_is else patches), name
         assert work.prepared == (0 if variant.as_given else kernels), name
 
