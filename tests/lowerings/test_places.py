@@ -11,6 +11,7 @@ from formulations import one_map, variants_of
 from jconvt._call.problem import Map
 from jconvt._lowerings.patches.places import Place, scatter_sum, split_features
 from jconvt._lowerings.patches.sheet import Sheet
+from jconvt._lowerings.work import Variant
 from programs import equations
 
 PLACES = st.builds(Place, start=st.integers(-9, 9), step=st.integers(1, 4))
@@ -87,3 +88,22 @@ def test_a_cotangent_is_read_by_strides(lowering, slot):
             "overlap_add": {"features last", "features last, weight as given"},
         }[lowering]
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "stride", "sliced"),
+    [
+        (True, 32, True),
+        (True, 33, False),
+        (False, 8, True),
+        (False, 9, False),
+    ],
+)
+@pytest.mark.parametrize("made", [Map.INPUT, Map.WEIGHT], ids=str)
+def test_many_residues_are_not_read_one_by_one(made, first, stride, sliced):
+    """A slice for each takes long to compile, and to run."""
+    case = Case("blocks", (4,), (stride,), stride)
+    function, operands = one_map(made, "gather", case, Variant(first=first), "first")
+    with jax.enable_x64(True):
+        text = jax.jit(function).lower(*operands).as_text()
+    assert (text.count("stablehlo.slice") >= stride) == sliced

@@ -224,8 +224,8 @@ def too_many_slices_along(axes: Sequence[Axis]) -> str | None:
     if any(max(a.stride, a.kernel_size) > _MOST_TAPS for a in axes):
         return f"it needs strides and kernel sizes of at most {_MOST_TAPS}"
     slices = math.prod(map(_slices, axes))
-    if slices > MOST_SLICES:
-        return f"it needs at most {MOST_SLICES} slices of the input, not {slices}"
+    if slices > _MOST_SLICES:
+        return f"it needs at most {_MOST_SLICES} slices of the input, not {slices}"
     return None
 
 
@@ -234,4 +234,4 @@ def _slices(axis: Axis) -> int:
 
 
 _MOST_TAPS = 2**14
-MOST_SLICES = 512
+_MOST_SLICES = 512

@@ -26,7 +26,6 @@ from jconvt._call.problem import Map
 from jconvt._lowerings.axes import merge_axes, pad_space, permute, split_axis
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import (
-    MOST_SLICES,
     Blocks,
     Combination,
     ResidueClass,
@@ -71,10 +70,11 @@ def lower_patches(
     positions = (batch, *(cut.tiles for cut in cuts))
 
     # For a gradient, `scatter_sum` transposes into faster code (see `places`). Not with
-    # several classes, which it would scatter one by one, nor with so many residues that
-    # the program takes long to compile, nor for pairs with features first, where the
-    # transpose would add along rows.
-    few = math.prod(geometry.stride) <= MOST_SLICES
+    # several classes, which it would scatter one by one, nor for pairs with features
+    # first, where the transpose would add along rows, nor with many residues, each of
+    # which is a slice of the cotangent: 512 take 25 seconds to compile and twice as
+    # long to run as one transpose.
+    few = math.prod(geometry.stride) <= _MOST_SCATTERED[sheet.first]
     scattered = which != Map.OUTPUT and len(combinations) == 1 and few
     scattered = scattered and not (any(paired) and sheet.first)
 
@@ -92,6 +92,10 @@ def lower_patches(
     direct = which == Map.OUTPUT and sheet.first == layout.is_features_first
     y = join(parts) if direct else fenced(join, parts)
     return sheet.result(y, layout)
+
+
+_MOST_SCATTERED = {True: 32, False: 8}
+"""Residues that a gradient reads by a slice each, with features first or last."""
 
 
 def _multiply(
