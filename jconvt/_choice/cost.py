@@ -104,8 +104,11 @@ def _times_packed(which: Map, problem: Problem) -> int:
         return 4
     read = problem.out_channels if which == Map.INPUT else problem.in_channels
     unaligned = geometry.rank > 1 and read // geometry.groups % 4 > 0
-    times = (2 if unaligned else 1) * (3 if geometry.groups > 1 else 1)
-    return times * (9 if geometry.rank == 3 else 1)
+    times = (2 if unaligned else 1) * (9 if geometry.rank == 3 else 1)
+    if geometry.groups > 1:  # the convolutions of phases are YNNPACK's, large or not
+        phases = which == Map.OUTPUT and max(geometry.stride, default=1) > 1
+        times *= 8 if phases else 3
+    return times
 
 
 _CACHE_BYTES = 8 * 2**20

@@ -427,7 +427,7 @@ CONVOLVED = {"convolved": 10, "lanes": 16}
         pytest.param(CONVOLVED | {"inflated": 10}, True, 1, {"looped": 10}, id="zeros"),
         pytest.param(
             {"convolved": 2048, "lanes": 4096, "packed": 64},
-            *(True, 2, {"convolved": 4096, "packed": 64 * 3}),
+            *(True, 2, {"convolved": 4096, "packed": 64 * 8}),
             id="groups",
         ),
         pytest.param(
@@ -458,7 +458,8 @@ def test_products_are_counted_by_their_path(counts, fast, groups, expected):
         ({"rank": 2}, 1),
         ({"rank": 2, "channels": (30, 16)}, 2),
         ({"rank": 3}, 9),
-        ({"rank": 2, "channels": (8, 8), "groups": 4}, 2 * 3),
+        ({"rank": 2, "channels": (8, 8), "groups": 4}, 2 * 8),
+        ({"rank": 2, "channels": (8, 8), "groups": 4, "stride": 1}, 2 * 3),
     ],
 )
 def test_what_a_convolution_packs_by_axes_groups_and_channels(layer, times):
