@@ -10,7 +10,7 @@ matter to the choice, and wider elements scale all terms alike. No jax import.
 """
 
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.spare import goes_to_ynnpack
+from jconvt._lowerings.spare import is_slow
 from jconvt._lowerings.work import Work, has_fast_convolutions
 
 _TABLE: dict[str, tuple[float, float, float]] = {
@@ -91,29 +91,33 @@ _CONVOLVED = ("convolved", "packed", "scattered", "looped")
 
 
 def _times_packed(which: Map, problem: Problem) -> int:
-    """How often a convolution could pack its input in the time that it takes for it.
+    """So many times as long as the rate says it takes to pack an element.
 
-    Eigen packs rows of channels; over several axes in vectors of 4 if that divides
-    them, else element by element. YNNPACK of jaxlib 0.10 is slow where its arrays are
-    not in a cache. By times of 750 convolutions.
+    Eigen packs rows of channels: over several axes in vectors of 4, or element by
+    element if 4 does not divide the channels of a group. A slow YNNPACK
+    (`jconvt._lowerings.spare`) is slow where its arrays are not in a cache. The factors
+    are rounded from fits to times of some 500 convolutions with jaxlib 0.10.
     """
     geometry = problem.geometry
     elements = problem.inputs + problem.outputs
     large = elements * problem.itemsize > _CACHE_BYTES
-    if large and which == Map.INPUT and goes_to_ynnpack(which, problem):
+    if large and which == Map.INPUT and is_slow(which, problem):
         return 4
     read = problem.out_channels if which == Map.INPUT else problem.in_channels
     unaligned = geometry.rank > 1 and read // geometry.groups % 4 > 0
     times = (2 if unaligned else 1) * (9 if geometry.rank == 3 else 1)
-    if geometry.groups > 1:  # the convolutions of phases are YNNPACK's, large or not
+    if geometry.groups > 1:
+        # The convolutions of phases, at stride 1 with no spare outputs, are YNNPACK's.
         phases = which == Map.OUTPUT and max(geometry.stride, default=1) > 1
         times *= 8 if phases else 3
     return times
 
 
 _CACHE_BYTES = 8 * 2**20
+"""Input and output of this size are taken to leave the caches."""
+
 _SCATTERED = 5
-"""So many times as long take multiply-adds of products that are scattered."""
+"""A multiply-add whose product is scattered takes so many times as long."""
 
 
 def seconds(which: Map, problem: Problem, work: Work) -> float:

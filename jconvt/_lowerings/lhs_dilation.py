@@ -21,7 +21,7 @@ from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.axes import grouped_weight, permute
 from jconvt._lowerings.dilated import convolve_dilated
 from jconvt._lowerings.row import Lowering, serves_all
-from jconvt._lowerings.spare import computed
+from jconvt._lowerings.spare import computed_positions
 from jconvt._lowerings.work import Variant, Work, filled
 
 
@@ -66,15 +66,15 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
     """
     del variant
     geometry = problem.geometry
-    plain = which == Map.OUTPUT and problem.static
-    positions = computed(problem) if plain else problem.outputs // problem.out_channels
+    positions = problem.outputs // problem.out_channels
+    if which == Map.OUTPUT and problem.static:
+        positions = computed_positions(problem)
     channels = problem.out_channels // geometry.groups
     if which == Map.INPUT:
         positions = problem.inputs // problem.in_channels
         channels = problem.in_channels // geometry.groups
-    # Outputs too many are removed from an array of their own.
     made = positions * problem.out_channels if which == Map.OUTPUT else 0
-    spare = made if made > problem.outputs else 0
+    uncut = made if made > problem.outputs else 0  # with the spare ones, an array more
     macs = positions * problem.weights
     inflated = which != Map.INPUT and any(s > 1 for s in geometry.stride)
     scattered = 0
@@ -98,7 +98,7 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
         transposed=moved,
         prepared=problem.weights,
         calls=1,
-        temporary=copied + problem.weights + scattered + spare,
+        temporary=copied + problem.weights + scattered + uncut,
     )
 
 

@@ -1,28 +1,38 @@
-"""A few outputs too many, so that XLA:CPU leaves a convolution to Eigen. No jax import.
+"""A few outputs too many, so that XLA:CPU leaves a convolution to Eigen.
 
-XLA:CPU of jaxlib 0.10 gives a convolution over two axes to YNNPACK if its output is no
-larger than its input along both, the kernel neither, and input or output have more than
-16 channels (IsConvolutionOpSupportedByYnn in its ynn_support.cc). YNNPACK takes two to
-eight times as long as Eigen there: 343 for 44 ms with a 5x5 kernel, 64 to 16 channels
-and 32 images of 55x55. jaxlib 0.8 has no such rule, and with 0.12 both are fast. With
-one output more than input elements along an axis, the convolution is Eigen's.
+XLA:CPU gives a convolution over two axes to YNNPACK if its output is no larger than its
+input along both, its kernel neither, and input or output have more than 16 channels
+(IsConvolutionOpSupportedByYnn in its ynn_support.cc). With jaxlib 0.10 that is two to
+eight times as slow as Eigen: 347 for 45 ms with a 5x5 kernel, 64 to 16 channels and 32
+images of 55x55. So there an output at stride 1 is computed with one element more than
+the input has along an axis, and what is too much is removed. With 0.8, 0.9, 0.11 and
+0.12 such convolutions are fast, and this would take up to twice as long.
 """
 
 import math
 from dataclasses import replace
 
+import jax
+
 from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 
+YNNPACK_IS_SLOW = (0, 10) <= jax.__version_info__ < (0, 11)
 
-def goes_to_ynnpack(which: Map, problem: Problem) -> bool:
-    """Whether jaxlib 0.10 would leave this convolution without zeros to YNNPACK."""
+
+def is_slow(which: Map, problem: Problem) -> bool:
+    """Whether this JAX gives the convolution of a map to a slow YNNPACK.
+
+    For an output, that is the convolution at stride 1; for an input gradient, the
+    strided one, which reads the cotangent.
+    """
     geometry, size = problem.geometry, problem.size
     out = geometry.output_size(size)
     if which == Map.INPUT:
         size, out = out, size
     return (
-        geometry.rank == 2
+        YNNPACK_IS_SLOW
+        and geometry.rank == 2
         and max(problem.in_channels, problem.out_channels) > _FEW_CHANNELS
         and all(o <= n for n, o in zip(size, out, strict=True))
         and all(k <= n for n, k in zip(size, geometry.kernel_size, strict=True))
@@ -32,10 +42,10 @@ def goes_to_ynnpack(which: Map, problem: Problem) -> bool:
 def spare_outputs(problem: Problem) -> tuple[int, int]:
     """An axis and how many outputs more to compute along it, for an output at stride 1.
 
-    None where more than a quarter would be in vain.
+    None where they would be more than a quarter of those that are wanted.
     """
     geometry, size = problem.geometry, problem.size
-    if max(geometry.stride, default=1) > 1 or not goes_to_ynnpack(Map.OUTPUT, problem):
+    if max(geometry.stride, default=1) > 1 or not is_slow(Map.OUTPUT, problem):
         return 0, 0
     out = geometry.output_size(size)
     more = [n - o + 1 for n, o in zip(size, out, strict=True)]
@@ -51,8 +61,8 @@ def with_spare_outputs(geometry: Geometry, axis: int, more: int) -> Geometry:
     return replace(geometry, crop=tuple(crop))
 
 
-def computed(problem: Problem) -> int:
-    """Output positions of all images that a convolution at stride 1 computes."""
+def computed_positions(problem: Problem) -> int:
+    """Output positions of all images that are computed at stride 1, spare ones too."""
     out = list(problem.geometry.output_size(problem.size))
     axis, more = spare_outputs(problem)
     if more:

@@ -21,7 +21,7 @@ class Work:
       multiply_adds: multiply-adds outside of convolutions, useful or not.
       convolved: multiply-adds of convolutions, with inserted zeros if there are any.
       inflated: multiply-adds of convolutions whose input has inserted zeros.
-      packed: elements that a convolution copies into patches inside of itself.
+      packed: elements that a convolution itself copies into patches.
       scattered: products added to outputs where XLA:CPU computes a convolution of a
         dilated input as a GEMM and additions, without the zeros.
       summed: multiply-adds that are element-wise, without a GEMM; rounded up.
@@ -31,8 +31,8 @@ class Work:
       gathered: elements written into patches, or gradients of patches added.
       joined: elements read from products, or written, when the output is assembled.
       added: elements of products added, once for each tap.
-      reordered: elements of products moved from (O, taps) into (taps, O), or from
-        the results of several convolutions into one.
+      reordered: elements of products moved from (O, taps) into (taps, O), and
+        results of convolutions moved to where the output has them.
       strided: elements gathered, joined or added that are not contiguous in memory.
       regrouped: contiguous stretches, of at most 8 channels (a vector register), moved
         between one matrix per group and channels of all groups side by side.

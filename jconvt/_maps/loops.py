@@ -19,29 +19,48 @@ Arrays = Mapping[Map, jax.Array]
 """The two operands of a map."""
 
 
-def contiguous_batches(
+def in_batches(
     made: Map,
     operands: Arrays,
     call: Call,
     shape: Sizes,
     count: int,
     run: Callable[[Arrays, Sizes], jax.Array],
+    *,
+    together: bool,
 ) -> jax.Array:
     """The array `made`, of `shape`, computed in `count` pieces of the batch.
 
     `run` computes a piece of the result from pieces of the operands and the shape of
-    the result. The loop carries the result in its own shape: XLA then adds a bias to it
-    in place, where behind a reshape it makes another array of that size.
+    the result. `together`: a piece holds images that are neighbours. The result then
+    keeps its shape in the loop, and XLA adds a bias to it in place; behind a reshape it
+    would make another array of that size. Otherwise a piece holds every count-th image,
+    so that each device of a sharded batch works on its own images.
     """
-    axes = _batch_axes(call)
+    axes = {Map.INPUT: call.layout.input[0], Map.OUTPUT: call.layout.output[0]}
+
+    def apart(which: Map, shape: Sizes) -> Sizes:
+        at = axes[which]
+        if together:
+            return shape
+        return (*shape[:at], shape[at] // count, count, *shape[at + 1 :])
+
+    arrays = {
+        which: a if which == Map.WEIGHT else lax.reshape(a, apart(which, a.shape))
+        for which, a in operands.items()
+    }
+
+    def taken(which: Map, i: jax.Array) -> jax.Array:
+        if which == Map.WEIGHT:
+            return arrays[which]
+        a, at = arrays[which], axes[which]
+        if together:
+            images = a.shape[at] // count
+            return lax.dynamic_slice_in_dim(a, i * images, images, at)
+        return lax.dynamic_index_in_dim(a, i, at + 1, keepdims=False)
 
     def piece(i: jax.Array, shape: Sizes) -> jax.Array:
-        taken = dict(operands)
-        for which, at in axes.items():
-            if which in taken:
-                a, images = taken[which], taken[which].shape[at] // count
-                taken[which] = lax.dynamic_slice_in_dim(a, i * images, images, at)
-        return run(taken, shape)
+        return run({which: taken(which, i) for which in arrays}, shape)
 
     if made == Map.WEIGHT:
         return _sum(call, shape, lambda i: piece(i, shape), count)
@@ -50,55 +69,13 @@ def contiguous_batches(
 
     def body(i: jax.Array, total: jax.Array) -> jax.Array:
         made_here = piece(i, (*shape[:at], images, *shape[at + 1 :]))
-        return lax.dynamic_update_slice_in_dim(total, made_here, i * images, at)
-
-    return lax.fori_loop(0, count, body, jnp.zeros(shape, call.numerics.result))
-
-
-def strided_batches(
-    made: Map,
-    operands: Arrays,
-    call: Call,
-    shape: Sizes,
-    count: int,
-    run: Callable[[Arrays, Sizes], jax.Array],
-) -> jax.Array:
-    """As `contiguous_batches`, but a piece holds every count-th image.
-
-    So each device of a sharded batch works on its own images.
-    """
-    axes = _batch_axes(call)
-
-    def cut(which: Map, shape: Sizes) -> Sizes:
-        at = axes[which]
-        return (*shape[:at], shape[at] // count, count, *shape[at + 1 :])
-
-    arrays = {
-        which: a if which == Map.WEIGHT else lax.reshape(a, cut(which, a.shape))
-        for which, a in operands.items()
-    }
-
-    def piece(i: jax.Array, shape: Sizes) -> jax.Array:
-        taken = {
-            which: a
-            if which == Map.WEIGHT
-            else lax.dynamic_index_in_dim(a, i, axes[which] + 1, keepdims=False)
-            for which, a in arrays.items()
-        }
-        return run(taken, shape)
-
-    if made == Map.WEIGHT:
-        return _sum(call, shape, lambda i: piece(i, shape), count)
-    at = axes[made]
-    apart = cut(made, shape)
-    piece_shape = (*apart[: at + 1], *apart[at + 2 :])
-
-    def body(i: jax.Array, total: jax.Array) -> jax.Array:
-        made_here = piece(i, piece_shape)
+        if together:
+            return lax.dynamic_update_slice_in_dim(total, made_here, i * images, at)
         return lax.dynamic_update_index_in_dim(total, made_here, i, at + 1)
 
-    zeros = jnp.zeros(apart, call.numerics.result)
-    return merge_axes(lax.fori_loop(0, count, body, zeros), at)
+    zeros = jnp.zeros(apart(made, shape), call.numerics.result)
+    total = lax.fori_loop(0, count, body, zeros)
+    return total if together else merge_axes(total, at)
 
 
 def in_rows(
@@ -159,11 +136,6 @@ def in_rows(
     zeros = jnp.zeros(shape, call.numerics.result)
     total = lax.fori_loop(0, rows.count, lambda i, t: put(t, rows.piece, i), zeros)
     return total if rows.rest is None else put(total, rows.rest, 0)
-
-
-def _batch_axes(call: Call) -> dict[Map, int]:
-    """Where the batch is, in the arrays that have one."""
-    return {Map.INPUT: call.layout.input[0], Map.OUTPUT: call.layout.output[0]}
 
 
 def _sum(

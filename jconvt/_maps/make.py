@@ -25,7 +25,7 @@ from jconvt._lowerings.axes import merge_axes, pad_axis, permute
 from jconvt._lowerings.spare import spare_outputs, with_spare_outputs
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._maps.frame import Frame
-from jconvt._maps.loops import Arrays, contiguous_batches, in_rows, strided_batches
+from jconvt._maps.loops import Arrays, in_batches, in_rows
 from jconvt._maps.partition import divisible
 from jconvt._maps.target import Target
 
@@ -190,9 +190,10 @@ def _in_pieces(
     if pieces.batch == 1:
         return image(operands, shape)
     batch = inputs(operands, shape)[layout.input[0]]
-    whole = target.devices == 1 and batch <= LAST_INDEX
-    batches = contiguous_batches if whole else strided_batches
-    return batches(made, operands, call, shape, pieces.batch, image)
+    together = target.devices == 1 and batch <= LAST_INDEX
+    return in_batches(
+        made, operands, call, shape, pieces.batch, image, together=together
+    )
 
 
 def turned(call: Call) -> Call:

@@ -31,8 +31,9 @@ from jconvt._choice.cost import (
     shared_seconds,
 )
 from jconvt._choice.formulation import Formulation
-from jconvt._choice.pieces import WHOLE
+from jconvt._choice.pieces import WHOLE, Pieces, total_work
 from jconvt._choice.turned import as_output
+from jconvt._lowerings import spare
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._lowerings.work import PLAIN, Work, has_fast_convolutions
 
@@ -469,8 +470,10 @@ def test_what_a_convolution_packs_by_axes_groups_and_channels(layer, times):
     assert found["packed"] == 100 * times
 
 
-def test_only_large_strided_convolutions_are_packed_slowly():
+@pytest.mark.parametrize("slow", [True, False])
+def test_only_large_strided_convolutions_are_packed_slowly(slow, monkeypatch):
     """Of an input gradient, whose output is smaller than what it reads."""
+    monkeypatch.setattr(spare, "YNNPACK_IS_SLOW", slow)
     work = Work(convolved=10, lanes=10, packed=100)
     times = {
         (n, channels): features(
@@ -481,7 +484,8 @@ def test_only_large_strided_convolutions_are_packed_slowly():
         for n in (16, 512)
         for channels in (16, 32)
     }
-    assert times == {(16, 16): 100, (16, 32): 100, (512, 16): 100, (512, 32): 400}
+    most = 400 if slow else 100
+    assert times == {(16, 16): 100, (16, 32): 100, (512, 16): 100, (512, 32): most}
 
 
 @pytest.mark.parametrize(("stride", "scattered"), [(2, False), (3, True)])
@@ -571,3 +575,34 @@ def test_memory_is_no_reason_for_what_is_far_slower(rates):
     assert not fits(layer, found[pick], native)
     times = [estimate(Map.OUTPUT, layer, f) for f in choice._works(Map.OUTPUT, layer)]
     assert estimate(Map.OUTPUT, layer, pick) <= 3 * min(times)
+
+
+@pytest.mark.parametrize(
+    ("made", "pieces", "cut"),
+    [
+        (Map.OUTPUT, Pieces(batch=2), lambda p: p.outputs + p.inputs // 4),
+        (Map.INPUT, Pieces(batch=2), lambda p: p.inputs + p.outputs // 4),
+        (
+            Map.WEIGHT,
+            Pieces(batch=2),
+            lambda p: 2 * p.weights + (p.inputs + p.outputs) // 4,
+        ),
+        (Map.OUTPUT, Pieces(2, 4), lambda p: p.outputs + p.inputs),
+    ],
+    ids=["output", "input_gradient", "weight_gradient", "rows"],
+)
+def test_whole_images_are_cut_out_in_a_quarter_of_the_time(made, pieces, cut):
+    layer = problem()
+    assert total_work(layer, pieces, made, lambda part: Work()).cut == cut(layer)
+
+
+@pytest.mark.parametrize("lowering", ["phases", "fused_phases"])
+def test_phases_at_stride_1_are_the_native_convolution(lowering):
+    """And no candidate beside it; with a stride they put their results together."""
+    row = LOWERINGS[lowering]
+    near, far = (problem(stride=s, dtype=np.float32) for s in (1, 2))
+    assert row.not_on_cpu(Map.OUTPUT, near)
+    assert not row.not_on_cpu(Map.OUTPUT, far)
+    work = row.work(far, PLAIN, Map.OUTPUT)
+    assert work.reordered > far.outputs
+    assert not work.joined

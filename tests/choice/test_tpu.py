@@ -353,6 +353,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
     strips.gathers_strips: (
         [
             few(8, 7),
+            few(8, 7, n=65, groups=2),
             few(8, 7, batch=4),
             few(8, 7, channels=(16, 2)),
             few(4, 2, n=24),

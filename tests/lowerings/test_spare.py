@@ -11,7 +11,10 @@ from cases import Case
 from formulations import call_for, expected, quick_jit, whole
 from jconvt._call.problem import Map
 from jconvt._choice.formulation import Formulation
-from jconvt._lowerings.spare import goes_to_ynnpack, spare_outputs
+from jconvt._lowerings import spare
+from jconvt._lowerings.spare import is_slow, spare_outputs
+from jconvt._lowerings.table import LOWERINGS
+from jconvt._lowerings.work import PLAIN
 from jconvt._maps.make import perform
 from jconvt._maps.target import Target
 
@@ -31,6 +34,12 @@ WITHOUT = [
     replace(SAME, name="small", space=(3, 3)),
     Case("one_axis", (12,), (3,), padding=1, channels=(18, 4)),
 ]
+
+
+@pytest.fixture(autouse=True)
+def slow(monkeypatch):
+    """As with jaxlib 0.10, whatever the version is."""
+    monkeypatch.setattr(spare, "YNNPACK_IS_SLOW", True)
 
 
 def problem_of(case):
@@ -71,6 +80,21 @@ def test_no_output_is_spare_where_none_is_needed(case):
     assert spare_outputs(problem_of(case)) == (0, 0)
 
 
+def test_no_output_is_spare_where_the_library_is_fast(monkeypatch):
+    monkeypatch.setattr(spare, "YNNPACK_IS_SLOW", False)
+    assert spare_outputs(problem_of(SAME)) == (0, 0)
+
+
+def test_spare_outputs_are_counted():
+    """13 of 12 x 12 a row, in an array of their own."""
+    problem = problem_of(SAME)
+    work = LOWERINGS["lhs_dilation"].work(problem, PLAIN, Map.OUTPUT)
+    positions = SAME.batch * 13 * 12
+    assert work.convolved == positions * problem.weights
+    rest = problem.inputs + problem.outputs + problem.weights  # moved, and the kernel
+    assert work.temporary == rest + positions * problem.out_channels
+
+
 def test_a_quarter_of_spare_outputs_is_the_most():
     """A crop of 2 at both ends makes 3 outputs more necessary, of 10 and of 12."""
     case = replace(SAME, padding=2)
@@ -80,5 +104,5 @@ def test_a_quarter_of_spare_outputs_is_the_most():
 
 def test_an_input_gradient_reads_the_larger_array():
     problem = problem_of(replace(SAME, stride=2, padding=1))
-    assert goes_to_ynnpack(Map.INPUT, problem)
-    assert not goes_to_ynnpack(Map.OUTPUT, problem)
+    assert is_slow(Map.INPUT, problem)
+    assert not is_slow(Map.OUTPUT, problem)

@@ -72,8 +72,8 @@ def lower_patches(
     # For a gradient, `scatter_sum` transposes into faster code (see `places`). Not with
     # several classes, which it would scatter one by one, nor for pairs with features
     # first, where the transpose would add along rows, nor with many residues, each of
-    # which is a slice of the cotangent: 512 take 25 seconds to compile and twice as
-    # long to run as one transpose.
+    # which is a slice of the cotangent: a training step with 512 takes ten seconds to
+    # compile, and runs longer than with one transpose.
     few = math.prod(geometry.stride) <= _MOST_SCATTERED[sheet.first]
     scattered = which != Map.OUTPUT and len(combinations) == 1 and few
     scattered = scattered and not (any(paired) and sheet.first)
