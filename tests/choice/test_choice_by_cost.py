@@ -427,6 +427,11 @@ CONVOLVED = {"convolved": 10, "lanes": 16}
         pytest.param(CONVOLVED, True, 1, {"convolved": 16}, id="convolution"),
         pytest.param(CONVOLVED | {"inflated": 10}, True, 1, {"looped": 10}, id="zeros"),
         pytest.param(
+            CONVOLVED | {"prepared": 8},
+            *(True, 1, {"convolved": 16, "prepared": 4}),
+            id="kernel",
+        ),
+        pytest.param(
             {"convolved": 2048, "lanes": 4096, "packed": 64},
             *(True, 2, {"convolved": 4096, "packed": 64 * 8}),
             id="groups",

@@ -263,3 +263,30 @@ def test_products_are_found():
     found = dots(function, np.ones((3, 4, 5)), np.ones((3, 5, 7)))
     assert sorted(found) == [Dot(1, 5, 5, 4), Dot(1, 5, 5, 7), Dot(3, 4, 7, 5)]
     assert [dot.multiply_adds for dot in sorted(found)] == [100, 175, 420]
+
+
+def test_short_rows_of_winograd_are_put_together_as_whole_vectors():
+    """Rows of 2 residues of 3 channels, with features last; else rows of positions."""
+    case = Case("", (4,), (4,), 2, 1, channels=(2, 3))
+    found = works("winograd", case, "last", Map.OUTPUT)
+    first, last = (
+        {work.joined for _, variant, work in found if variant.first == first}
+        for found, first in zip(itertools.tee(found), (True, False), strict=True)
+    )
+    assert last == {joined * 16 // 6 for joined in first}
+
+
+@pytest.mark.parametrize(
+    ("made", "as_given", "added"),
+    [
+        (Map.OUTPUT, True, 2 * 3 * 6 * (5 + 2)),  # padded products, and their sums
+        (Map.INPUT, True, 2 * 3 * 6 * 5),
+        (Map.INPUT, False, 32 * 3 * 5),  # the weight's copy is more
+    ],
+)
+def test_the_most_memory_of_overlap_add(made, as_given, added):
+    """Beside products and output: what one axis adds up, or a copy of the weight."""
+    case = Case("", (4,), (5,), 2, channels=(32, 3))
+    problem = problem_for(case, "last")
+    work = LOWERINGS["overlap_add"].work(problem, Variant(as_given=as_given), made)
+    assert work.peak == 2 * 4 * 3 * 5 + added + problem.outputs
