@@ -1,4 +1,4 @@
-"""A few outputs too many, so that XLA:CPU leaves a convolution to Eigen.
+"""A few outputs too many, so that XLA:CPU leaves a convolution to Eigen. No jax import.
 
 XLA:CPU gives a convolution over two axes to YNNPACK if its output is no larger than its
 input along both, its kernel neither, and input or output have more than 16 channels
@@ -11,13 +11,12 @@ the input has along an axis, and what is too much is removed. With 0.8, 0.9, 0.1
 
 import math
 from dataclasses import replace
-
-import jax
+from importlib.metadata import version
 
 from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 
-YNNPACK_IS_SLOW = (0, 10) <= jax.__version_info__ < (0, 11)
+YNNPACK_IS_SLOW = version("jaxlib").startswith("0.10.")
 
 
 def is_slow(which: Map, problem: Problem) -> bool:
