@@ -11,12 +11,13 @@ the input has along an axis, and what is too much is removed. With 0.8, 0.9, 0.1
 
 import math
 from dataclasses import replace
-from importlib.metadata import version
+
+import jaxlib
 
 from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 
-YNNPACK_IS_SLOW = version("jaxlib").startswith("0.10.")
+YNNPACK_IS_SLOW = jaxlib.__version__.startswith("0.10.")
 
 
 def is_slow(which: Map, problem: Problem) -> bool:
