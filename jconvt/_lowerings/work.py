@@ -5,6 +5,7 @@ The choice on a CPU multiplies each count by a rate to estimate time
 """
 
 import itertools
+import math
 from dataclasses import dataclass, fields
 
 from jconvt._call.geometry import Geometry
@@ -126,7 +127,7 @@ def has_fast_convolutions(which: Map, problem: Problem) -> bool:
     It does so with those of float32 (and of 16-bit floats, widened) over one to three
     axes, with dilated kernels and groups over one or two. Others run in simple
     loops, some thirty times slower. So do a weight gradient, whose kernel is the
-    cotangent, and a kernel that is larger than its input, with which XLA exchanges it.
+    cotangent, and a kernel with more taps than its input has elements.
     Timed with jaxlib 0.8 to 0.12.
     """
     geometry, size = problem.geometry, problem.size
@@ -142,12 +143,16 @@ def filled(n: int) -> int:
 
 
 def _is_exchanged(which: Map, geometry: Geometry, size: tuple[int, ...]) -> bool:
-    """Whether along an axis there are more taps than elements that they read."""
+    """Whether a kernel without groups has more taps than its input has elements.
+
+    Then XLA takes the input for the kernel and the kernel for the input
+    (SwapConvolutionOperandsIfBeneficial in its conv_operand_swapper.cc). An output is
+    taken to be made phase by phase.
+    """
+    read, taps = size, tuple(-(-axis.kernel_size // axis.stride) for axis in geometry.axes)
     if which == Map.INPUT:
-        out = geometry.output_size(size)
-        return any(k > n for k, n in zip(geometry.kernel_size, out, strict=True))
-    taps = (-(-axis.kernel_size // axis.stride) for axis in geometry.axes)
-    return any(k > n for k, n in zip(taps, size, strict=True))
+        read, taps = geometry.output_size(size), geometry.kernel_size
+    return geometry.groups == 1 and math.prod(taps) > math.prod(read)
 
 
 def lanes_of_product(

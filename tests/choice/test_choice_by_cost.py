@@ -321,22 +321,25 @@ def test_where_convolutions_are_fast(slot, groups, rank, dtype, fast):
 
 
 @pytest.mark.parametrize(
-    ("slot", "kernel", "stride", "n", "fast"),
+    ("slot", "kernel", "stride", "n", "groups", "fast"),
     [
-        (Map.OUTPUT, 9, 1, 8, False),
-        (Map.OUTPUT, 9, 1, 9, True),
-        (Map.OUTPUT, 9, 4, 2, False),
-        (Map.OUTPUT, 9, 4, 3, True),
-        (Map.INPUT, 9, 4, 2, True),
+        (Map.OUTPUT, 9, 1, 8, 1, False),
+        (Map.OUTPUT, 9, 1, 9, 1, True),
+        (Map.OUTPUT, 9, 4, 2, 1, False),
+        (Map.OUTPUT, 9, 4, 3, 1, True),
+        (Map.INPUT, 9, 4, 2, 1, True),
+        (Map.OUTPUT, 9, 1, 8, 2, True),
     ],
 )
-def test_kernels_larger_than_their_input_are_slow(slot, kernel, stride, n, fast):
+def test_kernels_larger_than_their_input_are_slow(
+    slot, kernel, stride, n, groups, fast
+):
     """XLA exchanges the two, and has no fast convolution for the result.
 
     Of an output that is the taps of a phase and the input, of an input gradient all
     taps and the cotangent, which has 11 elements here.
     """
-    layer = problem(n=n, kernel=kernel, stride=stride, dtype=np.float32)
+    layer = problem(n=n, kernel=kernel, stride=stride, groups=groups, dtype=np.float32)
     assert has_fast_convolutions(slot, layer) == fast
 
 
