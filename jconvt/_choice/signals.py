@@ -45,6 +45,7 @@ def scatters_row(problem: Problem) -> bool:
     A convolution is as good at small strides for eight signals. With channels first it
     is so for five already, because the GEMM has to bring their channels together. At
     stride 1 with groups, the GEMM has to move channels that do not fill the sublanes.
+    With a small stride, it has to move a few channels that are last.
     """
     if not is_sparse_row(problem) or has_many_groups(problem):
         return False
@@ -52,7 +53,18 @@ def scatters_row(problem: Problem) -> bool:
     most = SUBLANES // 2 if problem.features_first else SUBLANES - 1
     few = problem.batch <= most or stride > LARGE_STRIDE or has_one_channel(problem)
     ragged = stride == 1 and _has_ragged_groups(problem)
-    return (few and not ragged) or gathers_row_in_groups(problem)
+    scattered = 1 < stride <= LARGE_STRIDE and _has_scattered_channels(problem)
+    return (few and not ragged and not scattered) or gathers_row_in_groups(problem)
+
+
+def _has_scattered_channels(problem: Problem) -> bool:
+    """Whether there are a few output channels, last, which the products move to.
+
+    The products of a GEMM lie side by side along the lanes, for all residues of the
+    stride. Each residue's channels then become a row of their own, with most of its
+    lanes empty.
+    """
+    return not problem.features_first and 2 < problem.out_channels <= NARROW
 
 
 def has_many_groups(problem: Problem) -> bool:

@@ -27,6 +27,7 @@ from jconvt._choice.signals import (
     gathers_few_groups,
     gathers_many_frames,
     gathers_row_in_groups,
+    has_many_groups,
     has_frames,
     has_one_channel,
     is_depthwise,
@@ -38,11 +39,17 @@ from jconvt._choice.strips import gathers_strips, has_few_images
 from jconvt._lowerings.space_to_batch import SUBLANES
 from jconvt._lowerings.work import Variant
 
+_SEVERAL = 4
+"""Input channels of a group from which on a GEMM is worth it."""
+
 _COLOURS = 4
 """Output channels of a picture, at most."""
 
 _LARGE_IMAGE = 64 * 64
 """Positions from which on it pays to move the products of a GEMM for that."""
+
+_FEW_POSITIONS = 32 * 32
+"""Positions of all images up to which it pays to bring a cotangent into the order of a GEMM."""
 
 
 def _is_row_or_grouped(problem: Problem) -> bool:
@@ -97,11 +104,25 @@ def _has_few_planes(problem: Problem) -> bool:
 # Blocks and one tap -------------------------------------------------------------------
 
 
-def _has_large_blocks(problem: Problem) -> bool:
-    """Whether the kernel equals the stride over several axes, and that is large."""
+def _has_blocks(problem: Problem) -> bool:
+    """Whether the kernel equals the stride, over several axes."""
     geometry = problem.geometry
-    blocks = geometry.rank > 1 and geometry.kernel_size == geometry.stride
-    return blocks and max(geometry.stride) >= LARGE_STRIDE
+    return geometry.rank > 1 and geometry.kernel_size == geometry.stride
+
+
+def _has_large_blocks(problem: Problem) -> bool:
+    """Whether `_has_blocks` holds, and the stride is large."""
+    return _has_blocks(problem) and max(problem.geometry.stride) >= LARGE_STRIDE
+
+
+def _has_few_blocks(problem: Problem) -> bool:
+    """Whether `_has_blocks` holds for a few positions of all images.
+
+    A strided convolution leaves registers empty there. Of many positions, it costs more
+    to bring the cotangent's elements together for a GEMM.
+    """
+    positions = problem.batch * math.prod(problem.size)
+    return _has_blocks(problem) and positions <= _FEW_POSITIONS
 
 
 def _has_one_tap(problem: Problem) -> bool:
@@ -115,6 +136,24 @@ def _is_product(problem: Problem) -> bool:
 
 
 # Groups -------------------------------------------------------------------------------
+
+
+def _has_one_tap_in_groups(problem: Problem) -> bool:
+    """Whether groups of one tap have a stride, which leaves most of an output empty."""
+    geometry = problem.geometry
+    return _has_one_tap(problem) and geometry.groups > 1 and max(geometry.stride) > 1
+
+
+def _scatters_groups(problem: Problem) -> bool:
+    """Whether many groups of several channels make images with a stride.
+
+    XLA inflates their convolution to the channels of many groups. A GEMM of each group
+    with features first fills the lanes with positions.
+    """
+    geometry = problem.geometry
+    several = problem.in_channels >= _SEVERAL * geometry.groups
+    many = has_many_groups(problem) and several
+    return many and geometry.rank > 1 and max(geometry.stride) > 1
 
 
 def _is_grouped_at_stride_1(problem: Problem) -> bool:
@@ -212,36 +251,43 @@ def _reverses_less(problem: Problem) -> bool:
 
 TPU: Table = {
     Map.OUTPUT: (
+        Preference("lhs_dilation", _has_one_tap_in_groups),
         Preference("matmul", _is_row_or_grouped),
         Preference("matmul", _has_one_tap),
         Preference("matmul", _has_large_blocks),
+        Preference("matmul", _has_one_plane),
         Preference("tap_sums", _has_few_planes, _features_first),
         Preference("overlap_add", _has_one_plane, _features_first),
         Preference("overlap_add", _has_large_images, _as_given),
         Preference("overlap_add", scatters_row, _as_given),
         Preference("overlap_add", is_narrow_row, _as_given),
+        Preference("overlap_add", _scatters_groups, _features_first),
         Preference("space_to_batch", is_one_row_in_groups),
         Preference("space_to_batch", _is_narrow_at_stride_1),
         Preference("fused_phases", _is_grouped_at_stride_1),
         Preference("space_to_batch", has_few_images),
     ),
     Map.INPUT: (
+        Preference("lhs_dilation", _has_one_tap_in_groups),
         Preference("matmul", _is_row_or_grouped),
         Preference("matmul", _is_matrix),
         Preference("matmul", _has_one_tap),
         Preference("matmul", _has_large_blocks),
+        Preference("matmul", _has_few_blocks),
         Preference("tap_sums", _has_few_planes, _features_first),
         Preference("fused_phases", gathers_many_frames),
         Preference("overlap_add", has_frames, _as_given),
         Preference("overlap_add", gathers_few_groups, _as_given),
         Preference("overlap_add", is_narrow_row, _as_given),
         Preference("overlap_add", _multiplies_channels, _as_given),
+        Preference("tap_sums", _multiplies_channels, _features_first),
         Preference("space_to_batch", is_one_row_in_groups),
         Preference("space_to_batch", _is_narrow_at_stride_1),
         Preference("fused_phases", _is_grouped_at_stride_1),
         Preference("space_to_batch", gathers_strips),
     ),
     Map.WEIGHT: (
+        Preference("role_swapped", _has_one_tap_in_groups),
         Preference("matmul", _is_row_or_grouped),
         Preference("matmul", _is_product),
         Preference("matmul", _has_large_blocks),

@@ -114,7 +114,7 @@ def test_a_tpu_divides_planes_of_far_strides(rank, batch, input_gradient):
 @pytest.mark.parametrize(
     ("layer", "expected"),
     [
-        pytest.param({}, ["overlap_add", CANONICAL, CANONICAL], id="one"),
+        pytest.param({"out": 2}, ["overlap_add", CANONICAL, CANONICAL], id="one"),
         pytest.param({"batch": 8}, [CANONICAL] * 3, id="eight"),
         pytest.param({"batch": 8, "out": 1}, ["overlap_add"], id="one_channel"),
         pytest.param({"batch": 8, "s": 9, "k": 18}, ["overlap_add"], id="far_apart"),
@@ -213,6 +213,26 @@ def volume(n, channels, dtype=np.float16, batch=8):
             problem(geometry(1, 2, rank=2), n=63, channels=(16, 32)),
             ["matmul", "matmul", "role_swapped"],
             id="one_tap_far_apart",
+        ),
+        pytest.param(
+            problem(geometry(1, 2, groups=4, rank=2), channels=(64, 64)),
+            [CANONICAL, CANONICAL, "role_swapped"],
+            id="one_tap_far_apart_in_groups",
+        ),
+        pytest.param(
+            problem(geometry(2, 2, rank=2), n=64, channels=(64, 1)),
+            ["matmul", "matmul", CANONICAL],
+            id="blocks_of_one_channel",
+        ),
+        pytest.param(
+            problem(geometry(2, 2, rank=2), n=15, channels=(16, 64), batch=4),
+            [CANONICAL, "matmul", "role_swapped"],
+            id="a_few_blocks",
+        ),
+        pytest.param(
+            problem(geometry(4, 2, groups=32, rank=2), batch=8, channels=(256, 128)),
+            ["overlap_add", CANONICAL, "role_swapped"],
+            id="many_groups",
         ),
         pytest.param(
             problem(geometry(3, 1), n=64, batch=8, channels=(12, 12)),
@@ -412,8 +432,18 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             row(4, 2, groups=2),
             row(4, 2, groups=2, channels=(2, 4)),
             row(4, 1, groups=2, batch=1),
+            row(4, 2, batch=1),
+            replace(row(18, 9, batch=1), features_first=False),
+            *(
+                replace(row(4, 2, batch=1, channels=(16, out)), features_first=False)
+                for out in (2, 17)
+            ),
         ],
         [
+            *(
+                replace(row(4, 2, batch=1, channels=(16, out)), features_first=False)
+                for out in (3, 16)
+            ),
             row(4, 2, groups=17, channels=(34, 34), batch=1),
             at(8, 1, batch=3),
             row(8, 1, batch=5),
@@ -470,6 +500,24 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
     tpu._has_large_blocks: (
         [at(8, 8, n=8), at(9, 9, rank=3, n=2)],
         [at(7, 7, n=8), at(9, 8, n=8), row(8, 8)],
+    ),
+    tpu._has_few_blocks: (
+        [at(3, 3, n=11), few(4, 4, n=32), at(2, 2, rank=3, n=5)],
+        [at(2, 2, n=12), few(4, 4, n=33), few(4, 3, n=8), row(4, 4, n=8)],
+    ),
+    tpu._has_one_tap_in_groups: (
+        [at(1, 2, groups=2), row(1, 2, groups=2)],
+        [at(1, 1, groups=2), at(1, 2), at(2, 2, groups=2)],
+    ),
+    tpu._scatters_groups: (
+        [at(4, 2, groups=17, channels=(68, 34))],
+        [
+            at(4, 2, groups=16, channels=(64, 32)),
+            at(4, 2, groups=17, channels=(51, 34)),
+            at(4, 1, groups=17, channels=(68, 34)),
+            row(4, 2, groups=17, channels=(68, 34)),
+            at(4, 2, groups=64, channels=(64, 64)),
+        ],
     ),
     signals.has_many_groups: (
         [row(4, 2, groups=17, channels=(34, 34))],
