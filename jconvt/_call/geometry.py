@@ -152,6 +152,11 @@ class Geometry:
         return self.groups == 1 and all(d == 1 for d in self.dilation)
 
     @property
+    def overlaps(self) -> bool:
+        """Whether neighbouring input elements may reach the same output."""
+        return any(axis.extent > axis.stride for axis in self.axes)
+
+    @property
     def axes(self) -> tuple[Axis, ...]:
         """The geometry axis by axis."""
         return tuple(

@@ -27,8 +27,8 @@ from jconvt._choice.signals import (
     gathers_few_groups,
     gathers_many_frames,
     gathers_row_in_groups,
-    has_many_groups,
     has_frames,
+    has_many_groups,
     has_one_channel,
     is_depthwise,
     is_narrow_row,
@@ -49,7 +49,8 @@ _LARGE_IMAGE = 64 * 64
 """Positions from which on it pays to move the products of a GEMM for that."""
 
 _FEW_POSITIONS = 32 * 32
-"""Positions of all images up to which it pays to bring a cotangent into the order of a GEMM."""
+"""Positions of all images, at most, for which it pays to bring the elements of a
+cotangent together for a GEMM."""
 
 
 def _is_row_or_grouped(problem: Problem) -> bool:

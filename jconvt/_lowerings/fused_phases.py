@@ -22,7 +22,12 @@ from jconvt._call.call import Call
 from jconvt._call.geometry import Axis, Geometry
 from jconvt._call.problem import Map, Problem
 from jconvt._lowerings.axes import crop_space, depth_to_space, merge_axes, permute
-from jconvt._lowerings.phases import AS_NATIVE, channels_last_numbers, work_of_phases
+from jconvt._lowerings.phases import (
+    AS_GEMM,
+    AS_NATIVE,
+    channels_last_numbers,
+    work_of_phases,
+)
 from jconvt._lowerings.row import Lowering
 from jconvt._lowerings.work import Variant, Work, has_fast_convolutions
 
@@ -121,6 +126,8 @@ def not_on_cpu(which: Map, problem: Problem) -> str | None:
     """XLA:CPU has fast convolutions for two of the maps."""
     if max(problem.geometry.stride, default=1) == 1:
         return AS_NATIVE
+    if not problem.geometry.overlaps:
+        return AS_GEMM
     if has_fast_convolutions(which, problem):
         return None
     return "XLA:CPU has these convolutions as plain loops"

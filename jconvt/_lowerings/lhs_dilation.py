@@ -103,8 +103,15 @@ def work(problem: Problem, variant: Variant, which: Map) -> Work:
 
 
 def not_on_cpu(which: Map, problem: Problem) -> str | None:
-    """With groups XLA:CPU is quick where no input is dilated."""
+    """With groups XLA:CPU is quick where no input is dilated.
+
+    Without overlap its fast path for a dilated input is a GEMM of the products, which
+    are then added to the output element by element. With one output channel that took
+    twice as long as `gather`.
+    """
     inflated = which != Map.INPUT and any(s > 1 for s in problem.geometry.stride)
+    if which == Map.OUTPUT and inflated and not problem.geometry.overlaps:
+        return "gather is the same matrix product, with fewer moves"
     if problem.geometry.groups > 1 and (inflated or which == Map.WEIGHT):
         return "XLA:CPU has such grouped convolutions as simple loops"
     return None

@@ -24,7 +24,7 @@ from jconvt._lowerings.work import Variant, Work, copied
 
 def unsupported(geometry: Geometry) -> str | None:
     """The outputs of neighbouring input elements must not overlap."""
-    if any(axis.extent > axis.stride for axis in geometry.axes):
+    if geometry.overlaps:
         return (
             "it needs dilation*(kernel_size - 1) + 1 <= stride on every axis, so that "
             "no two input elements reach one output"

@@ -214,6 +214,7 @@ def work_of_phases(problem: Problem, which: Map, early: bool) -> Work:
 
 
 AS_NATIVE = "at stride 1 it is the convolution of lhs_dilation"
+AS_GEMM = "gather is the same matrix product, without a convolution's packing"
 
 
 def is_compact(problem: Problem) -> bool:
@@ -225,6 +226,8 @@ def not_on_cpu(which: Map, problem: Problem) -> str | None:
     """Only for outputs, and only where XLA:CPU has fast convolutions."""
     if max(problem.geometry.stride, default=1) == 1:
         return AS_NATIVE
+    if not problem.geometry.overlaps:
+        return AS_GEMM
     if which != Map.OUTPUT or not has_fast_convolutions(which, problem):
         return "XLA:CPU runs these convolutions in simple loops"
     if not is_compact(problem):

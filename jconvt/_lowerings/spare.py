@@ -11,13 +11,21 @@ the input has along an axis, and what is too much is removed. With 0.8, 0.9, 0.1
 
 import math
 from dataclasses import replace
-
-import jaxlib
+from importlib.metadata import PackageNotFoundError, version
 
 from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 
-YNNPACK_IS_SLOW = jaxlib.__version__.startswith("0.10.")
+
+def _jaxlib_version() -> str:
+    """By its metadata, so that nothing is imported; empty where there are none."""
+    try:
+        return version("jaxlib")
+    except PackageNotFoundError:
+        return ""
+
+
+YNNPACK_IS_SLOW = _jaxlib_version().startswith("0.10.")
 
 
 def is_slow(which: Map, problem: Problem) -> bool:

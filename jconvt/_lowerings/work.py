@@ -110,15 +110,28 @@ def moves(problem: Problem, first: bool) -> dict[str, int]:
 
     With features first (`first`) the GEMM wants the batch after the channels.
     """
-    elements = problem.inputs + problem.outputs
-    if first != problem.features_first:
-        return {"transposed": elements}
-    return {"swapped": elements} if first and problem.batch > 1 else {}
+    if not first and not problem.features_first:
+        return {}
+    out = problem.geometry.output_size(problem.size)
+    moved = copied(problem, first)
+    if _is_moved(problem, problem.out_channels, math.prod(out), first):
+        moved += problem.outputs
+    name = "swapped" if first == problem.features_first else "transposed"
+    return {name: moved}
 
 
 def copied(problem: Problem, first: bool) -> int:
     """Elements of the input that are copied into the layout of the GEMM."""
-    return problem.inputs if moves(problem, first) else 0
+    positions = math.prod(problem.size)
+    moved = _is_moved(problem, problem.in_channels, positions, first)
+    return problem.inputs if moved else 0
+
+
+def _is_moved(problem: Problem, channels: int, positions: int, first: bool) -> bool:
+    """Whether the channels change places with axes longer than one."""
+    images = problem.batch if first else 1
+    space = positions if first != problem.features_first else 1
+    return channels > 1 and images * space > 1
 
 
 def has_fast_convolutions(which: Map, problem: Problem) -> bool:
@@ -149,7 +162,10 @@ def _is_exchanged(which: Map, geometry: Geometry, size: tuple[int, ...]) -> bool
     (SwapConvolutionOperandsIfBeneficial in its conv_operand_swapper.cc). An output is
     taken to be made phase by phase.
     """
-    read, taps = size, tuple(-(-axis.kernel_size // axis.stride) for axis in geometry.axes)
+    read, taps = (
+        size,
+        tuple(-(-axis.kernel_size // axis.stride) for axis in geometry.axes),
+    )
     if which == Map.INPUT:
         read, taps = geometry.output_size(size), geometry.kernel_size
     return geometry.groups == 1 and math.prod(taps) > math.prod(read)

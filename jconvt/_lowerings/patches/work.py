@@ -25,6 +25,10 @@ def elements_at_once(elements: int, nbytes: int) -> int:
     return -(-elements // gemms)
 
 
+_SHORT_ROW = 4
+"""With features last, a patch is made of rows of an element's channels. A row of fewer
+takes as long as this many."""
+
 PATCH_BYTES = 8 * 2**20
 """Patches of one GEMM have about this size at most."""
 
@@ -81,6 +85,8 @@ def work_of_patches(
         channels, row = problem.in_channels, problem.out_channels * geometry.stride[-1]
         summed_in = gathered * filled(channels) // channels
         summed_out = joined * filled(row) // row
+    elif not variant.first:
+        summed_in = gathered * -(-_SHORT_ROW // problem.in_channels)
     if variant.first and geometry.rank:
         strided += joined if geometry.stride[-1] > 1 else 0
         if paired[-1] and which == Map.OUTPUT:
