@@ -6,6 +6,7 @@ plain; others draw rates at random, and add up what every choice would cost.
 
 import itertools
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ from jconvt._choice.pieces import WHOLE, Pieces, total_work
 from jconvt._choice.turned import as_output
 from jconvt._lowerings import spare
 from jconvt._lowerings.table import LOWERINGS
-from jconvt._lowerings.work import PLAIN, Work, has_fast_convolutions
+from jconvt._lowerings.work import PLAIN, Work, has_fast_convolutions, moves
 
 # Convolutions of this type run in plain loops, whose rate keeps them out of the way.
 DTYPE = np.dtype(np.float64)
@@ -602,6 +603,64 @@ def test_memory_is_no_reason_for_what_is_far_slower(rates):
 def test_whole_images_are_cut_out_in_a_quarter_of_the_time(made, pieces, cut):
     layer = problem()
     assert total_work(layer, pieces, made, lambda part: Work()).cut == cut(layer)
+
+
+def test_a_kernel_is_compared_with_its_input_over_all_axes():
+    """Longer along one axis, but with fewer taps than there are elements."""
+    layer = problem(rank=2, kernel=3, stride=1, n=8, dtype=np.float32)
+    along = replace(layer, geometry=replace(layer.geometry, kernel_size=(9, 3)))
+    assert has_fast_convolutions(Map.OUTPUT, along)
+    assert not has_fast_convolutions(Map.OUTPUT, replace(along, size=(4, 6)))
+
+
+@pytest.mark.parametrize("lowering", ["phases", "fused_phases", "lhs_dilation"])
+def test_without_overlap_gather_is_the_gemm(lowering):
+    row = LOWERINGS[lowering]
+    layer = partial(problem, stride=2, rank=2, dtype=np.float32)
+    assert "gather" in row.not_on_cpu(Map.OUTPUT, layer(kernel=2))
+    assert not row.not_on_cpu(Map.OUTPUT, layer(kernel=3))
+
+
+@pytest.mark.parametrize(
+    ("layer", "first", "counts"),
+    [
+        pytest.param({}, True, {"swapped": "both"}, id="batch"),
+        pytest.param({"batch": 1}, True, {"swapped": "none"}, id="one_image"),
+        pytest.param({"channels": (1, 8)}, True, {"swapped": "outputs"}, id="one_in"),
+        pytest.param({"channels": (8, 1)}, True, {"swapped": "inputs"}, id="one_out"),
+        pytest.param({}, False, {"transposed": "both"}, id="to_last"),
+        pytest.param({"n": 1}, False, {"transposed": "outputs"}, id="one_position"),
+        pytest.param({"first": False}, False, {}, id="as_given"),
+        pytest.param(
+            {"first": False, "n": 1}, True, {"transposed": "both"}, id="to_first"
+        ),
+        pytest.param(
+            {"first": False, "n": 1, "batch": 1},
+            *(True, {"transposed": "outputs"}),
+            id="one_position_of_one_image",
+        ),
+    ],
+)
+def test_what_is_moved_to_the_layout_of_a_gemm(layer, first, counts):
+    """An axis of one element changes places without a copy."""
+    made = problem(**{"n": 4, "batch": 2, "channels": (8, 8)} | layer)
+    elements = {
+        "both": made.inputs + made.outputs,
+        "inputs": made.inputs,
+        "outputs": made.outputs,
+        "none": 0,
+    }
+    expected = {name: elements[arrays] for name, arrays in counts.items()}
+    assert moves(made, first) == expected
+
+
+def test_patches_of_few_channels_are_short_rows():
+    """With features last a row of one or two channels takes as long as one of four."""
+    gathered = [
+        LOWERINGS["gather"].work(problem(channels=(c, 8)), PLAIN, Map.OUTPUT).gathered
+        for c in (1, 2, 4, 8)
+    ]
+    assert gathered[0] == gathered[1] == gathered[2] == gathered[3] // 2
 
 
 @pytest.mark.parametrize("lowering", ["phases", "fused_phases"])
