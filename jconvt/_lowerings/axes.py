@@ -1,6 +1,7 @@
 """Rearrangements of axes: merge, split, move, extend, pad, crop, depth-to-space."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,22 @@ def split_axis(y: jax.Array, axis: int, sizes: Sequence[Size]) -> jax.Array:
     rest = [None] * (len(sizes) - 1)
     to = PartitionSpec(*spec[: axis + 1], *rest, *spec[axis + 1 :])
     return lax.reshape(y, shape, out_sharding=to)
+
+
+def split_runs(
+    y: jax.Array, runs: Iterable[tuple[int, int]], axis: int
+) -> dict[tuple[int, int], jax.Array]:
+    """(start, length) -> these elements of an axis, for `runs` that do not overlap.
+
+    By one `lax.split`, whose transpose is a concatenation. The transpose of a slice for
+    each would be a sum of arrays padded with zeros.
+    """
+    wanted = list(runs)
+    ends = itertools.chain.from_iterable((start, start + n) for start, n in wanted)
+    bounds = sorted({0, y.shape[axis], *ends})
+    sizes = [end - start for start, end in itertools.pairwise(bounds)]
+    parts = dict(zip(bounds, lax.split(y, sizes, axis), strict=False))
+    return {(start, n): parts[start] for start, n in wanted}
 
 
 def move_axis(y: jax.Array, axis: int, to: int) -> jax.Array:

@@ -21,7 +21,6 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 
 import jax
 from jax import lax
@@ -29,7 +28,14 @@ from jax import lax
 from jconvt._call.call import Call
 from jconvt._call.geometry import Axis, Geometry
 from jconvt._call.problem import Map, Problem
-from jconvt._lowerings.axes import add_arrays, merge_axes, move_axis, pad_axis, permute
+from jconvt._lowerings.axes import (
+    add_arrays,
+    merge_axes,
+    move_axis,
+    pad_axis,
+    permute,
+    split_runs,
+)
 from jconvt._lowerings.fence import fenced
 from jconvt._lowerings.patches.blocks import (
     Blocks,
@@ -135,7 +141,8 @@ def _add_axis(y: jax.Array, cut: Blocks, space: int, tap: int) -> jax.Array:
     `space` and `tap` are the numbers of the two axes.
     """
     y = pad_axis(y, space, *cut.pad)
-    kernel = _split_taps(y, cut.spans, tap)
+    runs = [(t, span.length) for span in cut.spans for t, _ in span.terms]
+    kernel = split_runs(y, runs, tap)
 
     def residues(span: Span) -> jax.Array | None:
         parts = [
@@ -155,22 +162,6 @@ def _add_axis(y: jax.Array, cut: Blocks, space: int, tap: int) -> jax.Array:
         ],
         tap,
     )
-
-
-def _split_taps(
-    y: jax.Array, spans: Sequence[Span], axis: int
-) -> dict[tuple[int, int], jax.Array]:
-    """(first tap, count) -> these taps of `y`, for all that the spans need.
-
-    By one `lax.split`, whose transpose is a concatenation. The transpose of a slice for
-    each would be a sum of arrays padded with zeros.
-    """
-    wanted = [(t, span.length) for span in spans for t, _ in span.terms]
-    ends = itertools.chain.from_iterable((t, t + n) for t, n in wanted)
-    bounds = sorted({0, y.shape[axis], *ends})
-    sizes = [end - start for start, end in pairwise(bounds)]
-    parts = dict(zip(bounds, lax.split(y, sizes, axis), strict=False))
-    return {(t, n): parts[t] for t, n in wanted}
 
 
 def variants(problem: Problem) -> tuple[Variant, ...]:

@@ -14,6 +14,7 @@ from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map
 from jconvt._choice.pieces import Rows, Segment
 from jconvt._lowerings.axes import merge_axes, pad_axis
+from jconvt._maps.invariant import loop
 
 Arrays = Mapping[Map, jax.Array]
 """The two operands of a map."""
@@ -74,7 +75,7 @@ def in_batches(
         return lax.dynamic_update_index_in_dim(total, made_here, i, at + 1)
 
     zeros = jnp.zeros(apart(made, shape), call.numerics.result)
-    total = lax.fori_loop(0, count, body, zeros)
+    total = loop(count, body, zeros)
     return total if together else merge_axes(total, at)
 
 
@@ -134,7 +135,7 @@ def in_rows(
         return lax.dynamic_update_slice_in_dim(total, piece(of, i), start, at[made])
 
     zeros = jnp.zeros(shape, call.numerics.result)
-    total = lax.fori_loop(0, rows.count, lambda i, t: put(t, rows.piece, i), zeros)
+    total = loop(rows.count, lambda i, t: put(t, rows.piece, i), zeros)
     return total if rows.rest is None else put(total, rows.rest, 0)
 
 
@@ -151,5 +152,5 @@ def _sum(
         return total + piece(i)
 
     zero = jnp.zeros(shape, call.numerics.accumulation)
-    total = lax.fori_loop(0, count, body, zero)
+    total = loop(count, body, zero)
     return (total if rest is None else total + rest).astype(call.numerics.result)

@@ -1,65 +1,81 @@
 """Matrices of taps for the GEMMs of patches."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import jax
 from jax import lax
 
-from jconvt._lowerings.axes import merge_axes, move_axis, pad_axis, split_axis
+from jconvt._lowerings.axes import (
+    merge_axes,
+    move_axis,
+    pad_axis,
+    split_axis,
+    split_runs,
+)
 from jconvt._lowerings.patches.blocks import Blocks, Combination, ResidueClass
 from jconvt._lowerings.patches.filters import PAIRS, combine
 from jconvt._lowerings.patches.sheet import Sheet
 
 
 def kernels_of(
-    taps: jax.Array, combination: Combination, cuts: Sequence[Blocks], groups: int
-) -> list[jax.Array]:
-    """(G, I, O, *taps) -> (G, I, O, elements, *residues) for each GEMM.
+    taps: jax.Array, cuts: Sequence[Blocks], groups: int
+) -> dict[Combination, list[jax.Array]]:
+    """(G, I, O, *taps) -> (G, I, O, elements, *residues), for each GEMM of each class.
 
-    "Elements" are the input elements that a block reads.
+    "Elements" are the input elements that a block reads. The classes part the taps
+    among themselves, axis by axis, so that the transpose puts each tap in its place
+    once. If each class took its taps from the whole kernel, the transpose would add up
+    kernels padded with zeros: at stride 2 over three axes, eight of them, which took
+    five times as long as the GEMMs of a weight gradient.
     """
     # Each axis of taps becomes an axis of residues at the end, and in its old position
     # an axis of elements, unless it is paired.
     first = at = 3 if groups > 1 else 2
-    kernels = [taps]
-    for cut, residues in zip(cuts, combination, strict=True):
-        if cut.paired:
-            rows = PAIRS[residues.taps].prepare
-            kernels = [
-                combine(row, _elements(k, residues, at))
-                for k in kernels
-                for row in rows
-            ]
-        else:
-            kernels = [_windows(k, residues, at) for k in kernels]
-            at += 1
-    if at == first:
-        return [lax.expand_dims(k, (first,)) for k in kernels]
-    return [merge_axes(k, first, at - first) for k in kernels]
+    found: dict[Combination, list[jax.Array]] = {(): [taps]}
+    for cut in cuts:
+        found = {
+            (*combination, residues): made
+            for combination, kernels in found.items()
+            for residues, made in _along(kernels, cut, at).items()
+        }
+        at += not cut.paired
+
+    def elements(k: jax.Array) -> jax.Array:
+        if at == first:
+            return lax.expand_dims(k, (first,))
+        return merge_axes(k, first, at - first)
+
+    return {c: [elements(k) for k in kernels] for c, kernels in found.items()}
 
 
-def _windows(k: jax.Array, residues: ResidueClass, at: int) -> jax.Array:
-    """Axis `at` of taps becomes an axis of elements; residues come at the end."""
-    if residues.taps == 1:
-        return lax.expand_dims(_elements(k, residues, at)[0], (at,))
-    grid = (residues.taps, residues.tap_step)
-    if math.prod(grid) == k.shape[at] and len(residues.residues) == residues.tap_step:
-        # The class reads every tap: the axis is (elements reversed, residues) as it is.
-        k = lax.reshape(k, (*k.shape[:at], *grid, *k.shape[at + 1 :]))
-        k = lax.rev(k, (at,))
-        return move_axis(k, at + 1, k.ndim - 1)
-    if residues.taps <= _FEW:
-        return lax.concatenate(
-            [lax.expand_dims(e, (at,)) for e in _elements(k, residues, at)], at
-        )
-    # Rows of `tap_step` taps, of which the class has the first ones.
-    start, length = residues.first_tap, residues.taps * residues.tap_step
-    k = lax.slice_in_dim(k, start, min(start + length, k.shape[at]), axis=at)
-    k = pad_axis(k, at, 0, length - k.shape[at])
-    k = split_axis(k, at, (residues.taps, residues.tap_step))
-    k = lax.slice_in_dim(k, 0, len(residues.residues), axis=at + 1)
-    return move_axis(lax.rev(k, (at,)), at + 1, k.ndim - 1)
+def _along(
+    kernels: Sequence[jax.Array], cut: Blocks, at: int
+) -> dict[ResidueClass, list[jax.Array]]:
+    """The kernels of each class of an axis, whose taps are axis `at`."""
+    classes = [residues for residues in cut.classes if residues.taps]
+    found: dict[ResidueClass, list[jax.Array]] = {residues: [] for residues in classes}
+    for k in kernels:
+        n = k.shape[at]
+        sliced = [c for c in classes if cut.paired or _is_sliced(c, n)]
+        elements = _elements(k, sliced, at)
+        for residues, made in found.items():
+            if cut.paired:
+                rows = PAIRS[residues.taps].prepare
+                made += [combine(row, elements[residues]) for row in rows]
+            elif residues in elements:
+                one_each = [lax.expand_dims(e, (at,)) for e in elements[residues]]
+                made.append(lax.concatenate(one_each, at))
+            else:
+                made.append(_windows(k, residues, at))
+    return found
+
+
+def _is_sliced(residues: ResidueClass, taps: int) -> bool:
+    """Whether elements are taken from an axis of so many taps one by one."""
+    few = residues.taps <= _FEW and not _has_all(residues, taps)
+    return residues.taps == 1 or few
 
 
 _FEW = 8
@@ -67,14 +83,41 @@ _FEW = 8
 compile, and as many in the gradient."""
 
 
-def _elements(k: jax.Array, residues: ResidueClass, at: int) -> list[jax.Array]:
+def _has_all(residues: ResidueClass, taps: int) -> bool:
+    """Whether a class reads all taps: the axis is (elements reversed, residues)."""
+    grid = residues.taps * residues.tap_step == taps
+    return grid and len(residues.residues) == residues.tap_step
+
+
+def _windows(k: jax.Array, residues: ResidueClass, at: int) -> jax.Array:
+    """Axis `at` of taps becomes an axis of elements; residues come at the end."""
+    grid = (residues.taps, residues.tap_step)
+    if not _has_all(residues, k.shape[at]):
+        # Rows of `tap_step` taps, of which the class has the first ones.
+        start, length = residues.first_tap, math.prod(grid)
+        k = lax.slice_in_dim(k, start, min(start + length, k.shape[at]), axis=at)
+        k = pad_axis(k, at, 0, length - k.shape[at])
+    k = split_axis(k, at, grid)
+    k = lax.slice_in_dim(k, 0, len(residues.residues), axis=at + 1)
+    return move_axis(lax.rev(k, (at,)), at + 1, k.ndim - 1)
+
+
+def _elements(
+    k: jax.Array, classes: Sequence[ResidueClass], at: int
+) -> dict[ResidueClass, list[jax.Array]]:
     """For each element its taps: axis `at` is removed, residues come at the end."""
-    found: list[jax.Array] = []
-    for m in reversed(range(residues.taps)):
-        start = residues.first_tap + m * residues.tap_step
-        taps = lax.slice_in_dim(k, start, start + len(residues.residues), axis=at)
-        found.append(move_axis(taps, at, k.ndim - 1))
-    return found
+    runs = {
+        c: [
+            (c.first_tap + m * c.tap_step, len(c.residues))
+            for m in reversed(range(c.taps))
+        ]
+        for c in classes
+    }
+    parts = split_runs(k, itertools.chain.from_iterable(runs.values()), at)
+    return {
+        c: [move_axis(parts[run], at, k.ndim - 1) for run in wanted]
+        for c, wanted in runs.items()
+    }
 
 
 def kernel_matrix(k: jax.Array, sheet: Sheet, chosen: slice) -> jax.Array:

@@ -64,8 +64,10 @@ def lower_patches(
     if any(paired):
         w = w.astype(numerics.accumulation)
     taps = grouped_taps(permute(w, layout.weight_channels_first), geometry.groups)
+    kernels = kernels_of(taps, cuts, geometry.groups)
     parts = [
-        _multiply(x, taps, c, cuts, sheet, numerics.summed()) for c in combinations
+        _multiply(x, kernels[c], c, cuts, sheet, numerics.summed())
+        for c in combinations
     ]
     positions = (batch, *(cut.tiles for cut in cuts))
 
@@ -100,7 +102,7 @@ _MOST_SCATTERED = {True: 32, False: 8}
 
 def _multiply(
     x: jax.Array,
-    taps: jax.Array,
+    kernels: Sequence[jax.Array],
     combination: Combination,
     cuts: Sequence[Blocks],
     sheet: Sheet,
@@ -110,7 +112,6 @@ def _multiply(
 
     Minimal filters have several, and the products of patches made in parts are added.
     """
-    kernels = kernels_of(taps, combination, cuts, sheet.groups)
     elements = math.prod(
         1 if cut.paired else residues.taps
         for cut, residues in zip(cuts, combination, strict=True)
