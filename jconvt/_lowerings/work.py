@@ -110,8 +110,6 @@ def moves(problem: Problem, first: bool) -> dict[str, int]:
 
     With features first (`first`) the GEMM wants the batch after the channels.
     """
-    if not first and not problem.features_first:
-        return {}
     out = problem.geometry.output_size(problem.size)
     moved = copied(problem, first)
     if _is_moved(problem, problem.out_channels, math.prod(out), first):

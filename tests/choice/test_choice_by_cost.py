@@ -630,7 +630,7 @@ def test_without_overlap_gather_is_the_gemm(lowering):
         pytest.param({"channels": (8, 1)}, True, {"swapped": "inputs"}, id="one_out"),
         pytest.param({}, False, {"transposed": "both"}, id="to_last"),
         pytest.param({"n": 1}, False, {"transposed": "outputs"}, id="one_position"),
-        pytest.param({"first": False}, False, {}, id="as_given"),
+        pytest.param({"first": False}, False, {"swapped": "none"}, id="as_given"),
         pytest.param(
             {"first": False, "n": 1}, True, {"transposed": "both"}, id="to_first"
         ),
