@@ -46,7 +46,8 @@ def results(options: Options) -> Iterator[Result]:
     found: dict[str, dict[str, dict[str, float]]] = {mode: {} for mode in MODES}
     for name, (mode, run) in track("tuning", wanted):
         found[mode][name] = run(options.seconds)
-    yield as_result(found["networks"], found["layers"])
+    each = options.seconds or FOR_LAYER
+    yield as_result(found["networks"], found["layers"], each)
 
 
 def rows() -> dict[str, tuple[str, Callable[[float | None], dict[str, float]]]]:
@@ -108,14 +109,14 @@ def of_layer(line: Line, seconds: float | None) -> dict[str, float]:
     return found
 
 
-def as_result(of_networks: Numbers, of_layers: Numbers) -> Result:
-    """The tables."""
+def as_result(of_networks: Numbers, of_layers: Numbers, seconds: float) -> Result:
+    """The tables; a layer was tuned for so many seconds."""
     return Result(
         name="tuning",
         title="What tuning gains",
         note="Training steps of whole networks, every convolution by jconvt, as they "
         "are and after `jconvt.tune`. Then the random layers that are furthest behind "
-        f"in `cliffs.jsonl`: after tuning for {FOR_LAYER:g} s, all candidates that are "
+        f"in `cliffs.jsonl`: after tuning for {seconds:g} s, all candidates that are "
         f"estimated within {WITHIN:g} of the least are timed again, and what runs is "
         "divided by the best of them; *automatic* is the untuned choice.",
         table="\n\n".join(_tables(of_networks, of_layers)),

@@ -45,7 +45,8 @@ def scatters_row(problem: Problem) -> bool:
     A convolution is as good at small strides for eight signals. With channels first it
     is so for five already, because the GEMM has to bring their channels together. At
     stride 1 with groups, the GEMM has to move channels that do not fill the sublanes.
-    With a small stride, it has to move a few channels that are last.
+    At small strides above 1, with a few output channels that are last, its products
+    have to be moved (`_has_scattered_channels`).
     """
     if not is_sparse_row(problem) or has_many_groups(problem):
         return False
@@ -58,11 +59,11 @@ def scatters_row(problem: Problem) -> bool:
 
 
 def _has_scattered_channels(problem: Problem) -> bool:
-    """Whether there are a few output channels, last, which the products move to.
+    """Whether there are 3 to 16 output channels, and channels are last.
 
-    The products of a GEMM lie side by side along the lanes, for all residues of the
-    stride. Each residue's channels then become a row of their own, with most of its
-    lanes empty.
+    The products of a GEMM lie side by side along the lanes, those of all residues of a
+    stride. The channels of each residue are then moved to a row of their own, most of
+    whose lanes are empty.
     """
     return not problem.features_first and 2 < problem.out_channels <= NARROW
 

@@ -18,10 +18,16 @@ They follow from how a TPU computes:
 import math
 
 from jconvt._call.problem import Map, Problem
+from jconvt._choice.blocks import (
+    has_few_blocks,
+    has_large_blocks,
+    has_one_tap,
+    has_one_tap_in_groups,
+    is_product,
+)
 from jconvt._choice.preference import Preference, Table
 from jconvt._choice.signals import (
     LANES,
-    LARGE_STRIDE,
     NARROW,
     convolves_frames,
     gathers_few_groups,
@@ -47,10 +53,6 @@ _COLOURS = 4
 
 _LARGE_IMAGE = 64 * 64
 """Positions from which on it pays to move the products of a GEMM for that."""
-
-_FEW_POSITIONS = 32 * 32
-"""Positions of all images, at most, for which it pays to bring the elements of a
-cotangent together for a GEMM."""
 
 
 def _is_row_or_grouped(problem: Problem) -> bool:
@@ -102,47 +104,7 @@ def _has_few_planes(problem: Problem) -> bool:
     return _has_one_plane(problem) and problem.in_channels <= _COLOURS
 
 
-# Blocks and one tap -------------------------------------------------------------------
-
-
-def _has_blocks(problem: Problem) -> bool:
-    """Whether the kernel equals the stride, over several axes."""
-    geometry = problem.geometry
-    return geometry.rank > 1 and geometry.kernel_size == geometry.stride
-
-
-def _has_large_blocks(problem: Problem) -> bool:
-    """Whether `_has_blocks` holds, and the stride is large."""
-    return _has_blocks(problem) and max(problem.geometry.stride) >= LARGE_STRIDE
-
-
-def _has_few_blocks(problem: Problem) -> bool:
-    """Whether `_has_blocks` holds for a few positions of all images.
-
-    A strided convolution leaves registers empty there. Of many positions, it costs more
-    to bring the cotangent's elements together for a GEMM.
-    """
-    positions = problem.batch * math.prod(problem.size)
-    return _has_blocks(problem) and positions <= _FEW_POSITIONS
-
-
-def _has_one_tap(problem: Problem) -> bool:
-    """Whether each output reads one position of the input: a GEMM, of any rank."""
-    return math.prod(problem.geometry.kernel_size) == 1
-
-
-def _is_product(problem: Problem) -> bool:
-    """Whether the weight gradient is one GEMM of the arrays as they are."""
-    return _has_one_tap(problem) and math.prod(problem.geometry.stride) == 1
-
-
 # Groups -------------------------------------------------------------------------------
-
-
-def _has_one_tap_in_groups(problem: Problem) -> bool:
-    """Whether groups of one tap have a stride, which leaves most of an output empty."""
-    geometry = problem.geometry
-    return _has_one_tap(problem) and geometry.groups > 1 and max(geometry.stride) > 1
 
 
 def _scatters_groups(problem: Problem) -> bool:
@@ -252,10 +214,10 @@ def _reverses_less(problem: Problem) -> bool:
 
 TPU: Table = {
     Map.OUTPUT: (
-        Preference("lhs_dilation", _has_one_tap_in_groups),
+        Preference("lhs_dilation", has_one_tap_in_groups),
         Preference("matmul", _is_row_or_grouped),
-        Preference("matmul", _has_one_tap),
-        Preference("matmul", _has_large_blocks),
+        Preference("matmul", has_one_tap),
+        Preference("matmul", has_large_blocks),
         Preference("matmul", _has_one_plane),
         Preference("tap_sums", _has_few_planes, _features_first),
         Preference("overlap_add", _has_one_plane, _features_first),
@@ -269,12 +231,12 @@ TPU: Table = {
         Preference("space_to_batch", has_few_images),
     ),
     Map.INPUT: (
-        Preference("lhs_dilation", _has_one_tap_in_groups),
+        Preference("lhs_dilation", has_one_tap_in_groups),
         Preference("matmul", _is_row_or_grouped),
         Preference("matmul", _is_matrix),
-        Preference("matmul", _has_one_tap),
-        Preference("matmul", _has_large_blocks),
-        Preference("matmul", _has_few_blocks),
+        Preference("matmul", has_one_tap),
+        Preference("matmul", has_large_blocks),
+        Preference("matmul", has_few_blocks),
         Preference("tap_sums", _has_few_planes, _features_first),
         Preference("fused_phases", gathers_many_frames),
         Preference("overlap_add", has_frames, _as_given),
@@ -288,10 +250,10 @@ TPU: Table = {
         Preference("space_to_batch", gathers_strips),
     ),
     Map.WEIGHT: (
-        Preference("role_swapped", _has_one_tap_in_groups),
+        Preference("role_swapped", has_one_tap_in_groups),
         Preference("matmul", _is_row_or_grouped),
-        Preference("matmul", _is_product),
-        Preference("matmul", _has_large_blocks),
+        Preference("matmul", is_product),
+        Preference("matmul", has_large_blocks),
         Preference("matmul", _is_deep),
         Preference("fused_phases", convolves_frames),
         Preference("overlap_add", has_frames, _as_given),

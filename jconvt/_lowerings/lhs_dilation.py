@@ -106,8 +106,8 @@ def not_on_cpu(which: Map, problem: Problem) -> str | None:
     """With groups XLA:CPU is quick where no input is dilated.
 
     Without overlap its fast path for a dilated input is a GEMM of the products, which
-    are then added to the output element by element. With one output channel that took
-    twice as long as `gather`.
+    are then added to the output element by element. With one or two output channels
+    that took twice as long as `gather`.
     """
     inflated = which != Map.INPUT and any(s > 1 for s in problem.geometry.stride)
     if which == Map.OUTPUT and inflated and not problem.geometry.overlaps:

@@ -18,7 +18,7 @@ from jconvt._call.problem import Map, Problem
 
 
 def _jaxlib_version() -> str:
-    """By its metadata, so that nothing is imported; empty where there are none."""
+    """The version by jaxlib's metadata, without an import; empty without metadata."""
     try:
         return version("jaxlib")
     except PackageNotFoundError:

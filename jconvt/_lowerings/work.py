@@ -126,7 +126,12 @@ def copied(problem: Problem, first: bool) -> int:
 
 
 def _is_moved(problem: Problem, channels: int, positions: int, first: bool) -> bool:
-    """Whether the channels change places with axes longer than one."""
+    """Whether an array is copied to move its channels.
+
+    Their axis changes places with those of the images (features first), of the
+    positions (between the two layouts), or both. If all of these have one element, or
+    there is one channel, the elements stay in order.
+    """
     images = problem.batch if first else 1
     space = positions if first != problem.features_first else 1
     return channels > 1 and images * space > 1
@@ -160,12 +165,10 @@ def _is_exchanged(which: Map, geometry: Geometry, size: tuple[int, ...]) -> bool
     (SwapConvolutionOperandsIfBeneficial in its conv_operand_swapper.cc). An output is
     taken to be made phase by phase.
     """
-    read, taps = (
-        size,
-        tuple(-(-axis.kernel_size // axis.stride) for axis in geometry.axes),
-    )
     if which == Map.INPUT:
         read, taps = geometry.output_size(size), geometry.kernel_size
+    else:
+        read, taps = size, tuple(-(-a.kernel_size // a.stride) for a in geometry.axes)
     return geometry.groups == 1 and math.prod(taps) > math.prod(read)
 
 

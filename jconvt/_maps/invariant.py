@@ -33,8 +33,6 @@ def loop(
             before.append(equation)
         else:
             inside.append(equation)
-    if not before:
-        return lax.fori_loop(0, count, body, start)
     used = [*jaxpr.outvars, *itertools.chain(*(e.invars for e in inside))]
     needed = {v for v in used if isinstance(v, Var)}
     kept = [v for e in before for v in e.outvars if v in needed]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jconvt._call.problem import Map
-from jconvt._choice import signals, strips, tables, tpu
+from jconvt._choice import blocks, signals, strips, tables, tpu
 from jconvt._choice.choose import choose
 from jconvt._lowerings.work import Variant
 from problems import CANONICAL, SHARES, chosen, enlarging, geometry, problem
@@ -483,11 +483,11 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [at(4, 2, channels=(4, 1))],
         [at(4, 2, channels=(5, 1)), at(4, 2, channels=(4, 2))],
     ),
-    tpu._has_one_tap: (
+    blocks.has_one_tap: (
         [at(1, 1), at(1, 2, rank=3), at(1, 1, rank=0)],
         [at(2, 1), at(2, 2)],
     ),
-    tpu._is_product: ([at(1, 1)], [at(1, 2), at(2, 1)]),
+    blocks.is_product: ([at(1, 1)], [at(1, 2), at(2, 1)]),
     tpu._is_narrow_at_stride_1: (
         [at(3, 1, groups=4, channels=(16, 28)), at(3, 1, groups=16)],
         [
@@ -497,15 +497,15 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             at(3, 1, channels=(16, 4)),
         ],
     ),
-    tpu._has_large_blocks: (
+    blocks.has_large_blocks: (
         [at(8, 8, n=8), at(9, 9, rank=3, n=2)],
         [at(7, 7, n=8), at(9, 8, n=8), row(8, 8)],
     ),
-    tpu._has_few_blocks: (
+    blocks.has_few_blocks: (
         [at(3, 3, n=11), few(4, 4, n=32), at(2, 2, rank=3, n=5)],
         [at(2, 2, n=12), few(4, 4, n=33), few(4, 3, n=8), row(4, 4, n=8)],
     ),
-    tpu._has_one_tap_in_groups: (
+    blocks.has_one_tap_in_groups: (
         [at(1, 2, groups=2), row(1, 2, groups=2)],
         [at(1, 1, groups=2), at(1, 2), at(2, 2, groups=2)],
     ),

@@ -53,7 +53,9 @@ def test_the_tables():
     result = tuning.as_result(
         {"net": {"automatic": 0.5, "tuned": 0.25, "layers": 8.0, "tuning": 61.2}},
         {"1-2": {"tuning": 20.0, "forward": 1.25, "forward, automatic": 2.0}},
+        12.0,
     )
+    assert "after tuning for 12 s" in result.note
     lines = result.table.splitlines()
     assert "| net | 8 | 61 | 500.00 | 0.50 |" in lines
     assert "| 1-2 | 1.25 | 2.00 |" in lines
