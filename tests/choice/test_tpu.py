@@ -300,6 +300,14 @@ def test_products_that_outgrow_memory_are_not_taken():
     assert found == ["overlap_add", CANONICAL]
 
 
+def test_multiplied_channels_whose_products_outgrow_memory_are_sums_of_taps():
+    """Of 8 x 8 taps at stride 2 the products are 16 times the output."""
+    layer = problem(geometry(8, 2, groups=64, rank=2), batch=2, channels=(64, 128))
+    small, large = (replace(layer, size=(n,) * 2) for n in (4, 40))
+    found = [choose(Map.INPUT, "tpu", p).lowering for p in (small, large)]
+    assert found == ["overlap_add", "tap_sums"]
+
+
 def at(k, s, groups=1, rank=2, n=64, batch=8, channels=(16, 16)):
     """A layer at a bound: eight of all, which fill what a TPU works on at once."""
     return problem(geometry(k, s, 1, groups, rank), n, batch, channels)
