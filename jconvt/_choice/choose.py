@@ -217,8 +217,8 @@ def _cheapest(problem: Problem, local: bool = True) -> dict[Map, Formulation]:
     XLA does once what two maps of one formulation have in common: the patches of the
     input (output and weight gradient), the prepared kernels (output and input
     gradient), the parts of the cotangent (both gradients). It may run the maps at the
-    same time, so the temporaries of all three are alive together. Sums of taps
-    without a GEMM share nothing. On several devices (not `local`) no grouped
+    same time, so the temporaries of all three are alive together. Where sums of taps
+    need no GEMM, the gradients have the copy of the cotangent in common. On several devices (not `local`) no grouped
     convolution is taken: XLA gathers a sharded batch for it.
     """
     maps = {which: as_output(which, problem) for which in Map}
@@ -249,7 +249,8 @@ def _cheapest(problem: Problem, local: bool = True) -> dict[Map, Formulation]:
         alive: dict[object, int] = {}
         for which, formulation in picks.items():
             work = works[which][formulation]
-            shared = formulation if work.operands else which
+            copied_apart = which == Map.OUTPUT and not work.operands
+            shared = which if copied_apart else formulation
             alive[shared] = max(alive.get(shared, 0), work.temporary)
         total += seconds_of_pressure(Map.WEIGHT, problem, sum(alive.values()))
         for one, other, which, names in _SHARED:
