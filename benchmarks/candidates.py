@@ -135,8 +135,13 @@ def collect(
 def rows_of(
     name: str, problem: Problem, slot: Map, times: dict[Formulation, float]
 ) -> Iterator[dict[str, Any]]:
-    """A row for JSON for each candidate of a map of a layer."""
+    """A row for JSON for each candidate of a map of a layer.
+
+    What goes by group is an ordinary layer, of which others give rows.
+    """
     for formulation, spent in times.items():
+        if formulation.by_group:
+            continue
         yield {
             "layer": name,
             "problem": asdict(problem) | {"dtype": problem.dtype.name},

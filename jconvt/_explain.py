@@ -200,7 +200,12 @@ def _estimate(
     return Estimate(
         slot=str(which),
         variant=str(chosen.variant) if len(row.variants(problem)) > 1 else "",
-        pieces=str(chosen.pieces),
+        pieces=", ".join(
+            [
+                *(["by group"] if chosen.by_group else []),
+                *([str(chosen.pieces)] if str(chosen.pieces) else []),
+            ]
+        ),
         multiply_adds=work.executed,
         bytes=work.moved * problem.itemsize,
         milliseconds=None if time is None else 1e3 * time,

@@ -56,9 +56,10 @@ def label(formulations: Formulations) -> str:
 
 
 def _name(formulation: Formulation) -> str:
-    lowering, variant, pieces, turned = formulation
+    lowering, variant, pieces, turned, by_group = formulation
     details = [str(variant)] if variant != PLAIN else []
     details += ["turned"] if turned else []
+    details += ["by group"] if by_group else []
     return ", ".join([lowering, *details, *([str(pieces)] if str(pieces) else [])])
 
 

@@ -20,11 +20,12 @@ class Lowerings:
     writes it: ``"gather/features first"``. Without, it is the variant that is estimated
     to be the fastest on a CPU.
 
-    Two more parts may follow, each after a slash. ``"4 images a piece, 8 blocks a piece
-    along axis 1"`` (or one half of it) computes the layer in pieces, which limits
+    Three more parts may follow, each after a slash. ``"4 images a piece, 8 blocks a
+    piece along axis 1"`` (or one half of it) computes the layer in pieces, which limits
     temporary memory: a piece has at most so many images, and of one spatial axis so
-    many blocks of `stride` outputs. ``"turned"`` is for an input gradient at stride 1:
-    it is then computed as the output of the turned kernel. `tune` writes such entries.
+    many blocks of `stride` outputs. ``"by group"`` computes each group as a layer
+    without groups. ``"turned"`` is for an input gradient at stride 1: it is then
+    computed as the output of the turned kernel. `tune` writes such entries.
 
     ``"auto"`` is the automatic choice for that map, the same as if all three entries
     were automatic. Derivatives of any order are made of the same three maps, and run by
@@ -130,6 +131,7 @@ class Entry(NamedTuple):
       blocks: of `stride` outputs of one spatial axis in a piece; 0: all of them.
       axis: which spatial axis is cut.
       turned: whether the map is computed as the output of the turned kernel.
+      by_group: whether each group is computed as a layer of its own.
     """
 
     lowering: str
@@ -138,6 +140,7 @@ class Entry(NamedTuple):
     blocks: int = 0
     axis: int = 0
     turned: bool = False
+    by_group: bool = False
 
     def __str__(self) -> str:
         cuts = [
@@ -150,6 +153,7 @@ class Entry(NamedTuple):
                 self.lowering,
                 *([self.variant] if self.variant is not None else []),
                 *([", ".join(cuts) + along] if cuts else []),
+                *([_BY_GROUP] if self.by_group else []),
                 *([_TURNED] if self.turned else []),
             ]
         )
@@ -160,14 +164,17 @@ def read_entry(entry: str) -> Entry:
     name, *parts = entry.split("/")
     turned = parts[-1:] == [_TURNED]
     parts = parts[:-1] if turned else parts
+    by_group = parts[-1:] == [_BY_GROUP]
+    parts = parts[:-1] if by_group else parts
     cuts = _CUTS.fullmatch(parts[-1]) if parts else None
     parts = parts[:-1] if cuts else parts
     images, blocks, axis = (int(n or 0) for n in cuts.groups()) if cuts else (0, 0, 0)
     variant = "/".join(parts) if parts else None
-    return Entry(name, variant, images, blocks, axis, turned)
+    return Entry(name, variant, images, blocks, axis, turned, by_group)
 
 
 _TURNED = "turned"
+_BY_GROUP = "by group"
 _CUTS = re.compile(
     r"(?=\d)(?:([1-9]\d*) images a piece)?(?:(?:^|, )([1-9]\d*) blocks a piece"
     r"(?: along axis (\d+))?)?"

@@ -33,6 +33,11 @@ from functools import lru_cache
 
 from jconvt._call.lowerings import Entry, read_entry
 from jconvt._call.problem import Map, Problem
+from jconvt._choice.by_group import (
+    can_go_by_group,
+    problem_of_group,
+    work_of_groups,
+)
 from jconvt._choice.cost import (
     DEAREST,
     KEPT_BYTES,
@@ -51,7 +56,7 @@ from jconvt._choice.pieces import (
     ways_to_cut,
 )
 from jconvt._choice.tables import preferred, reason_of
-from jconvt._choice.turned import as_output, turned_problem
+from jconvt._choice.turned import is_turned, turned_problem
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._lowerings.work import VARIANTS, Work
 
@@ -75,23 +80,33 @@ def choose(
 
 
 def work_of(which: Map, problem: Problem, formulation: Formulation) -> Work:
-    """What a formulation takes for a map, or for the output that replaces it."""
-    which, problem = _solved(which, problem, formulation.turned)
+    """What a formulation takes for a map, or for what replaces it."""
     row, variant = LOWERINGS[formulation.lowering], formulation.variant
-    return total_work(
-        problem, formulation.pieces, which, lambda p: row.work(p, variant, which)
+    made, solved = _solved(which, problem, formulation)
+    work = total_work(
+        solved, formulation.pieces, made, lambda p: row.work(p, variant, made)
     )
+    return work_of_groups(problem, work) if formulation.by_group else work
 
 
 def estimate(which: Map, problem: Problem, formulation: Formulation) -> float:
     """Seconds on a CPU, by the model of `jconvt._choice.cost`."""
-    work = work_of(which, problem, formulation)
-    return seconds(*_solved(which, problem, formulation.turned), work)
+    return _seconds(which, problem, formulation, work_of(which, problem, formulation))
 
 
-def _solved(which: Map, problem: Problem, turned: bool) -> tuple[Map, Problem]:
-    """What a formulation of a map computes: the output that replaces it, or itself."""
-    return (Map.OUTPUT, turned_problem(problem)) if turned else (which, problem)
+def _seconds(
+    which: Map, problem: Problem, formulation: Formulation, work: Work
+) -> float:
+    return seconds(*_solved(which, problem, formulation), work)
+
+
+def _solved(
+    which: Map, problem: Problem, formulation: Formulation
+) -> tuple[Map, Problem]:
+    """The map that a formulation computes, and the layer that its lowering is given."""
+    if formulation.turned:
+        which, problem = Map.OUTPUT, turned_problem(problem)
+    return which, problem_of_group(problem) if formulation.by_group else problem
 
 
 def reason_for(platform: str, problem: Problem) -> str:
@@ -109,23 +124,26 @@ def pinned(which: Map, entry: str, problem: Problem) -> Formulation:
     Its pieces are those of the problem that are no larger than the entry allows.
     """
     said = read_entry(entry)
-    made, solved = _solved(which, problem, said.turned)
+    how = Formulation(said.lowering, turned=said.turned, by_group=said.by_group)
+    made, solved = _solved(which, problem, how)
     if said.variant is None:
         found = best_variant(made, said.lowering, solved)
     else:
         found = Formulation(said.lowering, VARIANTS[said.variant])
     pieces = at_most(solved, said.images, said.blocks, said.axis)
-    return found._replace(pieces=pieces, turned=said.turned)
+    return how._replace(variant=found.variant, pieces=pieces)
 
 
 def entry_for(which: Map, problem: Problem, formulation: Formulation) -> str:
     """The entry of `Lowerings` by which `pinned` gives a formulation of a map."""
-    _, solved = _solved(which, problem, formulation.turned)
-    lowering, variant, pieces, turned = formulation
+    _, solved = _solved(which, problem, formulation)
+    lowering, variant, pieces, turned, by_group = formulation
     several = len(LOWERINGS[lowering].variants(solved)) > 1
     images = problem.batch // pieces.batch if pieces.batch > 1 else 0
     said = str(variant) if several else None
-    return str(Entry(lowering, said, images, pieces.blocks, pieces.axis, turned))
+    return str(
+        Entry(lowering, said, images, pieces.blocks, pieces.axis, turned, by_group)
+    )
 
 
 def best_variant(which: Map, lowering: str, problem: Problem) -> Formulation:
@@ -149,7 +167,7 @@ def candidates(which: Map, problem: Problem) -> dict[Formulation, Work]:
     """
     works = _works(which, problem)
     found = {f: w for f, w in works.items() if _fits(which, problem, w)}
-    times = {f: _seconds(which, problem, w) for f, w in works.items()}
+    times = {f: _seconds(which, problem, f, w) for f, w in works.items()}
     most = DEAREST * min(times.values())
     if any(times[f] <= most for f in found):
         return found
@@ -161,39 +179,45 @@ def candidates(which: Map, problem: Problem) -> dict[Formulation, Work]:
 def memory_decides(which: Map, problem: Problem) -> bool:
     """Whether a CPU leaves the fastest formulation of a map aside to save memory."""
     works = _works(which, problem)
-    fastest = min(works, key=lambda f: _seconds(which, problem, works[f]))
+    fastest = min(works, key=lambda f: _seconds(which, problem, f, works[f]))
     return fastest not in candidates(which, problem)
 
 
 @lru_cache(maxsize=1024)
 def _works(which: Map, problem: Problem) -> dict[Formulation, Work]:
     """All that a CPU may compute a map by, as a whole and in pieces."""
-    made, solved = as_output(which, problem)
-    turned = made != which
-    whole = [
-        Formulation(row.name, variant, turned=turned)
-        for row in LOWERINGS.values()
-        if row.refuses(solved.geometry, static=True) is None
-        and row.not_on_cpu(made, solved) is None
-        for variant in row.variants(solved)
-    ] or [Formulation("lhs_dilation", turned=turned)]
+    turned = is_turned(which, problem)
+    ways = [Formulation("lhs_dilation", turned=turned)]
+    if can_go_by_group(problem):
+        ways.append(ways[0]._replace(by_group=True))
+    whole = [f for way in ways for f in _serving(which, problem, way)] or ways[:1]
     cut = [f._replace(pieces=p) for f in whole for p in _pieces(which, problem, f)]
     return {f: work_of(which, problem, f) for f in (*whole, *cut)}
 
 
+def _serving(which: Map, problem: Problem, way: Formulation) -> Iterator[Formulation]:
+    """Lowerings and variants that a CPU may choose, each computed in a given way."""
+    made, solved = _solved(which, problem, way)
+    for row in LOWERINGS.values():
+        refused = row.refuses(solved.geometry, static=True)
+        if refused is None and row.not_on_cpu(made, solved) is None:
+            for variant in row.variants(solved):
+                yield way._replace(lowering=row.name, variant=variant)
+
+
 def _pieces(which: Map, problem: Problem, whole: Formulation) -> Iterator[Pieces]:
     """Pieces that stay in the memory that a process keeps, and pieces that fit."""
-    made, solved = as_output(which, problem)
-    uncut = whole._replace(turned=False)
+    made, solved = _solved(which, problem, whole)
+    row, variant = LOWERINGS[whole.lowering], whole.variant
 
     def fits_in(pieces: Pieces) -> bool:
-        work = work_of(made, solved, uncut._replace(pieces=pieces))
+        work = work_of(which, problem, whole._replace(pieces=pieces))
         return _fits(which, problem, work)
 
     yield small_pieces(
         solved,
         made,
-        lambda part: work_of(made, part, uncut),
+        lambda part: row.work(part, variant, made),
         KEPT_BYTES // solved.itemsize,
     )
     if not fits_in(WHOLE):
@@ -206,10 +230,6 @@ def _fits(which: Map, problem: Problem, work: Work) -> bool:
     return fits(problem, work, native)
 
 
-def _seconds(which: Map, problem: Problem, work: Work) -> float:
-    return seconds(*as_output(which, problem), work)
-
-
 @lru_cache(maxsize=1024)
 def _cheapest(problem: Problem, local: bool = True) -> dict[Map, Formulation]:
     """By the estimate of `jconvt._choice.cost`; the gradients are chosen as a pair.
@@ -218,21 +238,22 @@ def _cheapest(problem: Problem, local: bool = True) -> dict[Map, Formulation]:
     input (output and weight gradient), the prepared kernels (output and input
     gradient), the parts of the cotangent (both gradients). It may run the maps at the
     same time, so the temporaries of all three are alive together. Where sums of taps
-    need no GEMM, the gradients have the copy of the cotangent in common. On several devices (not `local`) no grouped
-    convolution is taken: XLA gathers a sharded batch for it.
+    need no GEMM, the gradients have the copy of the cotangent in common. On several
+    devices (not `local`) no grouped convolution is taken, for which XLA gathers a
+    sharded batch, and nothing goes by group, for which it would gather the channels.
     """
-    maps = {which: as_output(which, problem) for which in Map}
     works = {
         which: {
             f: work
             for f, work in candidates(which, problem).items()
-            if local or not (work.convolved and problem.geometry.groups > 1)
+            if local
+            or not ((work.convolved and problem.geometry.groups > 1) or f.by_group)
         }
         or candidates(which, problem)
         for which in Map
     }
     times = {
-        which: {f: seconds(*maps[which], work) for f, work in found.items()}
+        which: {f: _seconds(which, problem, f, work) for f, work in found.items()}
         for which, found in works.items()
     }
     outputs, inputs, weights = times.values()
@@ -240,7 +261,8 @@ def _cheapest(problem: Problem, local: bool = True) -> dict[Map, Formulation]:
 
     def alone(which: Map, formulation: Formulation) -> float:
         temporary = works[which][formulation].temporary
-        pressure = seconds_of_pressure(*maps[which], temporary)
+        made, solved = _solved(which, problem, formulation)
+        pressure = seconds_of_pressure(made, solved, temporary)
         return times[which][formulation] - pressure
 
     def cost(pair: tuple[Formulation, Formulation]) -> float:

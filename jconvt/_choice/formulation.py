@@ -15,9 +15,13 @@ class Formulation(NamedTuple):
       pieces: into which pieces the arrays are cut, to be computed one after the other.
       turned: whether an input gradient is computed as the output of the turned kernel
         (`jconvt._choice.turned`); the other attributes are then about that output.
+      by_group: whether each group is computed as a layer of its own
+        (`jconvt._choice.by_group`); `lowering`, `variant` and `pieces` are then about
+        that layer.
     """
 
     lowering: str
     variant: Variant = PLAIN
     pieces: Pieces = WHOLE
     turned: bool = False
+    by_group: bool = False

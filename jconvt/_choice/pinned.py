@@ -1,5 +1,7 @@
 """Checks that a `lowering` named by the caller exists and serves the geometry."""
 
+from dataclasses import replace
+
 from jconvt._call.arguments import did_you_mean
 from jconvt._call.geometry import Geometry
 from jconvt._call.lowerings import (
@@ -66,6 +68,14 @@ def _check_serves(
     if said.turned:
         _check_turned(function, argument, entry, geometry)
         geometry = turned_geometry(geometry.trim()[0])
+    if said.by_group:
+        if geometry.groups == 1:
+            raise ValueError(
+                f"{function}: `{argument}` can be computed by group only for a layer "
+                f"with `groups` above 1; got {entry!r} for groups=1. Leave out '/by "
+                f"group'."
+            )
+        geometry = replace(geometry, groups=1)
     if said.blocks and said.axis >= geometry.rank:
         raise ValueError(
             f"{function}: `{argument}` must cut one of the {geometry.rank} spatial "

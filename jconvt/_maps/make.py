@@ -25,6 +25,7 @@ from jconvt._lowerings.axes import merge_axes, pad_axis, permute
 from jconvt._lowerings.spare import spare_outputs, with_spare_outputs
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._maps.frame import Frame
+from jconvt._maps.groups import group_by_group
 from jconvt._maps.loops import Arrays, in_batches, in_rows
 from jconvt._maps.partition import divisible
 from jconvt._maps.target import Target
@@ -114,6 +115,13 @@ def _inside(
         }
         as_output = formulation._replace(turned=False)
         return _inside(Map.OUTPUT, swapped, turned(call), shape, as_output, target)
+    if formulation.by_group:
+        as_dense = formulation._replace(by_group=False)
+
+        def group(operands: Arrays, call: Call, shape: Sizes) -> jax.Array:
+            return _inside(made, operands, call, shape, as_dense, target)
+
+        return group_by_group(made, operands, call, shape, group)
     if formulation.pieces != WHOLE:
         return _in_pieces(made, operands, call, shape, formulation, target)
 

@@ -36,7 +36,8 @@ def divisible(
     if target.devices == 1:
         return name
     geometry = call.geometry
-    if geometry.groups > 1 and name in (*_PHASES, "lhs_dilation"):
+    grouped = geometry.groups > 1 and not formulation.by_group
+    if grouped and name in (*_PHASES, "lhs_dilation"):
         # At stride 1 the weight gradient of these is counted several times.
         wrong = made == Map.WEIGHT and all(s == 1 for s in geometry.stride)
         name = "role_swapped" if wrong else "lhs_dilation"

@@ -10,7 +10,9 @@ import pytest
 import jconvt
 from jconvt._call.lowerings import Entry, read_entry
 from jconvt._call.problem import Map
-from jconvt._choice.choose import candidates, choose, entry_for, pinned
+from jconvt._choice.by_group import problem_of_group
+from jconvt._choice.choose import candidates, choose, entry_for, pinned, work_of
+from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import WHOLE
 from jconvt._maps import make
 from jconvt._shapes import call_of_shapes
@@ -28,6 +30,10 @@ ENTRIES = {
     ),
     "phases/2 images a piece/turned": Entry("phases", images=2, turned=True),
     "phases/turned": Entry("phases", turned=True),
+    "phases/by group": Entry("phases", by_group=True),
+    "gather/features last/2 images a piece/by group/turned": Entry(
+        "gather", "features last", 2, turned=True, by_group=True
+    ),
 }
 
 
@@ -58,6 +64,7 @@ LAYERS = {
     "turned": ((4, 8, 32, 32), (8, 8, 3, 3), {"padding": 1}),
     "large": ((32, 64, 128, 128), (64, 32, 4, 4), {"stride": 2, "padding": 1}),
     "large-turned": ((6, 64, 512, 256), (64, 64, 5, 5), {"padding": 2}),
+    "groups": ((2, 32, 20, 20), (32, 4, 5, 5), {"groups": 8}),
     "volume": ((1, 16, 64, 128, 96), (16, 16, 3, 3, 3), {"stride": (1, 2, 2)}),
 }
 
@@ -74,6 +81,8 @@ def test_every_candidate_has_an_entry(layer, which):
         assert pinned(which, entry, problem) == formulation
     if layer.startswith("large"):
         assert any(f.pieces != WHOLE for f in found)
+    if layer == "groups":
+        assert {f.by_group for f in found} == {False, True}
     if "turned" in layer and which == Map.INPUT:
         assert all(f.turned for f in found)
 
@@ -202,3 +211,64 @@ def test_a_layer_of_stride_2_is_not_turned():
     mine = jconvt.Lowerings(input_gradient="phases/turned")
     with pytest.raises(ValueError, match=r"Leave out '/turned'"):
         jconvt.output_shape((1, 2, 5), (2, 2, 3), stride=2, lowering=mine)
+
+
+# Group by group -----------------------------------------------------------------------
+
+GROUPED = (2, 12, 7, 6), (12, 4, 3, 3)
+
+
+@pytest.mark.parametrize(
+    "numbers", [("NCHW", "IOHW", "NCHW"), ("NHWC", "HWIO", "NHWC")]
+)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_groups_by_themselves_compute_the_same(formulations, numbers, stride):
+    x, w = arrays(*GROUPED)
+    if numbers[0] == "NHWC":
+        x, w = jnp.transpose(x, (0, 2, 3, 1)), jnp.transpose(w, (2, 3, 0, 1))
+    options = {"stride": stride, "groups": 3, "dimension_numbers": numbers}
+    (y,) = arrays(jconvt.output_shape(x.shape, w.shape, **options))
+    mine = jconvt.Lowerings(
+        forward="gather/features last/1 images a piece/by group",
+        input_gradient="phases/by group" + "/turned" * (stride == 1),
+        weight_gradient="overlap_add/by group",
+    )
+    expected = three(x, w, y, options, "lhs_dilation")
+    formulations.clear()
+    for found, wanted in zip(three(x, w, y, options, mine), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert all(formulations[m].by_group for m in Map)
+
+
+def test_a_layer_without_groups_does_not_go_by_group():
+    with pytest.raises(ValueError, match="only for a layer with `groups` above 1"):
+        jconvt.output_shape((1, 2, 5), (2, 2, 3), lowering="phases/by group")
+
+
+def test_the_choice_takes_groups_by_themselves_on_one_device_alone():
+    x, w, options = (1, 512, 37, 37), (512, 32, 3, 5), {"stride": 2, "groups": 8}
+    problem = call_of_shapes("test", x, w, **options)[0].problem(x, w)
+    assert choose(Map.OUTPUT, "cpu", problem).by_group
+    for which in Map:
+        assert not choose(which, "cpu", problem, local=False).by_group
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "able"),
+    [(64, 1, False), (64, 16, True), (128, 32, False), (48, 16, False)],
+)
+def test_few_groups_of_several_channels_may_go_by_themselves(channels, groups, able):
+    x, w = (1, channels, 32), (channels, channels // groups, 4)
+    problem = call_of_shapes("test", x, w, groups=groups)[0].problem(x, w)
+    assert any(f.by_group for f in candidates(Map.OUTPUT, problem)) == able
+
+
+def test_by_group_counts_all_groups_and_the_parts():
+    x, w, options = LAYERS["groups"]
+    problem = call_of_shapes("test", x, w, **options)[0].problem(x, w)
+    whole = Formulation("phases")
+    work = work_of(Map.OUTPUT, problem, whole._replace(by_group=True))
+    one = work_of(Map.OUTPUT, problem_of_group(problem), whole)
+    parts = problem.inputs + problem.outputs
+    assert work.executed == 8 * one.executed
+    assert (work.cut, work.temporary) == (parts, one.temporary + parts)

@@ -26,7 +26,7 @@ _NARROWEST = 8
 for each product as with eight of them, where it has fewer."""
 
 _MOST_SERVED = 3
-"""Input channels that cost no more than one where there is a single output channel: with
+"""Input channels that cost no more than one, where there is one output channel: with
 features last XLA:CPU loads an element of the cotangent once for all of them. Timed with
 2 to 64 input channels."""
 
