@@ -25,7 +25,7 @@ from jconvt._choice.choose import (
 from jconvt._choice.cost import features
 from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import Pieces
-from jconvt._choice.turned import as_output
+from jconvt._choice.turned import is_turned
 from jconvt._lowerings.work import Variant
 from jconvt._maps.make import perform
 from jconvt._maps.target import Target
@@ -126,7 +126,7 @@ def collect(
     """
     for name, problem in track(list(problems), "timing"):
         for slot in Map:
-            if as_output(slot, problem) != (slot, problem):
+            if is_turned(slot, problem):
                 continue
             times = measure(problem, slot, seconds, within, few=few)
             yield from rows_of(name, problem, slot, times)
@@ -137,7 +137,8 @@ def rows_of(
 ) -> Iterator[dict[str, Any]]:
     """A row for JSON for each candidate of a map of a layer.
 
-    What goes by group is an ordinary layer, of which others give rows.
+    A layer that is computed group by group gives none: its groups are layers without
+    groups, and drawn layers of that kind have rows of their own.
     """
     for formulation, spent in times.items():
         if formulation.by_group:

@@ -15,7 +15,8 @@ class Estimate:
       variant: the layout or block size that the lowering would use. Empty where it has
         only one way.
       pieces: the pieces that are computed one after the other; a block is `stride`
-        outputs of the spatial axis that is cut. Empty: all at once.
+        outputs of the spatial axis that is cut. "by group": each group is computed as
+        a layer without groups. Empty: all at once.
       multiply_adds: all that are executed, including those with zeros.
       bytes: read and written, counted each time an array is read or written.
       milliseconds: the estimate of `jconvt._choice.cost` for a CPU of two cores, good

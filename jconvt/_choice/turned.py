@@ -20,13 +20,6 @@ from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 
 
-def as_output(which: Map, problem: Problem) -> tuple[Map, Problem]:
-    """The map to compute instead: an output of the turned kernel, or the same map."""
-    if not is_turned(which, problem):
-        return which, problem
-    return Map.OUTPUT, turned_problem(problem)
-
-
 def turned_problem(problem: Problem) -> Problem:
     """The output of the turned kernel that is the input gradient, at stride 1."""
     return replace(

@@ -21,8 +21,8 @@ def group_by_group(
     """The array `made`, of `shape`, as the parts that `run` computes, side by side.
 
     `run` computes the part of a group from its operands, the call without groups and
-    the shape of the part. The parts are no loop's: in one XLA:CPU's convolutions of
-    these channels would be slow.
+    the shape of the part. The program has the code of every part instead of a loop over
+    them: in a loop XLA:CPU's convolutions were more than twenty times slower.
     """
     groups, layout = call.geometry.groups, call.layout
     # The weight's output channels are those of one group already.

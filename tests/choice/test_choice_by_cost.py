@@ -33,10 +33,11 @@ from jconvt._choice.cost import (
 )
 from jconvt._choice.formulation import Formulation
 from jconvt._choice.pieces import WHOLE, Pieces, total_work
-from jconvt._choice.turned import as_output
+from jconvt._choice.turned import is_turned, turned_problem
 from jconvt._lowerings import spare
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._lowerings.work import PLAIN, Work, has_fast_convolutions, moves
+from jconvt._shapes import call_of_shapes
 
 # Convolutions of this type run in plain loops, whose rate keeps them out of the way.
 DTYPE = np.dtype(np.float64)
@@ -213,7 +214,9 @@ class Training:
     def __init__(self, layer):
         self.layer, self.maps = layer, {}
         for slot in Map:
-            made, problem = as_output(slot, layer)
+            turned = is_turned(slot, layer)
+            made = Map.OUTPUT if turned else slot
+            problem = turned_problem(layer) if turned else layer
             self.maps[slot] = {
                 f: Made(made, work, self.costs(made, features(made, problem, work)))
                 for f, work in candidates(slot, layer).items()
@@ -673,3 +676,15 @@ def test_phases_at_stride_1_are_the_native_convolution(lowering):
     work = row.work(far, PLAIN, Map.OUTPUT)
     assert work.reordered > far.outputs
     assert not work.joined
+
+
+def test_gradients_by_sums_of_taps_have_one_copy_of_the_cotangent():
+    """Counted twice, the copies are more than a process keeps, and GEMMs are taken."""
+    x, w = (12, 16, 64, 14), (14, 1, 6, 6)
+    call, *_ = call_of_shapes(
+        "test", x, w, stride=4, padding=1, groups=14,
+        dimension_numbers=("NHWC", "IOHW", "NHWC"),
+    )  # fmt: skip
+    layer = call.problem(x, w)
+    for which in (Map.INPUT, Map.WEIGHT):
+        assert choose(which, "cpu", layer).lowering == "tap_sums"

@@ -10,7 +10,7 @@ from jconvt._call.problem import Map
 from jconvt._choice.choose import Formulation
 from jconvt._choice.choose import candidates as formulations
 from jconvt._choice.cost import RATES, features
-from jconvt._choice.turned import as_output
+from jconvt._choice.turned import is_turned
 
 
 def made_up(rates, count=1500, spread=0.0):
@@ -130,7 +130,7 @@ def test_rows_are_read_back_as_they_were_collected(monkeypatch):
     assert list(map(candidates.read, rows)) == asked
     for row, (slot, problem, formulation) in zip(rows, asked, strict=True):
         assert isinstance(formulation, Formulation)
-        assert as_output(slot, problem) == (slot, problem)
+        assert not is_turned(slot, problem)
         work = formulations(slot, problem)[formulation]
         assert candidates.features_of(row) == features(slot, problem, work)
     assert {row["layer"] for row in rows} == set(problems)

@@ -15,7 +15,7 @@ from formulations import LAYOUTS, call_for, expected, problem_for, whole
 from jconvt._call.numerics import Numerics
 from jconvt._call.problem import Map
 from jconvt._choice.choose import _cheapest, candidates, choose
-from jconvt._choice.turned import _PLACES, as_output, is_turned
+from jconvt._choice.turned import _PLACES, is_turned, turned_problem
 from jconvt._maps.make import _inside, make
 from jconvt._maps.target import Target
 
@@ -144,27 +144,27 @@ def test_it_is_chosen_for_the_type_of_the_operands(monkeypatch):
 @pytest.mark.parametrize("case", [r for r in ROWS if r.name != "holes"], ids=str)
 def test_turned_twice_is_as_before(case):
     problem = problem_for(case)
-    slot, turned = as_output(Map.INPUT, problem)
-    assert slot == Map.OUTPUT
+    assert is_turned(Map.INPUT, problem)
+    turned = turned_problem(problem)
     assert turned.geometry.output_size(turned.size) == problem.size
     assert (turned.useful, turned.weights) == (problem.useful, problem.weights)
-    assert as_output(Map.INPUT, turned) == (Map.OUTPUT, problem)
+    assert turned_problem(turned) == problem
     for other in (Map.OUTPUT, Map.WEIGHT):
-        assert as_output(other, problem) == (other, problem)
+        assert not is_turned(other, problem)
 
 
 def test_a_stride_is_not_turned():
     problem = problem_for(STRIDED)
     for slot in Map:
-        assert as_output(slot, problem) == (slot, problem)
+        assert not is_turned(slot, problem)
 
 
 def test_the_choice_is_among_the_formulations_of_the_output():
     case = Case("image", space=(32, 32), kernel=(3, 3), padding=1, channels=(64, 16))
     problem = problem_for(case, dtype=np.float32)
     found = _cheapest(problem)
-    which, turned = as_output(Map.INPUT, problem)
-    of_output = {f._replace(turned=True) for f in candidates(which, turned)}
+    turned = turned_problem(problem)
+    of_output = {f._replace(turned=True) for f in candidates(Map.OUTPUT, turned)}
     assert set(candidates(Map.INPUT, problem)) == of_output
     assert found[Map.INPUT] in of_output
 

@@ -1,12 +1,16 @@
 """Sums of taps where rows and loops do not come out even."""
 
+import math
+
 import jax
 import pytest
 
 from cases import Case
 from formulations import check, one_map
 from jconvt._call.problem import Map
+from jconvt._lowerings.taps.work import work_of_gradient
 from jconvt._lowerings.work import Variant
+from problems import geometry, problem
 
 CASES = [
     Case("nine_rows", (9,), (4,), 2, 1, groups=3, channels=(3, 3)),
@@ -40,3 +44,16 @@ def test_an_output_sums_over_channels_with_features_first(channels, same, kind):
             return jax.jit(function).lower(*operands).as_text()
 
     assert (program(True) == program(False)) == same
+
+
+@pytest.mark.parametrize("which", [Map.INPUT, Map.WEIGHT])
+@pytest.mark.parametrize(
+    ("channels", "first", "served"),
+    [((16, 1), False, 3), ((2, 1), False, 2), ((16, 1), True, 1), ((16, 2), False, 1)],
+)
+def test_one_output_channel_serves_input_channels(which, channels, first, served):
+    """Up to three; the products are those of whole vectors of 16."""
+    layer = problem(geometry(3, 1, rank=2), 16, 1, channels, first=first)
+    lanes = 16 if first else max(math.prod(channels), 8)
+    rounded = layer.inputs * channels[1] * 9 // lanes * max(lanes, 16)
+    assert work_of_gradient(layer, first, which).summed == rounded // served
