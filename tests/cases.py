@@ -170,6 +170,8 @@ ONE_AXIS = [
     Case("crop_over_kernel", (6,), (3,), stride=2, padding=4),
     Case("crop_over_kernel_holes", (5,), (2,), stride=3, padding=4),
     Case("crop_over_kernel_dilated", (7,), (3,), stride=2, padding=6, dilation=2),
+    Case("crop_to_a_hole_common", (2,), (2,), 2, ((1, 3),), dilation=2),
+    Case("appended_common", (3,), (3,), 4, ((-3, -2),), dilation=6),
     Case("crop_over_kernel_s1", (7,), (3,), padding=4),
     Case("crop_mixed_s1", (7,), (3,), padding=((4, -1),)),
     Case("crop_mixed_s1_high", (7,), (3,), padding=((-2, 4),)),

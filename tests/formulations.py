@@ -43,8 +43,8 @@ CASES = [
     # long ones
     Case("k9_s2_p3", (3,), (9,), stride=2, padding=3),
     Case("k3_s2_d3", (4,), (3,), stride=2, padding=1, dilation=3),
-    Case("k4_s6_d4", (2,), (4,), stride=6, padding=5, dilation=4),
-    Case("k3_s2_d2_depthwise", (4,), (3,), 2, 1, 0, 2, groups=3, channels=(3, 6)),
+    Case("k4_s6_d5", (2,), (4,), stride=6, padding=5, dilation=5),
+    Case("k3_s2_d3_depthwise", (4,), (3,), 2, 1, 0, 3, groups=3, channels=(3, 6)),
     Case("k2_s4_p1_holes", (3,), (2,), 4, 1, output_padding=1),
     # cropped to the last output that an outer element or tap reaches, or to no tap
     Case("crop_low", (4,), (5,), stride=2, padding=((4, 0),)),
@@ -57,7 +57,7 @@ CASES = [
     Case("2d_short", (3, 2), (4, 2), stride=(2, 1), padding=((2, 1), (0, 1))),
     Case("2d_long_by_short", (3, 3), (3, 2), dilation=(2, 1), padding=((4, 1), (0, 0))),
     Case("2d_block_by_overlap", (3, 2), (2, 3), stride=(2, 1), padding=(1, 0)),
-    Case("2d_holes", (3, 2), (2, 3), (3, 4), (0, 1), dilation=(1, 2), channels=(3, 2)),
+    Case("2d_holes", (3, 2), (2, 3), (3, 4), (0, 1), dilation=(1, 3), channels=(3, 2)),
     Case("2d_groups", (2, 3), (4, 3), (2, 3), (1, 1), groups=2, channels=(4, 2)),
     Case("3d_short", (2, 1, 3), (2, 1, 2), padding=((0, 1), (0, 0), (1, 1))),
     Case("3d_holes", (2, 3, 2), (1, 3, 2), (1, 2, 3), (0, 1, 0), 0, 1, 2, (2, 4)),
@@ -77,7 +77,7 @@ def untrimmed(case):
 
 
 def geometry_of(case):
-    """As lowerings get it: trimmed."""
+    """As lowerings get it: trimmed, of stride and dilation without common divisor."""
     geometry = untrimmed(case)
     assert geometry.trim()[0] == geometry, "elements would be removed or appended"
     return geometry

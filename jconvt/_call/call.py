@@ -9,9 +9,9 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import Shape
 from jconvt._call.fit import fit, is_between
-from jconvt._call.geometry import Geometry, Size
+from jconvt._call.geometry import Geometry, Size, Trim
 from jconvt._call.layout import Layout
-from jconvt._call.lowerings import Lowerings
+from jconvt._call.lowerings import PLAIN_LAX, Lowerings
 from jconvt._call.numerics import Numerics, Precision, settle_dtypes
 from jconvt._call.options import Options, Pairs
 from jconvt._call.problem import Problem
@@ -87,16 +87,25 @@ class Call:
     @property
     def inner(self) -> Self:
         """The call that a lowering computes: geometry trimmed, input not periodic."""
-        geometry, _ = self.geometry.trim()
-        return replace(self, geometry=geometry, wrap=((0, 0),) * geometry.rank)
+        wrap = ((0, 0),) * self.geometry.rank
+        return replace(self, geometry=self.trimmed, wrap=wrap)
+
+    @property
+    def trimmed(self) -> Geometry:
+        """The geometry that a lowering computes."""
+        return self.geometry.trim(divide=self.lowering != PLAIN_LAX)[0]
+
+    @property
+    def trims(self) -> tuple[Trim, ...]:
+        """For each spatial axis, what surrounds `trimmed`."""
+        return self.geometry.trim(divide=self.lowering != PLAIN_LAX)[1]
 
     def inner_size(self, input_shape: Sizes) -> Sizes:
         """Input elements per spatial axis of `inner`: extended, then trimmed."""
-        _, trims = self.geometry.trim()
         size = self.layout.spatial(input_shape, self.batched)
         sizes = (
             n + sum(wrap) - sum(trim.drop)
-            for n, wrap, trim in zip(size, self.wrap, trims, strict=True)
+            for n, wrap, trim in zip(size, self.wrap, self.trims, strict=True)
         )
         return tuple(max(n, 0) if isinstance(n, int) else n for n in sizes)
 
@@ -106,7 +115,7 @@ class Call:
         A derivative of lax does so. JAX's arithmetic of symbolic sizes may fail for one
         that is itself a quotient, such as ``h // 2`` where `h` is even.
         """
-        axes = zip(self.inner_size(input_shape), self.geometry.stride, strict=True)
+        axes = zip(self.inner_size(input_shape), self.trimmed.stride, strict=True)
         return all((n - 1) * s // s + 1 == n for n, s in axes)
 
     def problem(self, input_shape: Sizes, weight_shape: Sizes) -> Problem:
@@ -116,7 +125,7 @@ class Call:
         batch = input_shape[layout.input[0]] if self.batched else 1
         size = self.inner_size(input_shape)
         return Problem(
-            geometry=self.geometry.trim()[0],
+            geometry=self.trimmed,
             batch=_int(batch),
             in_channels=_int(in_channels),
             out_channels=_int(out_channels) * groups,

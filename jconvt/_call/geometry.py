@@ -23,6 +23,9 @@ is reached by the pairs (i, t) with ``s*i + d*t = s*(q + shift) + rho``. With
 
 a stride-1 convolution of the *undilated* input whose taps lie d/g apart. The number
 of blocks q is ``ceil(out(n)/s)``, that is n plus a constant.
+
+Common divisors. All pairs (i, t) reach full positions that g divides. So the output is
+that of stride s/g and dilation d/g, with g - 1 zeros between its neighbouring elements.
 """
 
 import math
@@ -74,23 +77,27 @@ class Axis:
         surplus = self.extent - self.stride - self.low - self.high
         return -(-surplus // self.stride)
 
-    def trim(self) -> "Trim":
+    def trim(self, *, divide: bool = True) -> "Trim":
         """The same outputs with both crops between 0 and extent - 1.
 
         An element is wholly cropped where its last position i*stride + extent - 1 is
         below `low`, and so from the other end. Such elements are dropped. A negative
-        crop becomes zeros appended to the output.
+        crop becomes zeros appended to the output. With `divide`, stride and dilation
+        are divided by their greatest common divisor.
         """
-        (drop_low, low, pad_low), (drop_high, high, pad_high) = map(
-            self._trim_end, (self.low, self.high)
+        apart = math.gcd(self.stride, self.dilation) if divide else 1
+        (drop_low, low, pad_low), (drop_high, high, pad_high) = (
+            self._trim_end(crop, apart) for crop in (self.low, self.high)
         )
-        axis = Axis(self.kernel_size, self.stride, self.dilation, low, high)
-        return Trim((drop_low, drop_high), axis, (pad_low, pad_high))
+        stride, dilation = self.stride // apart, self.dilation // apart
+        axis = Axis(self.kernel_size, stride, dilation, low, high)
+        return Trim((drop_low, drop_high), axis, apart, (pad_low, pad_high))
 
-    def _trim_end(self, crop: int) -> tuple[int, int, int]:
+    def _trim_end(self, crop: int, apart: int) -> tuple[int, int, int]:
         drop = max(0, -(-(crop - self.extent + 1) // self.stride))
         rest = crop - drop * self.stride
-        return drop, max(rest, 0), max(-rest, 0)
+        divided = -(-max(rest, 0) // apart)
+        return drop, divided, divided * apart - rest
 
     def phases(self) -> tuple[Phase, ...]:
         """One `Phase` for each residue 0, ..., stride - 1, in that order."""
@@ -115,10 +122,15 @@ class Axis:
 
 
 class Trim(NamedTuple):
-    """One axis in steps: drop inputs, apply `axis`, append zeros to the output."""
+    """One axis in steps: drop inputs, apply `axis`, space its outputs with zeros.
+
+    The outputs of `axis` come to stand `apart` elements from each other, with zeros
+    between them. Then zeros are appended: ``pad``, (low, high).
+    """
 
     drop: tuple[int, int]
     axis: Axis
+    apart: int
     pad: tuple[int, int]
 
 
@@ -171,11 +183,16 @@ class Geometry:
         """`Axis.extent` of every axis."""
         return tuple(axis.extent for axis in self.axes)
 
-    def trim(self) -> tuple["Geometry", tuple[Trim, ...]]:
+    def trim(self, *, divide: bool = True) -> tuple["Geometry", tuple[Trim, ...]]:
         """`Axis.trim` of every axis, and the geometry of what remains."""
-        trims = tuple(axis.trim() for axis in self.axes)
-        crop = tuple((trim.axis.low, trim.axis.high) for trim in trims)
-        return replace(self, crop=crop), trims
+        trims = tuple(axis.trim(divide=divide) for axis in self.axes)
+        geometry = replace(
+            self,
+            stride=tuple(trim.axis.stride for trim in trims),
+            dilation=tuple(trim.axis.dilation for trim in trims),
+            crop=tuple((trim.axis.low, trim.axis.high) for trim in trims),
+        )
+        return geometry, trims
 
     def output_size(self, size: tuple[Size, ...]) -> tuple[Size, ...]:
         """Output elements per axis for `size` input elements per axis."""

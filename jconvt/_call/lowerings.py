@@ -10,6 +10,12 @@ from jconvt._call.problem import Map
 
 AUTO = "auto"
 
+PLAIN_LAX = "lhs_dilation"
+"""The lowering that, named by the caller, is one convolution of lax, also in a trace.
+
+So its stride and dilation are lax's, not divided by their common divisor.
+"""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Lowerings:

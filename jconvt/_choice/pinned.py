@@ -6,6 +6,7 @@ from jconvt._call.arguments import did_you_mean
 from jconvt._call.geometry import Geometry
 from jconvt._call.lowerings import (
     AUTO,
+    PLAIN_LAX,
     Lowerings,
     entries_of,
     field_of,
@@ -20,9 +21,10 @@ def check_lowering(
 ) -> str | Lowerings:
     """`lowering` if what it names for each map serves the geometry, or the error."""
     lowering = check_names(function, lowering)
+    trimmed, _ = geometry.trim(divide=lowering != PLAIN_LAX)
     for argument, entry in _entries(lowering).items():
         if entry != AUTO:
-            _check_serves(function, argument, entry, geometry, static)
+            _check_serves(function, argument, entry, geometry, trimmed, static)
     return lowering
 
 
@@ -59,15 +61,21 @@ def _check_name(function: str, argument: str, entry: str) -> None:
 
 
 def _check_serves(
-    function: str, argument: str, entry: str, geometry: Geometry, static: bool
+    function: str,
+    argument: str,
+    entry: str,
+    given: Geometry,
+    geometry: Geometry,
+    static: bool,
 ) -> None:
+    """`geometry` is the `given` one as lowerings get it."""
     from jconvt._lowerings.table import LOWERINGS  # loaded when a program needs them
 
     said = read_entry(entry)
     name, variant = said.lowering, said.variant
     if said.turned:
         _check_turned(function, argument, entry, geometry)
-        geometry = turned_geometry(geometry.trim()[0])
+        geometry = turned_geometry(geometry)
     if said.by_group:
         if geometry.groups == 1:
             raise ValueError(
@@ -86,7 +94,7 @@ def _check_serves(
         able = (n for n, row in LOWERINGS.items() if not row.refuses(geometry, static))
         raise ValueError(
             f"{function}: `{argument}`={entry!r} cannot serve this geometry: {reason};"
-            f" got {geometry}. Use one of auto, {', '.join(able)}."
+            f" got {given}. Use one of auto, {', '.join(able)}."
         )
     if variant is None:
         return

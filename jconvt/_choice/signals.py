@@ -24,6 +24,9 @@ _MOST_GROUPS = 16
 _OVERLAPS = 8
 """The most products of a GEMM for each output: they are in memory all at once."""
 
+_LONG_ROW = 4 * SUBLANES * LANES
+"""Elements of a signal from which on each strip fills several registers."""
+
 _FRAMES = 32
 """Strides above this are taken for the hop of an inverse Fourier transform: each input
 element is a frame, and the frames overlap a few times."""
@@ -142,6 +145,17 @@ def is_one_row_in_groups(problem: Problem) -> bool:
 def is_depthwise(problem: Problem) -> bool:
     """Whether each group has one channel: XLA does not inflate such convolutions."""
     return 1 < problem.geometry.groups == problem.in_channels == problem.out_channels
+
+
+def sums_over_one_row(problem: Problem) -> bool:
+    """Whether the weight gradient of one depthwise signal is summed over a long row.
+
+    With a stride XLA divides no space by itself, and strips of the signal fill the
+    sublanes.
+    """
+    geometry = problem.geometry
+    row = geometry.rank == 1 and is_depthwise(problem) and problem.batch == 1
+    return row and geometry.stride > (1,) and problem.size[0] >= _LONG_ROW
 
 
 def gathers_row_in_groups(problem: Problem) -> bool:

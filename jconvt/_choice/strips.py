@@ -19,11 +19,16 @@ def has_few_images(problem: Problem) -> bool:
     - with a stride above 3, with groups, or for one image;
     - for two images if no element is read twice, and the blocks divide evenly, since
       filled-up strips of several images are copied once more.
+
+    Strips divide the first axis. Without a stride there, and without groups, XLA
+    divides it better.
     """
     geometry = problem.geometry
     strips = strips_of(geometry, problem.size, problem.batch)
     least = 2 if geometry.rank > 1 else 4
     if strips is None or all(s < least for s in geometry.stride):
+        return False
+    if geometry.groups == 1 and geometry.stride[0] == 1:
         return False
     far = any(s > 3 for s in geometry.stride)
     if geometry.groups > 1 or far or problem.batch == 1:

@@ -40,6 +40,7 @@ from jconvt._choice.signals import (
     is_narrow_row,
     is_one_row_in_groups,
     scatters_row,
+    sums_over_one_row,
 )
 from jconvt._choice.strips import gathers_strips, has_few_images
 from jconvt._lowerings.space_to_batch import SUBLANES
@@ -84,6 +85,17 @@ def _has_large_images(problem: Problem) -> bool:
     near = max(geometry.stride, default=1) == 1
     most = NARROW if near else _COLOURS if problem.batch == 1 else 0
     return plain and large and problem.out_channels <= most
+
+
+def _is_picture_of_two(problem: Problem) -> bool:
+    """Whether one image has two output channels at most, and a quarter of so many.
+
+    Fewer channels leave more lanes empty, so the products of a smaller image pay.
+    """
+    geometry = problem.geometry
+    plain = geometry.rank > 1 and geometry.groups == 1 and problem.batch == 1
+    large = 4 * math.prod(problem.size) >= _LARGE_IMAGE
+    return plain and large and problem.out_channels <= 2
 
 
 def _has_one_plane(problem: Problem) -> bool:
@@ -184,6 +196,17 @@ def _filled(n: int, whole: int) -> int:
     return -(-n // whole) * whole
 
 
+def _sums_over_one_plane(problem: Problem) -> bool:
+    """Whether one large image of one output channel is summed over, with a stride.
+
+    In the convolution of a dilated input neither images nor output channels fill a
+    register. `fused_phases` has the residues of the stride for channels.
+    """
+    large = math.prod(problem.size) >= _LARGE_IMAGE
+    one = problem.batch == 1 and _has_one_plane(problem)
+    return one and large and max(problem.geometry.stride) > 1
+
+
 def _reverses_less(problem: Problem) -> bool:
     """Whether `role_swapped` is better than `lhs_dilation` for a weight gradient.
 
@@ -222,6 +245,7 @@ TPU: Table = {
         Preference("tap_sums", _has_few_planes, _features_first),
         Preference("overlap_add", _has_one_plane, _features_first),
         Preference("overlap_add", _has_large_images, _as_given),
+        Preference("overlap_add", _is_picture_of_two, _as_given),
         Preference("overlap_add", scatters_row, _as_given),
         Preference("overlap_add", is_narrow_row, _as_given),
         Preference("overlap_add", _scatters_groups, _features_first),
@@ -257,6 +281,8 @@ TPU: Table = {
         Preference("matmul", _is_deep),
         Preference("fused_phases", convolves_frames),
         Preference("overlap_add", has_frames, _as_given),
+        Preference("fused_phases", _sums_over_one_plane),
+        Preference("space_to_batch", sums_over_one_row),
         Preference("role_swapped", _reverses_less),
         Preference("fused_phases", _is_grouped_at_stride_1),
     ),

@@ -24,13 +24,13 @@ from jconvt._call.arguments import (
     check_ints,
     is_int,
 )
+from jconvt._call.lowerings import PLAIN_LAX
 from jconvt._call.numerics import Numerics, check_array
 from jconvt._call.options import normalize_options
 from jconvt._call.padding import lax_pads
 from jconvt._layers.config import LayerConfig
 from jconvt._layers.kernel import FlaxKernel
 from jconvt._lowerings.axes import merge_axes, split_axis
-from jconvt._maps.bilinear import PLAIN_LAX
 from jconvt._maps.execute import Call, add_bias, as_program, run, settle_call
 
 NAME = "ConvTranspose"

@@ -1,7 +1,7 @@
 """Rearrangements of axes: merge, split, move, extend, pad, crop, depth-to-space."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +98,26 @@ def pad(
     unpadded = (0, 0, 0)
     config = [*[unpadded] * first, *pads, *[unpadded] * rest]
     return lax.pad(y, jnp.zeros((), y.dtype), config)
+
+
+def space_out(y: jax.Array, axes: Mapping[int, tuple[int, int, int]]) -> jax.Array:
+    """Move the elements of axes `apart` from each other, and append (low, high) zeros.
+
+    `axes` holds (low, high, apart) for each axis, which is not empty.
+    """
+    config = [(0, 0, 0)] * y.ndim
+    for axis, (low, high, apart) in axes.items():
+        if apart == 1 or isinstance(y.shape[axis], int):
+            config[axis] = low, high, apart - 1
+            continue
+        # lax counts the zeros between elements of an unknown number as ``max(...)``,
+        # which it cannot compare with the size that is expected.
+        y = lax.expand_dims(y, [axis + 1])
+        y = merge_axes(pad_axis(y, axis + 1, 0, apart - 1), axis)
+        config[axis] = low, high - apart + 1, 0
+    if any(map(any, config)):
+        y = lax.pad(y, jnp.zeros((), y.dtype), config)
+    return y
 
 
 def crop_space(

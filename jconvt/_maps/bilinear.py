@@ -9,13 +9,11 @@ from jax import lax
 from jax.sharding import AxisType
 
 from jconvt._call.call import Call
+from jconvt._call.lowerings import PLAIN_LAX
 from jconvt._call.problem import Map
 from jconvt._maps.explicit_axes import output_spec, with_automatic_axes
 from jconvt._maps.primitive import apply
 from jconvt._maps.varying import alike
-
-PLAIN_LAX = "lhs_dilation"
-"""The lowering that, named by the caller, is a convolution of lax in the trace too."""
 
 
 def bilinear(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:

@@ -11,10 +11,11 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jconvt._call.arguments import Shape
 from jconvt._call.call import Call, RunOptions, check_symbolic_trim, make_call
+from jconvt._call.lowerings import PLAIN_LAX
 from jconvt._call.numerics import Numerics, check_array
 from jconvt._call.options import Options
 from jconvt._choice.pinned import check_lowering
-from jconvt._maps.bilinear import PLAIN_LAX, bilinear
+from jconvt._maps.bilinear import bilinear
 from jconvt._maps.explicit_axes import as_channels_of
 from jconvt._maps.primitive import PRIMITIVES
 from jconvt._maps.tools import enter_rules

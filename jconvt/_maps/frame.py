@@ -12,7 +12,7 @@ import jax
 
 from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
-from jconvt._lowerings.axes import pad_axis, wrap_axis
+from jconvt._lowerings.axes import pad_axis, space_out, wrap_axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Frame:
 
     def enter(self, x: jax.Array) -> jax.Array:
         """The input of the inner call."""
-        axes, (_, trims) = self.call.layout.input[2:], self.call.geometry.trim()
+        axes, trims = self.call.layout.input[2:], self.call.trims
         for axis, (before, after) in zip(axes, self.call.wrap, strict=True):
             x = wrap_axis(x, axis, before, after)
         for axis, trim in zip(axes, trims, strict=True):
@@ -42,10 +42,8 @@ class Frame:
 
     def leave(self, y: jax.Array) -> jax.Array:
         """The output, from that of the inner call."""
-        _, trims = self.call.geometry.trim()
-        for axis, trim in zip(self.call.layout.output[2:], trims, strict=True):
-            y = pad_axis(y, axis, *trim.pad)
-        return y
+        axes = zip(self.call.layout.output[2:], self.call.trims, strict=True)
+        return space_out(y, {axis: (*trim.pad, trim.apart) for axis, trim in axes})
 
     def take(self, which: Map, a: jax.Array, inside: Sizes) -> jax.Array:
         """An operand of the inner call, of shape `inside`, from that of the call."""

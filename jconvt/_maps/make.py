@@ -37,7 +37,8 @@ def make(
     """One of the three arrays, of `shape`, out of the other two."""
     shapes = {which: a.shape for which, a in operands.items()} | {made: shape}
     problem = call.problem(shapes[Map.INPUT], shapes[Map.WEIGHT])
-    if _has_zero((*problem.size, *itertools.chain(*shapes.values()))):
+    sizes = (*problem.size, problem.outputs, *itertools.chain(*shapes.values()))
+    if _has_zero(sizes):
         return jnp.zeros(shape, _dtype(made, call))
     # How arrays are sharded is not known when a program is lowered. What can be known
     # is that a batch divided evenly among the devices, or some of them, stays in its
@@ -82,7 +83,7 @@ def perform(
     shapes = {which: a.shape for which, a in operands.items()} | {made: shape}
     frame = Frame(call)
     inside = frame.inner_shapes(shapes)
-    if any(map(_has_zero, (*shapes.values(), inside[Map.INPUT]))):
+    if any(map(_has_zero, (*shapes.values(), *inside.values()))):
         return jnp.zeros(shape, dtype)
     entered = {
         which: frame.take(which, a, inside[which]) for which, a in operands.items()

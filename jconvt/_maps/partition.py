@@ -35,7 +35,7 @@ def divisible(
     name = formulation.lowering
     if target.devices == 1:
         return name
-    geometry = call.geometry
+    geometry = call.trimmed
     grouped = geometry.groups > 1 and not formulation.by_group
     if grouped and name in (*_PHASES, "lhs_dilation"):
         # At stride 1 the weight gradient of these is counted several times.

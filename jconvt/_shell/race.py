@@ -233,7 +233,7 @@ def _contenders(
         if name == NATIVE:
             reason = layer.why_not_native()
         elif name != AUTO:
-            reason = LOWERINGS[name].refuses(layer.call.geometry, static=True)
+            reason = LOWERINGS[name].refuses(layer.call.trimmed, static=True)
         if reason is not None:
             notes.append(f"{name} is not in the race: {reason}.")
         elif name == NATIVE:

@@ -176,34 +176,47 @@ def test_phases_without_taps_are_all_the_same():
 # Trims --------------------------------------------------------------------------------
 
 
-def check_trim(n, axis):
-    """Drop, the trimmed axis, and appended zeros are the axis; no crop is left over."""
-    (drop_low, drop_high), trimmed, (pad_low, pad_high) = axis.trim()
-    assert 0 <= trimmed.low < axis.extent
-    assert 0 <= trimmed.high < axis.extent
-    assert min(drop_low, drop_high, pad_low, pad_high) >= 0
-    left = n - drop_low - drop_high
-    if left <= 0:  # everything is dropped: zeros alone
+def check_trim(n, axis, divide):
+    """Drop, the trimmed axis, and zeros are the axis; no crop is left over."""
+    trim = axis.trim(divide=divide)
+    trimmed = trim.axis
+    assert 0 <= trimmed.low < trimmed.extent
+    assert 0 <= trimmed.high < trimmed.extent
+    assert min(*trim.drop, *trim.pad) >= 0
+    assert (trimmed.stride * trim.apart, trimmed.dilation * trim.apart) == (
+        axis.stride,
+        axis.dilation,
+    )
+    assert trim.apart == 1 or divide
+    if divide:
+        both = range(2, trimmed.stride + 1)
+        assert all(trimmed.stride % g or trimmed.dilation % g for g in both)
+    left = n - sum(trim.drop)
+    if left <= 0 or not trimmed.output_size(left):  # zeros alone
         assert not any(pairs_by_output(n, axis))
         return
     found = [
-        {(i + drop_low, t) for i, t in pairs}
+        {(i + trim.drop[0], t) for i, t in pairs}
         for pairs in pairs_by_output(left, trimmed)
     ]
-    assert [*[set()] * pad_low, *found, *[set()] * pad_high] == pairs_by_output(n, axis)
+    spaced = [set()] * (trim.apart * (len(found) - 1) + 1)
+    spaced[:: trim.apart] = found
+    low, high = ([set()] * count for count in trim.pad)
+    assert [*low, *spaced, *high] == pairs_by_output(n, axis)
 
 
-def test_trim_changes_no_output():
+@pytest.mark.parametrize("divide", [True, False])
+def test_trim_changes_no_output(divide):
     for n, axis in itertools.product(SIZES, AXES):
         if axis.output_size(n) > 0:
-            check_trim(n, axis)
+            check_trim(n, axis, divide)
 
 
 @quick
-@given(st.integers(1, 20), axes)
-def test_trim_of_any_axis(n, axis):
+@given(st.integers(1, 20), axes, st.booleans())
+def test_trim_of_any_axis(n, axis, divide):
     if axis.output_size(n) > 0:
-        check_trim(n, axis)
+        check_trim(n, axis, divide)
 
 
 # Dialects -----------------------------------------------------------------------------
@@ -491,10 +504,21 @@ def test_geometry_of_several_axes_is_each_axis():
 def test_trim_of_several_axes_is_each_axis():
     trimmed, trims = GEOMETRY.trim()
     assert trims == (
-        Trim((0, 0), Axis(4, 2, 1, 1, 1), (0, 0)),
-        Trim((0, 1), Axis(3, 3, 2, 0, 2), (2, 0)),
+        Trim((0, 0), Axis(4, 2, 1, 1, 1), 1, (0, 0)),
+        Trim((0, 1), Axis(3, 3, 2, 0, 2), 1, (2, 0)),
     )
     assert trimmed == dataclasses.replace(GEOMETRY, crop=((1, 1), (0, 2)))
+
+
+def test_trim_divides_a_geometry_on_request():
+    given = Geometry(
+        kernel_size=(3, 2), stride=(4, 2), dilation=(6, 2), crop=((3, 5), (0, 0))
+    )
+    divided = dataclasses.replace(
+        given, stride=(2, 1), dilation=(3, 1), crop=((2, 3), (0, 0))
+    )
+    assert given.trim()[0] == divided
+    assert given.trim(divide=False)[0] == given
 
 
 def test_geometry_of_no_axes():

@@ -87,7 +87,7 @@ def test_a_tpu_divides_images_where_it_pays(layer, forward):
         ),
         pytest.param({"batch": 2, "groups": 4}, SHARES, id="two_in_narrow_groups"),
         pytest.param(
-            {"batch": 2, "groups": 4, "out": 64, "d": 2}, SHARES, id="two_dilated"
+            {"batch": 2, "groups": 4, "out": 64, "d": 3}, SHARES, id="two_dilated"
         ),
         pytest.param({"k": 16, "s": 8}, CANONICAL, id="far_apart"),
     ],
@@ -97,7 +97,7 @@ def test_a_tpu_divides_input_gradients_where_it_pays(layer, input_gradient):
     n, batch, d, out = (given.pop(name) for name in ("n", "batch", "d", "out"))
     g = enlarging(**given)
     if d > 1:
-        g = replace(g, dilation=(d, d), crop=((2, 3),) * 2)
+        g = replace(g, dilation=(d, d), crop=((4, 4),) * 2)
     made = problem(g, n=n, batch=batch, channels=(64, out))
     assert chosen("tpu", made)[1] == input_gradient
 
@@ -321,6 +321,11 @@ def few(k, s, groups=1, rank=2, n=64, batch=1, channels=(16, 16)):
 row = partial(at, rank=1)
 
 
+def along(layer, *stride):
+    """With a stride of its own along each axis."""
+    return replace(layer, geometry=replace(layer.geometry, stride=stride))
+
+
 def half(layer):
     return replace(layer, dtype=np.dtype(np.float16))
 
@@ -368,9 +373,12 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             few(4, 2, groups=2, n=65, batch=4),
             few(4, 4, n=65, batch=4),
             few(4, 2, n=65),
+            along(few(4, 4, groups=2), 1, 4),
+            along(few(4, 4), 2, 1),
         ],
         [
             few(4, 1),
+            along(few(4, 4), 1, 4),
             few(4, 4, batch=5),
             few(4, 3, rank=1),
             few(3, 2, batch=2),
@@ -485,6 +493,36 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             row(3, 1, channels=(16, 17)),
             row(3, 1, groups=2),
             at(3, 1),
+        ],
+    ),
+    signals.sums_over_one_row: (
+        [row(4, 2, groups=16, n=4096, batch=1)],
+        [
+            row(4, 2, groups=16, n=4095, batch=1),
+            row(4, 2, groups=16, n=4096, batch=2),
+            row(4, 1, groups=16, n=4096, batch=1),
+            row(4, 2, groups=8, n=4096, batch=1),
+            few(4, 2, groups=16),
+        ],
+    ),
+    tpu._sums_over_one_plane: (
+        [few(4, 2, channels=(8, 1))],
+        [
+            few(4, 2, n=63, channels=(8, 1)),
+            few(4, 2, channels=(8, 2)),
+            few(4, 2, batch=2, channels=(8, 1)),
+            few(4, 1, channels=(8, 1)),
+            few(4, 2, n=4096, rank=1, channels=(8, 1)),
+        ],
+    ),
+    tpu._is_picture_of_two: (
+        [few(4, 2, n=32, channels=(8, 2))],
+        [
+            few(4, 2, n=31, channels=(8, 2)),
+            few(4, 2, n=32, channels=(8, 3)),
+            few(4, 2, n=32, batch=2, channels=(8, 2)),
+            few(4, 2, n=32, groups=2, channels=(8, 2)),
+            few(4, 2, n=1024, rank=1, channels=(8, 2)),
         ],
     ),
     tpu._has_few_planes: (

@@ -217,7 +217,7 @@ STRIDED = Case("k4_s2_p1", (5, 3), (4, 3), 2, 1, channels=(4, 6))
 NOT_SCATTERED = [
     Case("stride_1", (5, 3), (4, 3), 1, 1, channels=(4, 6)),
     Case("groups", (5, 3), (4, 3), 2, 1, groups=2, channels=(4, 6)),
-    Case("dilated", (5, 3), (4, 3), 2, 1, 0, (1, 2), channels=(4, 6)),
+    Case("dilated", (5, 3), (4, 3), 2, 1, 0, (1, 3), channels=(4, 6)),
     Case("volume", (2, 2, 2), (2, 2, 2), 2, channels=(4, 6)),
 ]
 
