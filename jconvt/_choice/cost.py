@@ -15,9 +15,9 @@ from jconvt._lowerings.work import Work, has_fast_convolutions
 
 _TABLE: dict[str, tuple[float, float, float]] = {
     "multiply_adds": (0.0075, 0.0075, 0.0075),
-    "summed": (0.06, 0.1, 0.18),
+    "summed": (0.06, 0.1, 0.15),
     "convolved": (0.01, 0.018, 0.018),
-    "packed": (0.25, 0.7, 0.7),
+    "packed": (0.18, 0.5, 0.5),
     "scattered": (1.2, 0.51, 0.5),
     "looped": (0.8, 0.8, 0.8),
     "operands": (0.11, 0.17, 0.28),
