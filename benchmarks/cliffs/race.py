@@ -28,6 +28,10 @@ COMPILE = 5.0
 """Seconds that a later contender may take to compile, beside two runs that are far
 behind."""
 
+LONG = 10.0
+"""Seconds, with compiling, after which a first call is not repeated, at least. Where
+little time is left for a layer, compiling must not be taken for running."""
+
 LEAST_SHARE = 0.2
 """Of the time for a layer, what candidates may take even if the others were slow."""
 
@@ -76,7 +80,7 @@ def race(
             continue
         announce(name, _patience(times.seconds, budget))
         try:
-            runs[name], times.seconds[name] = _first(make, once=budget / 4)
+            runs[name], times.seconds[name] = _first(make, once=max(LONG, budget / 4))
         except Unsupported:
             continue
         except Exception as error:  # an error of one contender is a result
