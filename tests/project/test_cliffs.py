@@ -233,10 +233,16 @@ def test_the_patience_is_at_most_half_the_budget(clock):
 
 
 def test_a_very_long_first_call_is_the_only_one(clock):
-    entrants = {"a": made(clock, 0.5), "b": made(clock, 6.0, compile=3.0)}
+    entrants = {"a": made(clock, 0.5), "b": made(clock, 6.0, compile=5.0)}
     times, _ = raced(entrants, budget=20.0)
-    assert times.seconds == pytest.approx({"a": 0.5, "b": 9.0})
+    assert times.seconds == pytest.approx({"a": 0.5, "b": 11.0})
     assert len(entrants["b"][1]) == 1
+
+
+def test_compiling_does_not_count_where_little_time_is_left(clock):
+    entrants = {"a": made(clock, 0.1, compile=9.0)}
+    times, _ = raced(entrants, budget=5.0)
+    assert times.seconds == pytest.approx({"a": 0.1})
 
 
 def test_late_candidates_are_not_tried(clock):
