@@ -11,6 +11,7 @@ from operator import add
 from typing import Any
 
 import jax
+from jax import lax
 
 from jconvt._call.call import Call, Sizes
 from jconvt._call.problem import Map
@@ -30,6 +31,14 @@ def enter_rules(primitives: Mapping[Map, Any]) -> None:
 def _enter_taylor_mode(tool: Any, made: Map, primitive: Any) -> None:
     del made
     tool.jet_rules[primitive] = partial(_product_of_series, primitive)
+    # JAX has no rule for this, and the kernels of Flax's layers pass through it.
+    tool.jet_rules.setdefault(lax.optimization_barrier_p, _barrier_of_series)
+
+
+def _barrier_of_series(
+    arrays: Sequence[jax.Array], series: Sequence[Sequence[jax.Array]]
+) -> tuple[Sequence[jax.Array], list[Sequence[jax.Array]]]:
+    return lax.optimization_barrier(arrays), [*map(lax.optimization_barrier, series)]
 
 
 def _product_of_series(

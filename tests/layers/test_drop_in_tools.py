@@ -15,6 +15,7 @@ import optax
 import pytest
 from flax import linen as nn
 from flax import nnx
+from jax.experimental import jet
 
 import jconvt
 import jconvt.linen
@@ -271,6 +272,24 @@ def test_linen_copies_hashes_and_tables(x):
 
 
 # Checkpoints --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_taylor_mode(transposed, x):
+    """Of input and kernel; the kernel passes a barrier, of which JAX has no rule."""
+    kernel = jnp.asarray(whole(1, (2, 2, 3, 3)))
+
+    def coefficients(package):
+        layer = package.ConvTranspose(
+            3, (2, 2), strides=(2, 2), use_bias=False, transpose_kernel=transposed
+        )
+
+        def apply(kernel, x):
+            return layer.apply({"params": {"kernel": kernel}}, x)
+
+        return jet.jet(apply, (kernel, x), ([kernel, kernel], [x, x]))
+
+    assert_same(coefficients(jconvt.linen), coefficients(nn))
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["from Flax", "to Flax"])
