@@ -7,7 +7,7 @@ from, stands in `jconvt._choice.tpu`.
 import math
 
 from jconvt._call.problem import Problem
-from jconvt._choice.signals import LARGE_STRIDE
+from jconvt._choice.signals import LARGE_STRIDE, has_many_groups
 
 _FEW_POSITIONS = 32 * 32
 """Positions of all images, at most, for which it pays to bring the elements of a
@@ -46,6 +46,10 @@ def is_product(problem: Problem) -> bool:
 
 
 def has_one_tap_in_groups(problem: Problem) -> bool:
-    """Whether groups of one tap have a stride, which leaves most of an output empty."""
+    """Whether a few groups of one tap leave most of an output empty by their stride.
+
+    With many groups XLA inflates the convolution to the channels of several.
+    """
     geometry = problem.geometry
-    return has_one_tap(problem) and geometry.groups > 1 and max(geometry.stride) > 1
+    far = geometry.groups > 1 and max(geometry.stride) > 1
+    return has_one_tap(problem) and far and not has_many_groups(problem)

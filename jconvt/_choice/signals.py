@@ -133,13 +133,13 @@ def is_narrow_row(problem: Problem) -> bool:
 
 
 def is_one_row_in_groups(problem: Problem) -> bool:
-    """Whether there is one signal, with groups, at stride 1.
+    """Whether there is one signal, with groups at stride 1 or many at any stride.
 
     XLA then divides no space by itself.
     """
     geometry = problem.geometry
-    grouped = geometry.rank == 1 and geometry.groups > 1
-    return grouped and geometry.stride == (1,) and problem.batch == 1
+    grouped = geometry.rank == 1 and geometry.groups > 1 and problem.batch == 1
+    return grouped and (geometry.stride == (1,) or has_many_groups(problem))
 
 
 def is_depthwise(problem: Problem) -> bool:

@@ -57,7 +57,12 @@ _LARGE_IMAGE = 64 * 64
 
 
 def _is_row_or_grouped(problem: Problem) -> bool:
-    return problem.geometry.rank == 1 or problem.geometry.groups > 1
+    """But not of eight depthwise signals, which fill the sublanes of a convolution."""
+    geometry = problem.geometry
+    full = problem.batch >= SUBLANES and is_depthwise(problem)
+    if geometry.rank == 1:
+        return not full
+    return geometry.groups > 1
 
 
 def _as_given(problem: Problem) -> Variant:

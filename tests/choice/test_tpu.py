@@ -525,6 +525,10 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             few(4, 2, n=1024, rank=1, channels=(8, 2)),
         ],
     ),
+    tpu._is_row_or_grouped: (
+        [row(2, 2), row(2, 2, groups=16, batch=7), at(2, 2, groups=16)],
+        [row(2, 2, groups=16), at(2, 2)],
+    ),
     tpu._has_few_planes: (
         [at(4, 2, channels=(4, 1))],
         [at(4, 2, channels=(5, 1)), at(4, 2, channels=(4, 2))],
@@ -552,8 +556,17 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [at(2, 2, n=12), few(4, 4, n=33), few(4, 3, n=8), row(4, 4, n=8)],
     ),
     blocks.has_one_tap_in_groups: (
-        [at(1, 2, groups=2), row(1, 2, groups=2)],
-        [at(1, 1, groups=2), at(1, 2), at(2, 2, groups=2)],
+        [
+            at(1, 2, groups=2),
+            row(1, 2, groups=2),
+            at(1, 2, groups=16, channels=(32, 32)),
+        ],
+        [
+            at(1, 1, groups=2),
+            at(1, 2),
+            at(2, 2, groups=2),
+            at(1, 2, groups=17, channels=(34, 34)),
+        ],
     ),
     tpu._scatters_groups: (
         [at(4, 2, groups=17, channels=(68, 34))],
@@ -603,9 +616,14 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         ],
     ),
     signals.is_one_row_in_groups: (
-        [row(3, 1, groups=2, batch=1)],
+        [
+            row(3, 1, groups=2, batch=1),
+            row(3, 2, groups=17, batch=1, channels=(34, 34)),
+        ],
         [
             row(3, 1, batch=1),
+            row(3, 2, groups=17, batch=2, channels=(34, 34)),
+            row(3, 2, groups=16, batch=1, channels=(32, 32)),
             row(3, 1, groups=2, batch=2),
             row(3, 2, groups=2, batch=1),
             at(3, 1, groups=2, batch=1),
