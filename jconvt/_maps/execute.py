@@ -70,9 +70,9 @@ def settle_call(
     """
     enter_rules(PRIMITIVES)
     call = make_call(options, shapes, operands, **run)
-    check_symbolic_trim(options.function, call, tuple(shapes[0]))
     static = call.is_static(tuple(shapes[0]))
     check_lowering(options.function, call.lowering, call.geometry, static)
+    check_symbolic_trim(options.function, call, tuple(shapes[0]))
     return call
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from fuzz.arguments import BadCall
 from fuzz.config import Config
 from fuzz.shapes import Sizes
@@ -11,6 +13,10 @@ REGRESSIONS: dict[str, tuple[str, Any]] = {
     "a negative output_size was taken where there are no spatial axes": (
         "arguments",
         BadCall("conv_transpose", 0, "output_size", -1),
+    ),
+    "an array was compared with the name of a lowering": (
+        "arguments",
+        BadCall("conv_transpose1d", 1, "lowering", np.array([1, 1])),
     ),
     "tap_sums widened 32-bit integers": (
         "programs",
