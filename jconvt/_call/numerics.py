@@ -113,12 +113,16 @@ def dtype_hint(dtype: object) -> str:
     return did_you_mean(dtype, sorted(known), cutoff=0.5)
 
 
+_NOT_A_DTYPE = (TypeError, ValueError, SyntaxError)
+"""What NumPy raises for it; of a string with commas it reads code."""
+
+
 def read_dtype(function: str, argument: str, value: Any) -> np.dtype[Any]:
     """The dtype that `value` names, of any kind, or a TypeError."""
     try:
         # NumPy would read None as float64.
         return np.dtype("" if value is None else value)
-    except TypeError:
+    except _NOT_A_DTYPE:
         raise TypeError(
             f"{function}: `{argument}` must be a dtype; got {value!r}."
             f"{dtype_hint(value)}"
@@ -185,7 +189,7 @@ def _check_preferred(
         if isinstance(preferred, jax.Array | np.ndarray | np.generic):
             raise TypeError  # NumPy would take its dtype
         result = np.dtype(preferred)
-    except (TypeError, ValueError):
+    except _NOT_A_DTYPE:
         raise TypeError(
             f"{function}: `preferred_element_type` must be a dtype; got {preferred!r}."
             f"{dtype_hint(preferred)}"

@@ -18,6 +18,10 @@ REGRESSIONS: dict[str, tuple[str, Any]] = {
         "arguments",
         BadCall("conv_transpose1d", 1, "lowering", np.array([1, 1])),
     ),
+    "NumPy read a dtype as code": (
+        "arguments",
+        BadCall("conv_transpose1d", 1, "preferred_element_type", ","),
+    ),
     "tap_sums widened 32-bit integers": (
         "programs",
         Config(
