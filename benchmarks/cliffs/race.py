@@ -29,8 +29,8 @@ COMPILE = 5.0
 behind."""
 
 LONG = 10.0
-"""Seconds, with compiling, after which a first call is not repeated, at least. Where
-little time is left for a layer, compiling must not be taken for running."""
+"""Seconds: a shorter first call is always repeated, even where the time for a layer is
+over. The time of a first call includes compiling, so it must not stand for a run."""
 
 LEAST_SHARE = 0.2
 """Of the time for a layer, what candidates may take even if the others were slow."""

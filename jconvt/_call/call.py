@@ -11,7 +11,7 @@ from jconvt._call.arguments import Shape
 from jconvt._call.fit import fit, is_between
 from jconvt._call.geometry import Geometry, Size, Trim
 from jconvt._call.layout import Layout
-from jconvt._call.lowerings import PLAIN_LAX, Lowerings
+from jconvt._call.lowerings import Lowerings, divides
 from jconvt._call.numerics import Numerics, Precision, settle_dtypes
 from jconvt._call.options import Options, Pairs
 from jconvt._call.problem import Problem
@@ -93,12 +93,12 @@ class Call:
     @property
     def trimmed(self) -> Geometry:
         """The geometry that a lowering computes."""
-        return self.geometry.trim(divide=self.lowering != PLAIN_LAX)[0]
+        return self.geometry.trim(divide=divides(self.lowering))[0]
 
     @property
     def trims(self) -> tuple[Trim, ...]:
-        """For each spatial axis, what surrounds `trimmed`."""
-        return self.geometry.trim(divide=self.lowering != PLAIN_LAX)[1]
+        """For each spatial axis, what is done before and after `trimmed` runs."""
+        return self.geometry.trim(divide=divides(self.lowering))[1]
 
     def inner_size(self, input_shape: Sizes) -> Sizes:
         """Input elements per spatial axis of `inner`: extended, then trimmed."""

@@ -122,10 +122,13 @@ class Axis:
 
 
 class Trim(NamedTuple):
-    """One axis in steps: drop inputs, apply `axis`, space its outputs with zeros.
+    """One axis in steps: drop inputs, apply `axis`, put zeros between its outputs.
 
-    The outputs of `axis` come to stand `apart` elements from each other, with zeros
-    between them. Then zeros are appended: ``pad``, (low, high).
+    Attributes:
+      drop: (low, high) input elements that are removed first.
+      axis: what is then computed.
+      apart: the distance at which its outputs are placed, with zeros between them.
+      pad: (low, high) zeros that are appended at the end.
     """
 
     drop: tuple[int, int]

@@ -11,10 +11,7 @@ from jconvt._call.problem import Map
 AUTO = "auto"
 
 PLAIN_LAX = "lhs_dilation"
-"""The lowering that, named by the caller, is one convolution of lax, also in a trace.
-
-So its stride and dilation are lax's, not divided by their common divisor.
-"""
+"""The lowering that, named by the caller, is one convolution of lax in a trace too."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -163,6 +160,14 @@ class Entry(NamedTuple):
                 *([_TURNED] if self.turned else []),
             ]
         )
+
+
+def divides(lowering: str | Lowerings) -> bool:
+    """Whether stride and dilation are divided by their common divisor.
+
+    Not for plain lax: its one convolution has the stride and dilation of the call.
+    """
+    return lowering != PLAIN_LAX
 
 
 def read_entry(entry: str) -> Entry:

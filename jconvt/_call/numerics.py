@@ -114,7 +114,7 @@ def dtype_hint(dtype: object) -> str:
 
 
 _NOT_A_DTYPE = (TypeError, ValueError, SyntaxError)
-"""What NumPy raises for it; of a string with commas it reads code."""
+"""What `np.dtype` raises. A string with a comma it parses as Python code."""
 
 
 def read_dtype(function: str, argument: str, value: Any) -> np.dtype[Any]:

@@ -6,8 +6,8 @@ from jconvt._call.arguments import did_you_mean
 from jconvt._call.geometry import Geometry
 from jconvt._call.lowerings import (
     AUTO,
-    PLAIN_LAX,
     Lowerings,
+    divides,
     entries_of,
     field_of,
     read_entry,
@@ -21,7 +21,7 @@ def check_lowering(
 ) -> str | Lowerings:
     """`lowering` if what it names for each map serves the geometry, or the error."""
     lowering = check_names(function, lowering)
-    trimmed, _ = geometry.trim(divide=lowering != PLAIN_LAX)
+    trimmed, _ = geometry.trim(divide=divides(lowering))
     for argument, entry in _entries(lowering).items():
         if entry != AUTO:
             _check_serves(function, argument, entry, geometry, trimmed, static)
@@ -68,7 +68,7 @@ def _check_serves(
     geometry: Geometry,
     static: bool,
 ) -> None:
-    """`geometry` is the `given` one as lowerings get it."""
+    """A ValueError if the entry cannot serve `geometry`, the trimmed one of `given`."""
     from jconvt._lowerings.table import LOWERINGS  # loaded when a program needs them
 
     said = read_entry(entry)

@@ -57,7 +57,11 @@ _LARGE_IMAGE = 64 * 64
 
 
 def _is_row_or_grouped(problem: Problem) -> bool:
-    """But not of eight depthwise signals, which fill the sublanes of a convolution."""
+    """Whether there is one spatial axis, or several and groups.
+
+    Eight depthwise signals over one axis are left out: they fill the sublanes of a
+    convolution.
+    """
     geometry = problem.geometry
     full = problem.batch >= SUBLANES and is_depthwise(problem)
     if geometry.rank == 1:
@@ -93,9 +97,10 @@ def _has_large_images(problem: Problem) -> bool:
 
 
 def _is_picture_of_two(problem: Problem) -> bool:
-    """Whether one image has two output channels at most, and a quarter of so many.
+    """Whether one image of 1,024 positions or more has one or two output channels.
 
-    Fewer channels leave more lanes empty, so the products of a smaller image pay.
+    Fewer channels leave more lanes empty than those of `_has_large_images`, so the
+    products of a GEMM pay for an image of a quarter of the size.
     """
     geometry = problem.geometry
     plain = geometry.rank > 1 and geometry.groups == 1 and problem.batch == 1
@@ -202,10 +207,10 @@ def _filled(n: int, whole: int) -> int:
 
 
 def _sums_over_one_plane(problem: Problem) -> bool:
-    """Whether one large image of one output channel is summed over, with a stride.
+    """Whether a weight gradient sums over one large image of one output channel.
 
-    In the convolution of a dilated input neither images nor output channels fill a
-    register. `fused_phases` has the residues of the stride for channels.
+    With a stride, neither images nor output channels fill a register of the convolution
+    of a dilated input. `fused_phases` makes each residue of the stride a channel.
     """
     large = math.prod(problem.size) >= _LARGE_IMAGE
     one = problem.batch == 1 and _has_one_plane(problem)

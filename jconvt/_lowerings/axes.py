@@ -101,9 +101,10 @@ def pad(
 
 
 def space_out(y: jax.Array, axes: Mapping[int, tuple[int, int, int]]) -> jax.Array:
-    """Move the elements of axes `apart` from each other, and append (low, high) zeros.
+    """Put zeros between the elements of some axes and at their ends.
 
-    `axes` holds (low, high, apart) for each axis, which is not empty.
+    `axes` maps the number of an axis to (low, high, apart): zeros at either end, and
+    the distance at which neighbouring elements are placed. No axis may be empty.
     """
     config = [(0, 0, 0)] * y.ndim
     for axis, (low, high, apart) in axes.items():

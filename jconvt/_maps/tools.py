@@ -31,7 +31,7 @@ def enter_rules(primitives: Mapping[Map, Any]) -> None:
 def _enter_taylor_mode(tool: Any, made: Map, primitive: Any) -> None:
     del made
     tool.jet_rules[primitive] = partial(_product_of_series, primitive)
-    # JAX has no rule for this, and the kernels of Flax's layers pass through it.
+    # The kernels of our Flax layers pass a barrier, for which JAX has no rule.
     tool.jet_rules.setdefault(lax.optimization_barrier_p, _barrier_of_series)
 
 

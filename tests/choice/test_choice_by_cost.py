@@ -500,10 +500,15 @@ def test_only_large_strided_convolutions_are_packed_slowly(slow, monkeypatch):
     assert times == {(16, 16): 100, (16, 32): 100, (512, 16): 100, (512, 32): most}
 
 
-@pytest.mark.parametrize(("stride", "scattered"), [(2, False), (3, True)])
-def test_many_residues_of_planes_are_interleaved_slowly(stride, scattered):
-    """Four are not many; with features last there is no such cost."""
-    layer = problem(channels=(8, 8), groups=8, stride=stride, dtype=np.float32)
+@pytest.mark.parametrize(
+    ("rank", "stride", "scattered"),
+    [(2, 2, False), (3, 2, False), (4, 2, True), (1, 3, True), (2, 3, True)],
+)
+def test_many_residues_of_planes_are_interleaved_slowly(rank, stride, scattered):
+    """Eight are not many, if no stride is above 2; features last cost nothing."""
+    layer = problem(
+        n=4, rank=rank, channels=(8, 8), groups=8, stride=stride, dtype=np.float32
+    )
     row = LOWERINGS["tap_sums"]
     for variant in row.variants(layer):
         work = row.work(layer, variant, Map.OUTPUT)

@@ -13,8 +13,12 @@ KINDS = (AxisType.Auto, AxisType.Auto)
 
 @pytest.mark.parametrize("lowering", ["auto", "phases", "fused_phases"])
 @pytest.mark.parametrize("groups", [1, 4])
-def test_a_weight_gradient_is_counted_once(groups, lowering):
-    """With the batch along one of two mesh axes: that of grouped phases was not."""
+@pytest.mark.parametrize("apart", [1, 2])
+def test_a_weight_gradient_is_counted_once(apart, groups, lowering):
+    """With the batch along one of two mesh axes: that of grouped phases was not.
+
+    Stride and dilation 2 are computed as stride and dilation 1.
+    """
     mesh = jax.make_mesh((2, 4), ("images", "other"), axis_types=KINDS)
     rng = np.random.default_rng(0)
     x = rng.integers(-4, 5, (4, 8, 24, 24)).astype(np.float32)
@@ -24,7 +28,13 @@ def test_a_weight_gradient_is_counted_once(groups, lowering):
     def gradient(x, w):
         def loss(w):
             y = jconvt.conv_transpose2d(
-                x, w, padding=1, groups=groups, lowering=lowering
+                x,
+                w,
+                stride=apart,
+                dilation=apart,
+                padding=apart,
+                groups=groups,
+                lowering=lowering,
             )
             return jnp.sum(y**2)
 

@@ -20,6 +20,7 @@ import jconvt
 import jconvt.linen
 from jconvt._call.problem import Map
 from jconvt._maps.primitive import PRIMITIVES
+from jconvt._shapes import call_of_shapes
 from programs import equations
 
 OURS = [primitive.name for primitive in PRIMITIVES.values()]
@@ -95,6 +96,23 @@ def test_named_it_is_one_convolution_of_lax(layer, derivative):
     assert not any(equations(name, lax, *arrays) for name in OURS)
     assert any(equations(name, ours, *arrays) for name in OURS)
     assert_equal(lax(*arrays), ours(*arrays))
+
+
+@pytest.mark.parametrize(
+    ("lowering", "apart"),
+    [("auto", 1), (jconvt.Lowerings(forward="lhs_dilation"), 1), ("lhs_dilation", 2)],
+    ids=str,
+)
+def test_plain_lax_alone_keeps_a_common_divisor(lowering, apart):
+    """Of stride and dilation, which are both 2; the others compute the layer of 1."""
+    x, w = operands("taken_for_groups")
+    options = LAYERS["taken_for_groups"][1]
+    call, *_ = call_of_shapes("test", x.shape, w.shape, **options, lowering=lowering)
+    geometry = call.problem(x.shape, w.shape).geometry
+    assert (geometry.stride, geometry.dilation) == ((apart, apart),) * 2
+    found = equations("conv_general_dilated", up("taken_for_groups", lowering), x, w)
+    distances = [(e.params["lhs_dilation"], e.params["rhs_dilation"]) for e in found]
+    assert distances == ([((2, 2), (2, 2))] if apart == 2 else [])
 
 
 @layers
