@@ -83,7 +83,7 @@ def perform(
     shapes = {which: a.shape for which, a in operands.items()} | {made: shape}
     frame = Frame(call)
     inside = frame.inner_shapes(shapes)
-    if any(map(_has_zero, (*shapes.values(), *inside.values()))):
+    if any(map(_has_zero, (*shapes.values(), inside[Map.INPUT]))):
         return jnp.zeros(shape, dtype)
     entered = {
         which: frame.take(which, a, inside[which]) for which, a in operands.items()

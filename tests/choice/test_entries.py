@@ -272,3 +272,11 @@ def test_by_group_counts_all_groups_and_the_parts():
     parts = problem.inputs + problem.outputs
     assert work.executed == 8 * one.executed
     assert (work.cut, work.temporary) == (parts, one.temporary + parts)
+
+
+def test_a_lowering_serves_what_a_common_divisor_leaves():
+    """Winograd's filters take no dilation; of stride and dilation 2 none is left."""
+    options = {"stride": 2, "dilation": 2, "lowering": "winograd"}
+    assert jconvt.output_shape((1, 2, 5), (2, 2, 3), **options) == (1, 2, 13)
+    with pytest.raises(ValueError, match="winograd"):
+        jconvt.output_shape((1, 2, 5), (2, 2, 3), **options | {"stride": 1})

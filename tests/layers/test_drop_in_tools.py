@@ -287,7 +287,7 @@ def test_taylor_mode(transposed, x):
         def apply(kernel, x):
             return layer.apply({"params": {"kernel": kernel}}, x)
 
-        return jet.jet(apply, (kernel, x), ([kernel, kernel], [x, x]))
+        return jet.jet(apply, (kernel, x), ([kernel, 2 * kernel], [3 * x, x]))
 
     assert_same(coefficients(jconvt.linen), coefficients(nn))
 

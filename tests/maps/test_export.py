@@ -29,6 +29,7 @@ LAYERS = {  # weight, options
     "blocks": ((4, 3, 2, 2), {"stride": 2}),
     "grouped": ((4, 2, 3), {"stride": 3, "dilation": 2, "groups": 2}),
     "spaced": ((4, 3, 3), {"stride": 4, "dilation": 2, "padding": 1}),
+    "spaced_and_cut": ((4, 3, 1), {"stride": 2, "dilation": 2, "padding": [(0, 1)]}),
     "added": ((4, 3, 3), {"stride": 2, "padding": [(2, -3)]}),
     "same": ((4, 3, 3), {"stride": 2, "padding": "SAME"}),
     "circular": ((4, 3, 5), {"stride": 2, "padding": "CIRCULAR"}),
