@@ -274,9 +274,13 @@ def test_by_group_counts_all_groups_and_the_parts():
     assert (work.cut, work.temporary) == (parts, one.temporary + parts)
 
 
-def test_a_lowering_serves_what_a_common_divisor_leaves():
-    """Winograd's filters take no dilation; of stride and dilation 2 none is left."""
-    options = {"stride": 2, "dilation": 2, "lowering": "winograd"}
-    assert jconvt.output_shape((1, 2, 5), (2, 2, 3), **options) == (1, 2, 13)
-    with pytest.raises(ValueError, match="winograd"):
-        jconvt.output_shape((1, 2, 5), (2, 2, 3), **options | {"stride": 1})
+def test_an_entry_serves_what_a_common_divisor_leaves():
+    """Stride and dilation 2 are computed as 1, where an input gradient is turned."""
+    options = {
+        "stride": 2,
+        "lowering": jconvt.Lowerings(input_gradient="gather/turned"),
+    }
+    layer = (1, 2, 5), (2, 2, 3)
+    assert jconvt.output_shape(*layer, dilation=2, **options) == (1, 2, 13)
+    with pytest.raises(ValueError, match="layer of stride 1"):
+        jconvt.output_shape(*layer, **options)
