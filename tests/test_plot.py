@@ -38,6 +38,8 @@ calls = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def _close():
+    # Examples of the docs, run earlier in the same process, leave figures open.
+    pyplot.close("all")
     yield
     pyplot.close("all")
 
