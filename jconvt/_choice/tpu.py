@@ -25,6 +25,25 @@ from jconvt._choice.blocks import (
     has_one_tap_in_groups,
     is_product,
 )
+from jconvt._choice.groups import (
+    adds_few_neighbours,
+    adds_few_products,
+    gathers_many_narrow_groups,
+    is_grouped_at_stride_1,
+    is_narrow_at_stride_1,
+    multiplies_channels,
+    multiplies_first_channels,
+    multiplies_many_channels,
+    scatters_groups,
+)
+from jconvt._choice.planes import (
+    has_few_planes,
+    has_large_images,
+    has_one_plane,
+    is_picture_of_two,
+    sums_over_few_planes,
+    sums_over_picture,
+)
 from jconvt._choice.preference import Preference, Table
 from jconvt._choice.signals import (
     LANES,
@@ -34,8 +53,6 @@ from jconvt._choice.signals import (
     gathers_many_frames,
     gathers_row_in_groups,
     has_frames,
-    has_many_groups,
-    has_one_channel,
     is_depthwise,
     is_narrow_row,
     is_one_row_in_groups,
@@ -45,15 +62,6 @@ from jconvt._choice.signals import (
 from jconvt._choice.strips import gathers_strips, has_few_images
 from jconvt._lowerings.space_to_batch import SUBLANES
 from jconvt._lowerings.work import Variant
-
-_SEVERAL = 4
-"""Input channels of a group from which on a GEMM is worth it."""
-
-_COLOURS = 4
-"""Output channels of a picture, at most."""
-
-_LARGE_IMAGE = 64 * 64
-"""Positions from which on it pays to move the products of a GEMM for that."""
 
 
 def _is_row_or_grouped(problem: Problem) -> bool:
@@ -79,97 +87,9 @@ def _features_first(problem: Problem) -> Variant:
     return Variant(first=True)
 
 
-# One output channel -------------------------------------------------------------------
-
-
-def _has_large_images(problem: Problem) -> bool:
-    """Whether a few output channels have many positions, over several axes.
-
-    The channels would leave most lanes of a convolution empty. With a stride the
-    products are moved further, which pays for one image of three or four channels.
-    """
-    geometry = problem.geometry
-    plain = geometry.rank > 1 and geometry.groups == 1
-    large = math.prod(problem.size) >= _LARGE_IMAGE
-    near = max(geometry.stride, default=1) == 1
-    most = NARROW if near else _COLOURS if problem.batch == 1 else 0
-    return plain and large and problem.out_channels <= most
-
-
-def _is_picture_of_two(problem: Problem) -> bool:
-    """Whether one image of 1,024 positions or more has one or two output channels.
-
-    Fewer channels leave more lanes empty than those of `_has_large_images`, so the
-    products of a GEMM pay for an image of a quarter of the size.
-    """
-    geometry = problem.geometry
-    plain = geometry.rank > 1 and geometry.groups == 1 and problem.batch == 1
-    large = 4 * math.prod(problem.size) >= _LARGE_IMAGE
-    return plain and large and problem.out_channels <= 2
-
-
-def _has_one_plane(problem: Problem) -> bool:
-    """Whether there is one output channel and more than one spatial axis.
-
-    An array of one channel is channels first and channels last at once, so matrices
-    with features first can be made from it without moving data.
-    """
-    return problem.geometry.rank > 1 and has_one_channel(problem)
-
-
-def _has_few_planes(problem: Problem) -> bool:
-    """Whether a few input channels make one output channel, over several axes.
-
-    Sums of taps then multiply whole images by one number, and images fill lanes and
-    sublanes.
-    """
-    return _has_one_plane(problem) and problem.in_channels <= _COLOURS
-
-
-# Groups -------------------------------------------------------------------------------
-
-
-def _scatters_groups(problem: Problem) -> bool:
-    """Whether many groups of several channels make images with a stride.
-
-    XLA inflates their convolution to the channels of many groups. A GEMM of each group
-    with features first fills the lanes with positions.
-    """
-    geometry = problem.geometry
-    several = problem.in_channels >= _SEVERAL * geometry.groups
-    many = has_many_groups(problem) and several
-    return many and geometry.rank > 1 and max(geometry.stride) > 1
-
-
-def _is_grouped_at_stride_1(problem: Problem) -> bool:
-    """Whether this is an ordinary convolution of images or volumes with groups.
-
-    `fused_phases` is that convolution, with the kernel prepared in another order. Its
-    programs were estimated at 0.5 to 1.0 of those of `lhs_dilation`; why, is not known.
-    """
-    geometry = problem.geometry
-    return geometry.rank > 1 and geometry.groups > 1 and max(geometry.stride) == 1
-
-
-def _is_narrow_at_stride_1(problem: Problem) -> bool:
-    """Whether `_is_grouped_at_stride_1` holds, with groups of few output channels.
-
-    They do not fill the sublanes; strips of one image do.
-    """
-    narrow = problem.out_channels < SUBLANES * problem.geometry.groups
-    return _is_grouped_at_stride_1(problem) and narrow
-
-
-def _multiplies_channels(problem: Problem) -> bool:
-    """Whether each input channel makes several output channels of its own.
-
-    XLA inflates the convolution for its input gradient to all channels.
-    """
-    geometry = problem.geometry
-    return 1 < geometry.groups == problem.in_channels < problem.out_channels
-
-
-# Gradients ----------------------------------------------------------------------------
+def _features_last(problem: Problem) -> Variant:
+    del problem
+    return Variant(first=False)
 
 
 def _is_matrix(problem: Problem) -> bool:
@@ -206,17 +126,6 @@ def _filled(n: int, whole: int) -> int:
     return -(-n // whole) * whole
 
 
-def _sums_over_one_plane(problem: Problem) -> bool:
-    """Whether a weight gradient sums over one large image of one output channel.
-
-    With a stride, neither images nor output channels fill a register of the convolution
-    of a dilated input. `fused_phases` makes each residue of the stride a channel.
-    """
-    large = math.prod(problem.size) >= _LARGE_IMAGE
-    one = problem.batch == 1 and _has_one_plane(problem)
-    return one and large and max(problem.geometry.stride) > 1
-
-
 def _reverses_less(problem: Problem) -> bool:
     """Whether `role_swapped` is better than `lhs_dilation` for a weight gradient.
 
@@ -235,7 +144,7 @@ def _reverses_less(problem: Problem) -> bool:
     if is_depthwise(problem):
         large = math.prod(problem.size) >= 2 * LANES
         return geometry.rank > 1 and large and not near
-    if _is_grouped_at_stride_1(problem):
+    if is_grouped_at_stride_1(problem):
         return problem.out_channels <= 2 * LANES
     if geometry.groups > 1:
         return geometry.rank > 1 or gathers_row_in_groups(problem)
@@ -251,17 +160,18 @@ TPU: Table = {
         Preference("matmul", _is_row_or_grouped),
         Preference("matmul", has_one_tap),
         Preference("matmul", has_large_blocks),
-        Preference("matmul", _has_one_plane),
-        Preference("tap_sums", _has_few_planes, _features_first),
-        Preference("overlap_add", _has_one_plane, _features_first),
-        Preference("overlap_add", _has_large_images, _as_given),
-        Preference("overlap_add", _is_picture_of_two, _as_given),
+        Preference("matmul", has_one_plane),
+        Preference("tap_sums", has_few_planes, _features_first),
+        Preference("overlap_add", has_one_plane, _features_first),
+        Preference("overlap_add", has_large_images, _as_given),
+        Preference("overlap_add", is_picture_of_two, _as_given),
         Preference("overlap_add", scatters_row, _as_given),
         Preference("overlap_add", is_narrow_row, _as_given),
-        Preference("overlap_add", _scatters_groups, _features_first),
+        Preference("overlap_add", scatters_groups, _features_first),
+        Preference("overlap_add", adds_few_products, _as_given),
         Preference("space_to_batch", is_one_row_in_groups),
-        Preference("space_to_batch", _is_narrow_at_stride_1),
-        Preference("fused_phases", _is_grouped_at_stride_1),
+        Preference("space_to_batch", is_narrow_at_stride_1),
+        Preference("fused_phases", is_grouped_at_stride_1),
         Preference("space_to_batch", has_few_images),
     ),
     Map.INPUT: (
@@ -271,16 +181,19 @@ TPU: Table = {
         Preference("matmul", has_one_tap),
         Preference("matmul", has_large_blocks),
         Preference("matmul", has_few_blocks),
-        Preference("tap_sums", _has_few_planes, _features_first),
+        Preference("tap_sums", has_few_planes, _features_first),
         Preference("fused_phases", gathers_many_frames),
         Preference("overlap_add", has_frames, _as_given),
         Preference("overlap_add", gathers_few_groups, _as_given),
         Preference("overlap_add", is_narrow_row, _as_given),
-        Preference("overlap_add", _multiplies_channels, _as_given),
-        Preference("tap_sums", _multiplies_channels, _features_first),
+        Preference("tap_sums", multiplies_many_channels, _features_last),
+        Preference("overlap_add", multiplies_channels, _as_given),
+        Preference("tap_sums", multiplies_channels, _features_first),
+        Preference("overlap_add", adds_few_neighbours, _as_given),
+        Preference("overlap_add", gathers_many_narrow_groups, _as_given),
         Preference("space_to_batch", is_one_row_in_groups),
-        Preference("space_to_batch", _is_narrow_at_stride_1),
-        Preference("fused_phases", _is_grouped_at_stride_1),
+        Preference("space_to_batch", is_narrow_at_stride_1),
+        Preference("fused_phases", is_grouped_at_stride_1),
         Preference("space_to_batch", gathers_strips),
     ),
     Map.WEIGHT: (
@@ -291,10 +204,13 @@ TPU: Table = {
         Preference("matmul", _is_deep),
         Preference("fused_phases", convolves_frames),
         Preference("overlap_add", has_frames, _as_given),
-        Preference("fused_phases", _sums_over_one_plane),
+        Preference("fused_phases", sums_over_picture),
+        Preference("overlap_add", sums_over_few_planes, _features_first),
         Preference("space_to_batch", sums_over_one_row),
+        Preference("phases", multiplies_first_channels),
+        Preference("overlap_add", adds_few_neighbours, _as_given),
         Preference("role_swapped", _reverses_less),
-        Preference("fused_phases", _is_grouped_at_stride_1),
+        Preference("fused_phases", is_grouped_at_stride_1),
     ),
 }
 """`matmul` serves only where no two input elements reach the same output."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jconvt._call.problem import Map
-from jconvt._choice import blocks, signals, strips, tables, tpu
+from jconvt._choice import blocks, groups, planes, signals, strips, tables, tpu
 from jconvt._choice.choose import choose
 from jconvt._lowerings.work import Variant
 from problems import CANONICAL, SHARES, chosen, enlarging, geometry, problem
@@ -201,7 +201,7 @@ def volume(n, channels, dtype=np.float16, batch=8):
         ),
         pytest.param(
             problem(geometry(4, 2, rank=2), n=64, channels=(4, 1)),
-            ["tap_sums", "tap_sums", CANONICAL],
+            ["tap_sums", "tap_sums", "overlap_add"],
             id="few_channels_to_one",
         ),
         pytest.param(
@@ -241,7 +241,7 @@ def volume(n, channels, dtype=np.float16, batch=8):
         ),
         pytest.param(
             problem(geometry(4, 2, groups=16, rank=2), batch=8, channels=(16, 32)),
-            [CANONICAL, "overlap_add", "role_swapped"],
+            [CANONICAL, "overlap_add", "phases"],
             id="multiplied_channels",
         ),
         pytest.param(
@@ -326,6 +326,12 @@ def along(layer, *stride):
     return replace(layer, geometry=replace(layer.geometry, stride=stride))
 
 
+def column(taps):
+    """A layer in groups at stride 1, with taps along the first axis."""
+    layer = few(1, 1, groups=4)
+    return replace(layer, geometry=replace(layer.geometry, kernel_size=(taps, 1)))
+
+
 def half(layer):
     return replace(layer, dtype=np.dtype(np.float16))
 
@@ -344,7 +350,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             at(4, 2, n=127, rank=1, channels=(8, 1)),
         ],
     ),
-    tpu._has_one_plane: (
+    planes.has_one_plane: (
         [at(4, 2, channels=(8, 1)), at(4, 2, n=16, rank=3, channels=(8, 1))],
         [at(4, 2), at(4, 2, n=128, rank=1, channels=(8, 1))],
     ),
@@ -505,17 +511,22 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             few(4, 2, groups=16),
         ],
     ),
-    tpu._sums_over_one_plane: (
-        [few(4, 2, channels=(8, 1))],
+    planes.sums_over_picture: (
+        [few(4, 2, n=32, channels=(8, 2))],
+        [few(4, 1, n=32, channels=(8, 2)), few(4, 2, n=32, channels=(8, 3))],
+    ),
+    planes.sums_over_few_planes: (
+        [few(4, 2, channels=(4, 1)), few(4, 2, batch=7, channels=(4, 1))],
         [
-            few(4, 2, n=63, channels=(8, 1)),
-            few(4, 2, channels=(8, 2)),
-            few(4, 2, batch=2, channels=(8, 1)),
-            few(4, 1, channels=(8, 1)),
-            few(4, 2, n=4096, rank=1, channels=(8, 1)),
+            few(4, 2, n=63, channels=(4, 1)),
+            few(4, 2, channels=(5, 1)),
+            few(4, 2, channels=(4, 2)),
+            few(4, 2, batch=8, channels=(4, 1)),
+            few(4, 1, channels=(4, 1)),
+            few(4, 2, n=4096, rank=1, channels=(4, 1)),
         ],
     ),
-    tpu._is_picture_of_two: (
+    planes.is_picture_of_two: (
         [few(4, 2, n=32, channels=(8, 2))],
         [
             few(4, 2, n=31, channels=(8, 2)),
@@ -529,7 +540,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [row(2, 2), row(2, 2, groups=16, batch=7), at(2, 2, groups=16)],
         [row(2, 2, groups=16), at(2, 2)],
     ),
-    tpu._has_few_planes: (
+    planes.has_few_planes: (
         [at(4, 2, channels=(4, 1))],
         [at(4, 2, channels=(5, 1)), at(4, 2, channels=(4, 2))],
     ),
@@ -538,13 +549,56 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [at(2, 1), at(2, 2)],
     ),
     blocks.is_product: ([at(1, 1)], [at(1, 2), at(2, 1)]),
-    tpu._is_narrow_at_stride_1: (
+    groups.is_narrow_at_stride_1: (
         [at(3, 1, groups=4, channels=(16, 28)), at(3, 1, groups=16)],
         [
             at(3, 1, groups=4, channels=(16, 32)),
             at(3, 2, groups=4),
             row(3, 1, groups=4),
             at(3, 1, channels=(16, 4)),
+        ],
+    ),
+    groups.adds_few_products: (
+        [
+            few(3, 2, groups=4, channels=(16, 32)),
+            few(3, 2, groups=16, channels=(32, 32), batch=7),
+        ],
+        [
+            few(4, 2, groups=4, channels=(16, 32)),
+            few(3, 2, groups=4, channels=(16, 36)),
+            few(3, 2, groups=4, channels=(16, 32), batch=8),
+            few(3, 2, groups=17, channels=(34, 34)),
+            few(3, 2, groups=16),
+            few(3, 2, channels=(16, 8)),
+            few(3, 2, groups=4, channels=(16, 32), rank=1),
+        ],
+    ),
+    groups.adds_few_neighbours: (
+        [column(3)],
+        [column(4), along(column(3), 1, 2)],
+    ),
+    groups.gathers_many_narrow_groups: (
+        [at(3, 1, groups=17, channels=(34, 34))],
+        [
+            at(3, 1, groups=16, channels=(32, 32)),
+            at(3, 2, groups=17, channels=(34, 34)),
+            at(3, 1, groups=17, channels=(34, 136)),
+        ],
+    ),
+    groups.multiplies_many_channels: (
+        [at(4, 2, groups=128, channels=(128, 256))],
+        [
+            at(4, 2, groups=127, channels=(127, 254)),
+            at(4, 2, groups=128, channels=(128, 256), batch=7),
+            at(4, 2, groups=128, channels=(128, 128)),
+            row(4, 2, groups=128, channels=(128, 256)),
+        ],
+    ),
+    groups.multiplies_first_channels: (
+        [row(4, 2, groups=16, channels=(16, 32))],
+        [
+            replace(row(4, 2, groups=16, channels=(16, 32)), features_first=False),
+            row(4, 2, groups=16),
         ],
     ),
     blocks.has_large_blocks: (
@@ -568,7 +622,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             at(1, 2, groups=17, channels=(34, 34)),
         ],
     ),
-    tpu._scatters_groups: (
+    groups.scatters_groups: (
         [at(4, 2, groups=17, channels=(68, 34))],
         [
             at(4, 2, groups=16, channels=(64, 32)),
@@ -589,7 +643,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [row(4, 2, groups=16, channels=(32, 32))],
         [row(4, 2, groups=17, channels=(34, 34)), row(4, 2)],
     ),
-    tpu._multiplies_channels: (
+    groups.multiplies_channels: (
         [
             at(4, 2, groups=16, channels=(16, 32)),
             row(4, 2, groups=16, channels=(16, 32)),
@@ -600,7 +654,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             at(4, 2, channels=(1, 2)),
         ],
     ),
-    tpu._has_large_images: (
+    planes.has_large_images: (
         [
             at(3, 1),
             at(3, 1, rank=3, n=16),
@@ -637,7 +691,7 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
             at(4, 2, channels=(32, 7)),
         ],
     ),
-    tpu._is_grouped_at_stride_1: (
+    groups.is_grouped_at_stride_1: (
         [at(3, 1, groups=2)],
         [at(3, 1), at(3, 2, groups=2), row(3, 1, groups=2)],
     ),

@@ -1,0 +1,102 @@
+"""The TPU's rules for groups over several axes. Imports no JAX.
+
+How a TPU computes, and where the rules come from, stands in `jconvt._choice.tpu`.
+"""
+
+import math
+
+from jconvt._call.problem import Problem
+from jconvt._choice.signals import LANES, has_many_groups, is_depthwise
+from jconvt._lowerings.space_to_batch import SUBLANES
+
+_SEVERAL = 4
+"""Input channels of a group from which on a GEMM is worth it."""
+
+
+def scatters_groups(problem: Problem) -> bool:
+    """Whether many groups of several channels make images with a stride.
+
+    XLA inflates their convolution to the channels of many groups. A GEMM of each group
+    with features first fills the lanes with positions.
+    """
+    geometry = problem.geometry
+    several = problem.in_channels >= _SEVERAL * geometry.groups
+    many = has_many_groups(problem) and several
+    return many and geometry.rank > 1 and max(geometry.stride) > 1
+
+
+def is_grouped_at_stride_1(problem: Problem) -> bool:
+    """Whether this is an ordinary convolution of images or volumes with groups.
+
+    `fused_phases` is that convolution, with the kernel prepared in another order. Its
+    programs were estimated at 0.5 to 1.0 of those of `lhs_dilation`; why, is not known.
+    """
+    geometry = problem.geometry
+    return geometry.rank > 1 and geometry.groups > 1 and max(geometry.stride) == 1
+
+
+def is_narrow_at_stride_1(problem: Problem) -> bool:
+    """Whether `is_grouped_at_stride_1` holds, with groups of few output channels.
+
+    They do not fill the sublanes; strips of one image do.
+    """
+    narrow = problem.out_channels < SUBLANES * problem.geometry.groups
+    return is_grouped_at_stride_1(problem) and narrow
+
+
+def adds_few_products(problem: Problem) -> bool:
+    """Whether each output adds up two or three products of a GEMM, in narrow groups.
+
+    There are a few groups of at most eight output channels over several axes, and fewer
+    than eight images. The groups leave most of a convolution's registers empty, and so
+    few products cost little.
+    """
+    geometry = problem.geometry
+    few = math.prod(geometry.kernel_size) < _SEVERAL * math.prod(geometry.stride)
+    grouped = geometry.rank > 1 and geometry.groups > 1 and not is_depthwise(problem)
+    narrow = problem.out_channels <= SUBLANES * geometry.groups
+    sparse = grouped and narrow and not has_many_groups(problem)
+    return sparse and few and problem.batch < SUBLANES
+
+
+def adds_few_neighbours(problem: Problem) -> bool:
+    """Whether `adds_few_products` holds at stride 1.
+
+    The GEMM of a gradient then reads the cotangent as it is, once for each tap.
+    """
+    return adds_few_products(problem) and is_grouped_at_stride_1(problem)
+
+
+def gathers_many_narrow_groups(problem: Problem) -> bool:
+    """Whether `is_narrow_at_stride_1` holds for many groups.
+
+    XLA inflates the convolution of an input gradient to the channels of several.
+    """
+    return is_narrow_at_stride_1(problem) and has_many_groups(problem)
+
+
+def multiplies_channels(problem: Problem) -> bool:
+    """Whether each input channel makes several output channels of its own.
+
+    XLA inflates the convolution for its input gradient to all channels.
+    """
+    geometry = problem.geometry
+    return 1 < geometry.groups == problem.in_channels < problem.out_channels
+
+
+def multiplies_many_channels(problem: Problem) -> bool:
+    """Whether `multiplies_channels` holds for channels and images that fill registers.
+
+    There are several axes, channels for all lanes, and images for all sublanes.
+    """
+    full = problem.in_channels >= LANES and problem.batch >= SUBLANES
+    return problem.geometry.rank > 1 and full and multiplies_channels(problem)
+
+
+def multiplies_first_channels(problem: Problem) -> bool:
+    """Whether `multiplies_channels` holds with features first.
+
+    On all four such layers the weight gradient's convolutions of single residues were
+    estimated at 0.3 to 1.0 of any other form; with features last they were not.
+    """
+    return multiplies_channels(problem) and problem.features_first
