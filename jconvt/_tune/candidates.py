@@ -1,6 +1,7 @@
 """What may compute a map on a platform, by entries of `Lowerings`, the likely first."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from jconvt._call.problem import Map, Problem
 from jconvt._choice.choose import (
@@ -25,7 +26,7 @@ def automatic(which: Map, platform: str, problem: Problem) -> str:
 
 
 def entries_for(which: Map, platform: str, problem: Problem) -> list[str]:
-    """What else than the automatic pick to time, in the order of estimated time.
+    """What else than the automatic pick to time, in the order in which to time it.
 
     On a CPU they are what the choice compares, all of which keep the promise about
     memory. On other platforms they are all lowerings that can serve; whether they keep
@@ -34,11 +35,26 @@ def entries_for(which: Map, platform: str, problem: Problem) -> list[str]:
     find = _on_a_cpu if platform == "cpu" else _elsewhere
     times = find(which, problem)
     auto = choose(which, platform, problem)
+    ordered = _lowerings_in_turn([auto, *sorted(times, key=lambda f: times[f])])
     return [
         entry_for(which, problem, formulation)
-        for formulation in sorted(times, key=lambda f: times[f])
+        for formulation in ordered
         if formulation != auto
     ]
+
+
+def _lowerings_in_turn(ranked: Iterable[Formulation]) -> list[Formulation]:
+    """The first of each lowering, then the second of each, and so on.
+
+    Estimates are off by lowering rather than by variant. Where time is short, each
+    lowering is timed once before another variant of one is.
+    """
+    seen, rounds = Counter[str](), dict[Formulation, int]()
+    for formulation in ranked:
+        if formulation not in rounds:
+            rounds[formulation] = seen[formulation.lowering]
+            seen[formulation.lowering] += 1
+    return sorted(rounds, key=lambda f: rounds[f])
 
 
 def _on_a_cpu(which: Map, problem: Problem) -> dict[Formulation, float]:

@@ -6,7 +6,7 @@ import pytest
 
 import jconvt
 from jconvt._call.problem import Map
-from jconvt._choice.choose import candidates, choose, pinned
+from jconvt._choice.choose import candidates, choose, estimate, pinned
 from jconvt._choice.cost import allowed_bytes
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._shapes import call_of_shapes
@@ -36,6 +36,25 @@ def test_on_a_cpu_all_are_candidates_of_the_choice(layer, which):
     found = candidates(which, problem)
     assert {auto, *(pinned(which, entry, problem) for entry in entries)} <= set(found)
     assert len(set(entries)) == len(entries) > 0
+
+
+@pytest.mark.parametrize("which", Map)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_each_lowering_is_timed_before_another_variant_of_one(layer, which):
+    problem = problem_of(*layer)
+    entries = [
+        automatic(which, "cpu", problem),
+        *entries_for(which, "cpu", problem),
+    ]
+    names = [entry.split("/")[0] for entry in entries]
+    rounds = [names[:n].count(name) for n, name in enumerate(names)]
+    assert rounds == sorted(rounds)
+    estimates = [
+        estimate(which, problem, pinned(which, entry, problem))
+        for entry, turn in zip(entries, rounds, strict=True)
+        if turn == 1
+    ]
+    assert estimates == sorted(estimates)
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
