@@ -87,16 +87,19 @@ def multiplies_channels(problem: Problem) -> bool:
 def multiplies_many_channels(problem: Problem) -> bool:
     """Whether `multiplies_channels` holds for channels and images that fill registers.
 
-    There are several axes, channels for all lanes, and images for all sublanes.
+    There are several axes, channels for half of the lanes or more, and images for all
+    sublanes.
     """
-    full = problem.in_channels >= LANES and problem.batch >= SUBLANES
+    full = 2 * problem.in_channels >= LANES and problem.batch >= SUBLANES
     return problem.geometry.rank > 1 and full and multiplies_channels(problem)
 
 
-def multiplies_first_channels(problem: Problem) -> bool:
-    """Whether `multiplies_channels` holds with features first.
+def sums_over_multiplied_channels(problem: Problem) -> bool:
+    """Whether `multiplies_channels` holds, and a weight gradient goes by residues.
 
-    On all four such layers the weight gradient's convolutions of single residues were
-    estimated at 0.3 to 1.0 of any other form; with features last they were not.
+    On all five layers with features first, or with images and channels that fill
+    registers, the convolutions of single residues were estimated at 0.3 to 1.0 of any
+    other form. On others they were not.
     """
-    return multiplies_channels(problem) and problem.features_first
+    first = multiplies_channels(problem) and problem.features_first
+    return first or multiplies_many_channels(problem)

@@ -24,8 +24,14 @@ _MOST_GROUPS = 16
 _OVERLAPS = 8
 """The most products of a GEMM for each output: they are in memory all at once."""
 
+_FEW_SIGNALS = 4
+"""Input channels, at most, whose taps are multiplied and added one after the other."""
+
 _LONG_ROW = 4 * SUBLANES * LANES
 """Elements of a signal from which on each strip fills several registers."""
+
+_MANY_FRAMES = 32
+"""Frames of a signal from which on a convolution fills its registers with them."""
 
 _FRAMES = 32
 """Strides above this are taken for the hop of an inverse Fourier transform: each input
@@ -100,12 +106,12 @@ def is_sparse_row(problem: Problem) -> bool:
 
 
 def gathers_many_frames(problem: Problem) -> bool:
-    """Whether there are frames of eight signals or more, which fill the sublanes.
+    """Whether there are many frames of eight signals or more, which fill the sublanes.
 
     Then a convolution that makes all outputs of a hop at once is as good as a GEMM, and
     adds nothing up.
     """
-    many = problem.batch >= SUBLANES
+    many = problem.batch >= SUBLANES and problem.size >= (_MANY_FRAMES,)
     return many and has_frames(problem) and problem.geometry.stride[0] <= 2 * LANES
 
 
@@ -130,6 +136,21 @@ def is_narrow_row(problem: Problem) -> bool:
     plain = is_sparse_row(problem) and problem.geometry.is_plain
     channels = max(problem.in_channels, problem.out_channels)
     return plain and problem.geometry.stride == (1,) and channels <= NARROW
+
+
+def is_few_signals(problem: Problem) -> bool:
+    """Whether at most four long signals make one, over one axis.
+
+    Sums of taps then multiply whole signals by one number, and positions fill the
+    lanes.
+    """
+    few = problem.geometry.rank == 1 and problem.in_channels <= _FEW_SIGNALS
+    return few and problem.geometry.groups == 1 and has_one_channel(problem)
+
+
+def adds_few_signals(problem: Problem) -> bool:
+    """Whether `is_few_signals` holds at stride 1, so that nothing is interleaved."""
+    return is_few_signals(problem) and problem.geometry.stride == (1,)
 
 
 def is_one_row_in_groups(problem: Problem) -> bool:

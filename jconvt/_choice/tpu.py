@@ -32,9 +32,9 @@ from jconvt._choice.groups import (
     is_grouped_at_stride_1,
     is_narrow_at_stride_1,
     multiplies_channels,
-    multiplies_first_channels,
     multiplies_many_channels,
     scatters_groups,
+    sums_over_multiplied_channels,
 )
 from jconvt._choice.planes import (
     has_few_planes,
@@ -48,12 +48,14 @@ from jconvt._choice.preference import Preference, Table
 from jconvt._choice.signals import (
     LANES,
     NARROW,
+    adds_few_signals,
     convolves_frames,
     gathers_few_groups,
     gathers_many_frames,
     gathers_row_in_groups,
     has_frames,
     is_depthwise,
+    is_few_signals,
     is_narrow_row,
     is_one_row_in_groups,
     scatters_row,
@@ -80,6 +82,15 @@ def _is_row_or_grouped(problem: Problem) -> bool:
 def _as_given(problem: Problem) -> Variant:
     """The layout that the caller has, so that nothing is transposed."""
     return Variant(first=problem.features_first)
+
+
+def _of_large_images(problem: Problem) -> Variant:
+    """Features last at stride 1, where products are added as they are.
+
+    With a stride they are moved, and what is given is moved once less.
+    """
+    near = max(problem.geometry.stride, default=1) == 1
+    return Variant(first=False) if near else _as_given(problem)
 
 
 def _features_first(problem: Problem) -> Variant:
@@ -163,8 +174,9 @@ TPU: Table = {
         Preference("matmul", has_one_plane),
         Preference("tap_sums", has_few_planes, _features_first),
         Preference("overlap_add", has_one_plane, _features_first),
-        Preference("overlap_add", has_large_images, _as_given),
+        Preference("overlap_add", has_large_images, _of_large_images),
         Preference("overlap_add", is_picture_of_two, _as_given),
+        Preference("tap_sums", adds_few_signals, _features_first),
         Preference("overlap_add", scatters_row, _as_given),
         Preference("overlap_add", is_narrow_row, _as_given),
         Preference("overlap_add", scatters_groups, _features_first),
@@ -182,6 +194,7 @@ TPU: Table = {
         Preference("matmul", has_large_blocks),
         Preference("matmul", has_few_blocks),
         Preference("tap_sums", has_few_planes, _features_first),
+        Preference("tap_sums", is_few_signals, _features_first),
         Preference("fused_phases", gathers_many_frames),
         Preference("overlap_add", has_frames, _as_given),
         Preference("overlap_add", gathers_few_groups, _as_given),
@@ -207,7 +220,7 @@ TPU: Table = {
         Preference("fused_phases", sums_over_picture),
         Preference("overlap_add", sums_over_few_planes, _features_first),
         Preference("space_to_batch", sums_over_one_row),
-        Preference("phases", multiplies_first_channels),
+        Preference("phases", sums_over_multiplied_channels),
         Preference("overlap_add", adds_few_neighbours, _as_given),
         Preference("role_swapped", _reverses_less),
         Preference("fused_phases", is_grouped_at_stride_1),

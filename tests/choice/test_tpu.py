@@ -336,6 +336,17 @@ def half(layer):
     return replace(layer, dtype=np.dtype(np.float16))
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_large_images_are_added_up_with_features_last_at_stride_1(first):
+    near, far = at(3, 1), few(4, 2, channels=(16, 3))
+    found = [
+        choose(Map.OUTPUT, "tpu", replace(layer, features_first=first))
+        for layer in (near, far)
+    ]
+    assert [f.lowering for f in found] == ["overlap_add"] * 2
+    assert [f.variant for f in found] == [Variant(first=False), Variant(first=first)]
+
+
 BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
     tables.is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
     signals.has_one_channel: (
@@ -483,8 +494,13 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         [row(64, 32), row(265, 33), at(64, 33, n=2)],
     ),
     signals.gathers_many_frames: (
-        [row(512, 256), row(66, 33)],
-        [row(512, 256, batch=7), row(514, 257), row(64, 32)],
+        [row(512, 256, n=32), row(66, 33, n=32)],
+        [
+            row(512, 256, n=31),
+            row(512, 256, n=32, batch=7),
+            row(514, 257, n=32),
+            row(64, 32, n=32),
+        ],
     ),
     signals.convolves_frames: (
         [row(192, 64), row(384, 128), row(258, 129), row(516, 129), row(515, 129)],
@@ -586,20 +602,36 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         ],
     ),
     groups.multiplies_many_channels: (
-        [at(4, 2, groups=128, channels=(128, 256))],
+        [at(4, 2, groups=64, channels=(64, 128))],
         [
-            at(4, 2, groups=127, channels=(127, 254)),
-            at(4, 2, groups=128, channels=(128, 256), batch=7),
-            at(4, 2, groups=128, channels=(128, 128)),
-            row(4, 2, groups=128, channels=(128, 256)),
+            at(4, 2, groups=63, channels=(63, 126)),
+            at(4, 2, groups=64, channels=(64, 128), batch=7),
+            at(4, 2, groups=64, channels=(64, 64)),
+            row(4, 2, groups=64, channels=(64, 128)),
         ],
     ),
-    groups.multiplies_first_channels: (
-        [row(4, 2, groups=16, channels=(16, 32))],
+    groups.sums_over_multiplied_channels: (
+        [
+            row(4, 2, groups=16, channels=(16, 32)),
+            replace(at(4, 2, groups=64, channels=(64, 128)), features_first=False),
+        ],
         [
             replace(row(4, 2, groups=16, channels=(16, 32)), features_first=False),
             row(4, 2, groups=16),
         ],
+    ),
+    signals.is_few_signals: (
+        [row(4, 2, n=128, channels=(4, 1))],
+        [
+            row(4, 2, n=128, channels=(5, 1)),
+            row(4, 2, n=127, channels=(4, 1)),
+            row(4, 2, n=128, channels=(2, 2)),
+            at(4, 2, channels=(4, 1)),
+        ],
+    ),
+    signals.adds_few_signals: (
+        [row(4, 1, n=128, channels=(4, 1))],
+        [row(4, 2, n=128, channels=(4, 1))],
     ),
     blocks.has_large_blocks: (
         [at(8, 8, n=8), at(9, 9, rank=3, n=2)],
