@@ -149,7 +149,7 @@ def _tpu_rows() -> str:
 
 
 DRAWN = RESULTS / "aot-tpu-drawn.jsonl"
-MADE_FROM = (31, 32, 33, 34, 35, 36, 37, 38, 39)
+MADE_FROM = tuple(range(31, 43))
 """The seeds of the random layers that the rules for a TPU were made from."""
 
 

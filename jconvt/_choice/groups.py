@@ -6,11 +6,15 @@ How a TPU computes, and where the rules come from, stands in `jconvt._choice.tpu
 import math
 
 from jconvt._call.problem import Problem
-from jconvt._choice.signals import LANES, has_many_groups, is_depthwise
+from jconvt._choice.signals import LANES, NARROW, has_many_groups, is_depthwise
 from jconvt._lowerings.space_to_batch import SUBLANES
 
 _SEVERAL = 4
-"""Input channels of a group from which on a GEMM is worth it."""
+"""Input channels of a group from which on a GEMM is worth it; products of a GEMM, for
+each output, that are few."""
+
+_LARGE_IMAGE = 64 * 64
+"""Positions that fill a TPU's registers several times."""
 
 
 def scatters_groups(problem: Problem) -> bool:
@@ -60,11 +64,28 @@ def adds_few_products(problem: Problem) -> bool:
 
 
 def adds_few_neighbours(problem: Problem) -> bool:
-    """Whether `adds_few_products` holds at stride 1.
+    """Whether a few groups have four taps at most, over several axes at stride 1.
 
-    The GEMM of a gradient then reads the cotangent as it is, once for each tap.
+    The GEMM of each map then reads its operand as it is, once for each tap, and adds up
+    neighbours. With more than 16 output channels a group is wide enough for a
+    convolution.
     """
-    return adds_few_products(problem) and is_grouped_at_stride_1(problem)
+    geometry = problem.geometry
+    few = math.prod(geometry.kernel_size) <= _SEVERAL and problem.batch < SUBLANES
+    narrow = problem.out_channels <= NARROW * geometry.groups
+    sparse = narrow and not has_many_groups(problem) and not is_depthwise(problem)
+    return is_grouped_at_stride_1(problem) and few and sparse
+
+
+def adds_large_planes(problem: Problem) -> bool:
+    """Whether groups of one or two channels make one each, in large images at stride 1.
+
+    Sums of taps multiply each image by one number, and positions fill the registers.
+    """
+    groups, large = problem.geometry.groups, math.prod(problem.size) >= _LARGE_IMAGE
+    few = problem.out_channels == groups and problem.in_channels <= 2 * groups
+    few_images = problem.batch < SUBLANES
+    return is_grouped_at_stride_1(problem) and few and large and few_images
 
 
 def gathers_many_narrow_groups(problem: Problem) -> bool:

@@ -163,6 +163,17 @@ def is_one_row_in_groups(problem: Problem) -> bool:
     return grouped and (geometry.stride == (1,) or has_many_groups(problem))
 
 
+def is_row_in_narrow_groups(problem: Problem) -> bool:
+    """Whether `is_one_row_in_groups` holds for a long row and few output channels.
+
+    The channels of a group do not fill the sublanes, and the positions of a GEMM fill
+    the lanes several times.
+    """
+    narrow = problem.out_channels < SUBLANES * problem.geometry.groups
+    plain = is_one_row_in_groups(problem) and not is_depthwise(problem)
+    return plain and narrow and problem.size[0] >= _LONG_ROW
+
+
 def is_depthwise(problem: Problem) -> bool:
     """Whether each group has one channel: XLA does not inflate such convolutions."""
     return 1 < problem.geometry.groups == problem.in_channels == problem.out_channels

@@ -28,6 +28,7 @@ from jconvt._choice.blocks import (
 from jconvt._choice.groups import (
     adds_few_neighbours,
     adds_few_products,
+    adds_large_planes,
     gathers_many_narrow_groups,
     is_grouped_at_stride_1,
     is_narrow_at_stride_1,
@@ -58,6 +59,7 @@ from jconvt._choice.signals import (
     is_few_signals,
     is_narrow_row,
     is_one_row_in_groups,
+    is_row_in_narrow_groups,
     scatters_row,
     sums_over_one_row,
 )
@@ -181,6 +183,9 @@ TPU: Table = {
         Preference("overlap_add", is_narrow_row, _as_given),
         Preference("overlap_add", scatters_groups, _features_first),
         Preference("overlap_add", adds_few_products, _as_given),
+        Preference("overlap_add", adds_few_neighbours, _as_given),
+        Preference("tap_sums", adds_large_planes, _as_given),
+        Preference("overlap_add", is_row_in_narrow_groups, _as_given),
         Preference("space_to_batch", is_one_row_in_groups),
         Preference("space_to_batch", is_narrow_at_stride_1),
         Preference("fused_phases", is_grouped_at_stride_1),
@@ -222,6 +227,7 @@ TPU: Table = {
         Preference("space_to_batch", sums_over_one_row),
         Preference("phases", sums_over_multiplied_channels),
         Preference("overlap_add", adds_few_neighbours, _as_given),
+        Preference("role_swapped", is_row_in_narrow_groups),
         Preference("role_swapped", _reverses_less),
         Preference("fused_phases", is_grouped_at_stride_1),
     ),

@@ -590,8 +590,38 @@ BOUNDS = {  # predicate -> layers of which it is true, and of which it just is n
         ],
     ),
     groups.adds_few_neighbours: (
-        [column(3)],
-        [column(4), along(column(3), 1, 2)],
+        [
+            few(2, 1, groups=2, channels=(16, 32)),
+            few(2, 1, groups=16, channels=(32, 32), batch=7),
+        ],
+        [
+            column(5),
+            along(column(4), 1, 2),
+            few(2, 1, groups=2, channels=(16, 34)),
+            few(2, 1, groups=2, batch=8),
+            few(2, 1, groups=17, channels=(34, 34)),
+            few(2, 1, groups=16),
+            row(2, 1, groups=2, batch=1),
+        ],
+    ),
+    groups.adds_large_planes: (
+        [few(3, 1, groups=8, channels=(16, 8)), few(3, 1, groups=8, channels=(8, 8))],
+        [
+            few(3, 1, groups=8, channels=(24, 8)),
+            few(3, 1, groups=8, channels=(16, 16)),
+            few(3, 1, n=63, groups=8, channels=(16, 8)),
+            few(3, 1, groups=8, channels=(16, 8), batch=8),
+            few(3, 2, groups=8, channels=(16, 8)),
+        ],
+    ),
+    signals.is_row_in_narrow_groups: (
+        [row(3, 1, groups=4, n=4096, batch=1, channels=(16, 28))],
+        [
+            row(3, 1, groups=4, n=4095, batch=1, channels=(16, 28)),
+            row(3, 1, groups=4, n=4096, batch=1, channels=(16, 32)),
+            row(3, 1, groups=16, n=4096, batch=1),
+            row(3, 1, groups=4, n=4096, batch=2, channels=(16, 28)),
+        ],
     ),
     groups.gathers_many_narrow_groups: (
         [at(3, 1, groups=17, channels=(34, 34))],
