@@ -78,11 +78,13 @@ def time_map(layer: Layer, which: Map, platform: str, budget: Budget) -> Times:
     """Times the automatic formulation of a map and its candidates while time lasts.
 
     Each is timed once when it has been compiled. The best of them, and the automatic
-    one, are then raced in turn.
+    one, are then raced in turn. Without candidates nothing is timed.
     """
     problem = layer.problem
     entries = entries_for(which, platform, problem)
     found = Times(candidates=len(entries))
+    if not entries:
+        return found
     arrays = jax.device_put(layer.arrays())
     native = _Native(layer, which, arrays)
     runs: dict[str, Run] = {}

@@ -21,6 +21,7 @@ from jconvt._choice.pieces import WHOLE
 from jconvt._lowerings.table import LOWERINGS
 from jconvt._maps.make import perform
 from jconvt._maps.target import Target
+from jconvt._shapes import call_of_shapes
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 LAYERS = {  # weight, options
@@ -452,6 +453,15 @@ def all_that_can_be_picked(layer, static):
         }
 
     return run
+
+
+@pytest.mark.parametrize(("stride", "recovers"), [(1, True), (2, True), (4, False)])
+def test_a_derivative_recovers_half_of_a_symbolic_size(stride, recovers):
+    """The common divisor of stride and dilation is taken out first."""
+    (h,) = export.symbolic_shape("h", constraints=["mod(h, 2) == 0", "h >= 8"])
+    layer = {"stride": stride, "dilation": 2}
+    call, shape, _ = call_of_shapes("test", (1, 4, h // 2), (4, 3, 3), **layer)
+    assert call.recovers(shape) is recovers
 
 
 @pytest.mark.parametrize("space", ["plain", "symbolic"])

@@ -48,6 +48,17 @@ def entries(function, *arguments):
     }
 
 
+def test_a_map_that_one_formulation_serves_is_not_timed(monkeypatch):
+    clock = install(monkeypatch, Clock(), [])
+    tuned = jconvt.tune(LAYER, X, W, seconds=1000)
+    assert not clock.races
+    for row in tuned.report.maps:
+        assert (row.tried, row.candidates, row.runs) == (0, 0, "auto")
+        assert row.automatic_seconds is row.fastest_seconds is None
+        assert row.fastest == row.automatic
+    same(tuned, LAYER, X, W)
+
+
 # Where layers are found ---------------------------------------------------------------
 
 
