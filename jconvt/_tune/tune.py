@@ -1,20 +1,19 @@
 """`tune`: measures the layers of a function on the device at hand."""
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
-import jax.core
 import jax.numpy as jnp
 
 from jconvt._call.lowerings import AUTO, Lowerings, field_of
 from jconvt._call.problem import Map
 from jconvt._call.tracebacks import ends_traceback
 from jconvt._choice.pinned import check_lowering
-from jconvt._tune.candidates import automatic
+from jconvt._tune.candidates import automatic, entries_for
+from jconvt._tune.checks import check, check_arrays, usable
 from jconvt._tune.layers import Counts, Layer, Picks, find_layers, weight_of
 from jconvt._tune.measure import (
     TUNED,
@@ -87,14 +86,14 @@ def tune(
       >>> [row.map for row in tuned.report.maps]
       ['forward', 'input gradient', 'weight gradient']
     """
-    _check(function, seconds, derivatives, report)
+    check(function, seconds, derivatives, report)
     static, arrays = take_apart(arguments, {})
-    _check_arrays(arrays)
+    check_arrays(arrays)
     budget, start = Budget.of(seconds), time.perf_counter()
     jaxpr, _ = trace(function, static, arrays)
     counts = find_layers(jaxpr, derivatives=derivatives)
     device = next(iter(jnp.zeros(()).devices()))
-    known = _usable(report, device.device_kind)
+    known = usable(report, device.device_kind)
     made = _Tuning(counts, _PLATFORMS.get(device.platform, "cuda"), known)
     with progress(sum(map(len, counts.values())) + 1) as begin:
         made.measure_layers(budget.share(FOR_LAYERS), begin)
@@ -150,16 +149,17 @@ class _Tuning:
     def _measure_layer(
         self, layer: Layer, budget: Budget, begin: Callable[[str], None]
     ) -> Mapping[Map, str]:
-        maps, measured = self.counts[layer], False
-        for done, which in enumerate(maps):
+        maps = self.counts[layer]
+        known = {which: self._row_known(layer, which) for which in maps}
+        measured = None in known.values()
+        waiting = [m for m in maps if known[m] is None and self._has_others(layer, m)]
+        for which in maps:
             begin(f"{layer}: {which}")
-            row = self._row_known(layer, which)
-            if row is None:
-                measured = True
-                # One part more: for all maps together.
-                row = self._row_measured(
-                    layer, which, budget.share(1 / (len(maps) + 1 - done))
-                )
+            # One part more: for all maps together.
+            part = budget.share(1 / (len(waiting) + 1))
+            row = known[which] or self._row_measured(layer, which, part)
+            if which in waiting:
+                waiting.remove(which)
             self.rows[layer, which] = row
         entries = {
             m: self.rows[layer, m].runs for m in maps if self._runs(layer, m) != AUTO
@@ -228,6 +228,10 @@ class _Tuning:
     def _runs(self, layer: Layer, which: Map) -> str:
         return self.rows[layer, which].runs
 
+    def _has_others(self, layer: Layer, which: Map) -> bool:
+        """Whether anything can replace the automatic formulation of a map."""
+        return bool(entries_for(which, self.platform, layer.problem))
+
     def _row_known(self, layer: Layer, which: Map) -> TunedMap | None:
         """What an earlier report says about a map, if its pick can still run."""
         for row in self.known.maps if self.known else ():
@@ -288,54 +292,3 @@ def _serves(layer: Layer, row: TunedMap) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _usable(report: TuneReport | None, device_kind: str) -> TuneReport | None:
-    """The report, or None with a warning where it is stale."""
-    if report is None:
-        return None
-    here = (device_kind, jax.__version__)
-    there = (report.device_kind, report.jax_version)
-    if here == there:
-        return report
-    warnings.warn(
-        f"tune: `report` is stale: it was measured on {there[0]} with jax {there[1]}, "
-        f"and this is {here[0]} with jax {here[1]}. All is measured anew; save the new "
-        "report in its place.",
-        UserWarning,
-        stacklevel=4,
-    )
-    return None
-
-
-def _check(
-    function: object, seconds: object, derivatives: object, report: object
-) -> None:
-    if not callable(function):
-        raise TypeError(
-            f"tune: `function` must be callable; got {function!r} of type "
-            f"{type(function).__name__}. Its arguments follow it: "
-            "jconvt.tune(step, x, w)."
-        )
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(
-            f"tune: `seconds` must be a number; got {seconds!r} of type "
-            f"{type(seconds).__name__}."
-        )
-    if not seconds > 0:
-        raise ValueError(f"tune: `seconds` must be more than 0; got {seconds!r}.")
-    if not isinstance(derivatives, bool):
-        raise TypeError(f"tune: `derivatives` must be a bool; got {derivatives!r}.")
-    if not isinstance(report, TuneReport | None):
-        raise TypeError(
-            f"tune: `report` must be a jconvt.TuneReport or None; got {report!r} of "
-            f"type {type(report).__name__}. TuneReport.load reads a file."
-        )
-
-
-def _check_arrays(arrays: tuple[Any, ...]) -> None:
-    if any(isinstance(a, jax.core.Tracer) for a in arrays):
-        raise ValueError(
-            "tune: `arguments` must be arrays, since they are measured; got traced "
-            "ones. Call tune outside of jax.jit, jax.grad and jax.vmap."
-        )
