@@ -13,7 +13,7 @@ import jconvt
 import oracles
 from cases import Case
 from formulations import call_for
-from jconvt._call.layout import Layout, data_formats, normalize_layout
+from jconvt._call.layout import Layout, data_formats, normalize_layout, spell
 from jconvt._lowerings.axes import permute, wrap_axis
 
 FIRST = ("NCHW", "IOHW", "NCHW")
@@ -300,3 +300,8 @@ def test_wrap_axis_of_an_unknown_size():
     for size in (1, 2, 3, 5, 9):
         x = np.arange(size, dtype=np.float32)
         np.testing.assert_array_equal(exported.call(x), np.pad(x, (4, 6), mode="wrap"))
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_no_letters_spell_a_layout_of_other_ranks(rank):
+    assert spell(normalize_layout("test", None, rank)) is None

@@ -156,6 +156,18 @@ def test_a_whole_shape_in_flax_layers():
     same(module.apply(variables, x, skip.shape), ours(x))
 
 
+def test_a_flax_module_of_other_options_makes_its_own_bias():
+    pytest.importorskip("flax", reason="makes Flax layers")
+    x = whole(2, 4)
+    ours = from_mindspore({"weight": whole(4, 6), "bias": whole(6)})
+    module, variables = ours.to_linen()
+    assert type(module).__name__ == "PortedModule"
+    made = module.init(jax.random.key(0), x)
+    assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, variables)
+    assert not made["params"]["bias"].any()
+    same(module.apply(variables, x), ours(x))
+
+
 @pytest.mark.parametrize(
     ("x", "output_size", "message"),
     [
