@@ -32,10 +32,9 @@ def install(monkeypatch, clock, candidates=CANDIDATES):
     """Lets the clock tell the times, of few candidates."""
     monkeypatch.setattr("jconvt._tune.measure.race", clock)
     if candidates is not None:
-        for module in ("measure", "tune"):
-            monkeypatch.setattr(
-                f"jconvt._tune.{module}.entries_for", lambda *_: list(candidates)
-            )
+        monkeypatch.setattr(
+            "jconvt._tune.tune.entries_for", lambda *_: list(candidates)
+        )
     return clock
 
 

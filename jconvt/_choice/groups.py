@@ -6,15 +6,15 @@ How a TPU computes, and where the rules come from, stands in `jconvt._choice.tpu
 import math
 
 from jconvt._call.problem import Problem
+from jconvt._choice.planes import LARGE_IMAGE
 from jconvt._choice.signals import LANES, NARROW, has_many_groups, is_depthwise
 from jconvt._lowerings.space_to_batch import SUBLANES
 
 _SEVERAL = 4
-"""Input channels of a group from which on a GEMM is worth it; products of a GEMM, for
-each output, that are few."""
+"""Input channels of a group from which on a GEMM is worth it."""
 
-_LARGE_IMAGE = 64 * 64
-"""Positions that fill a TPU's registers several times."""
+_FEW_PRODUCTS = 4
+"""So many products of a GEMM for each output cost little to add up."""
 
 
 def scatters_groups(problem: Problem) -> bool:
@@ -56,7 +56,7 @@ def adds_few_products(problem: Problem) -> bool:
     few products cost little.
     """
     geometry = problem.geometry
-    few = math.prod(geometry.kernel_size) < _SEVERAL * math.prod(geometry.stride)
+    few = math.prod(geometry.kernel_size) < _FEW_PRODUCTS * math.prod(geometry.stride)
     grouped = geometry.rank > 1 and geometry.groups > 1 and not is_depthwise(problem)
     narrow = problem.out_channels <= SUBLANES * geometry.groups
     sparse = grouped and narrow and not has_many_groups(problem)
@@ -71,18 +71,18 @@ def adds_few_neighbours(problem: Problem) -> bool:
     convolution.
     """
     geometry = problem.geometry
-    few = math.prod(geometry.kernel_size) <= _SEVERAL and problem.batch < SUBLANES
+    few = math.prod(geometry.kernel_size) <= _FEW_PRODUCTS and problem.batch < SUBLANES
     narrow = problem.out_channels <= NARROW * geometry.groups
     sparse = narrow and not has_many_groups(problem) and not is_depthwise(problem)
     return is_grouped_at_stride_1(problem) and few and sparse
 
 
 def adds_large_planes(problem: Problem) -> bool:
-    """Whether groups of one or two channels make one each, in large images at stride 1.
+    """Whether each group makes one channel of one or two, in large images at stride 1.
 
     Sums of taps multiply each image by one number, and positions fill the registers.
     """
-    groups, large = problem.geometry.groups, math.prod(problem.size) >= _LARGE_IMAGE
+    groups, large = problem.geometry.groups, math.prod(problem.size) >= LARGE_IMAGE
     few = problem.out_channels == groups and problem.in_channels <= 2 * groups
     few_images = problem.batch < SUBLANES
     return is_grouped_at_stride_1(problem) and few and large and few_images
@@ -91,7 +91,8 @@ def adds_large_planes(problem: Problem) -> bool:
 def gathers_many_narrow_groups(problem: Problem) -> bool:
     """Whether `is_narrow_at_stride_1` holds for many groups.
 
-    XLA inflates the convolution of an input gradient to the channels of several.
+    XLA inflates the convolution of an input gradient to the channels of several
+    groups.
     """
     return is_narrow_at_stride_1(problem) and has_many_groups(problem)
 
@@ -116,11 +117,11 @@ def multiplies_many_channels(problem: Problem) -> bool:
 
 
 def sums_over_multiplied_channels(problem: Problem) -> bool:
-    """Whether `multiplies_channels` holds, and a weight gradient goes by residues.
+    """Whether `phases` is best for the weight gradient of `multiplies_channels`.
 
-    On all five layers with features first, or with images and channels that fill
-    registers, the convolutions of single residues were estimated at 0.3 to 1.0 of any
-    other form. On others they were not.
+    The compiler's estimates alone decide: on all five layers with features first, or
+    with images and channels that fill registers, its convolutions of single residues
+    were the best form or level with it. On the others they took too long to compile.
     """
     first = multiplies_channels(problem) and problem.features_first
     return first or multiplies_many_channels(problem)

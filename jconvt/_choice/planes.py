@@ -12,8 +12,9 @@ from jconvt._lowerings.space_to_batch import SUBLANES
 _COLOURS = 4
 """Output channels of a picture, at most."""
 
-_LARGE_IMAGE = 64 * 64
-"""Positions from which on it pays to move the products of a GEMM for that."""
+LARGE_IMAGE = 64 * 64
+"""Positions that fill a TPU's registers several times: from here on it pays to move the
+products of a GEMM for few channels."""
 
 
 def has_large_images(problem: Problem) -> bool:
@@ -24,7 +25,7 @@ def has_large_images(problem: Problem) -> bool:
     """
     geometry = problem.geometry
     plain = geometry.rank > 1 and geometry.groups == 1
-    large = math.prod(problem.size) >= _LARGE_IMAGE
+    large = math.prod(problem.size) >= LARGE_IMAGE
     near = max(geometry.stride, default=1) == 1
     most = NARROW if near else _COLOURS if problem.batch == 1 else 0
     return plain and large and problem.out_channels <= most
@@ -38,7 +39,7 @@ def is_picture_of_two(problem: Problem) -> bool:
     """
     geometry = problem.geometry
     plain = geometry.rank > 1 and geometry.groups == 1 and problem.batch == 1
-    large = 4 * math.prod(problem.size) >= _LARGE_IMAGE
+    large = 4 * math.prod(problem.size) >= LARGE_IMAGE
     return plain and large and problem.out_channels <= 2
 
 
@@ -75,6 +76,6 @@ def sums_over_few_planes(problem: Problem) -> bool:
     There are a few input channels, one output channel, and a stride. As above, nothing
     fills a register of the convolution; the positions of a GEMM do.
     """
-    large = math.prod(problem.size) >= _LARGE_IMAGE and problem.batch < SUBLANES
+    large = math.prod(problem.size) >= LARGE_IMAGE and problem.batch < SUBLANES
     strided = max(problem.geometry.stride, default=1) > 1
     return has_few_planes(problem) and large and strided

@@ -25,7 +25,7 @@ _OVERLAPS = 8
 """The most products of a GEMM for each output: they are in memory all at once."""
 
 _FEW_SIGNALS = 4
-"""Input channels, at most, whose taps are multiplied and added one after the other."""
+"""Input channels up to which a sum of taps is better than a GEMM."""
 
 _LONG_ROW = 4 * SUBLANES * LANES
 """Elements of a signal from which on each strip fills several registers."""
@@ -139,7 +139,7 @@ def is_narrow_row(problem: Problem) -> bool:
 
 
 def is_few_signals(problem: Problem) -> bool:
-    """Whether at most four long signals make one, over one axis.
+    """Whether at most four input channels make one output channel, over one long axis.
 
     Sums of taps then multiply whole signals by one number, and positions fill the
     lanes.

@@ -89,7 +89,7 @@ def _as_given(problem: Problem) -> Variant:
 def _of_large_images(problem: Problem) -> Variant:
     """Features last at stride 1, where products are added as they are.
 
-    With a stride they are moved, and what is given is moved once less.
+    With a stride they are moved anyway, and the caller's layout saves a transposition.
     """
     near = max(problem.geometry.stride, default=1) == 1
     return Variant(first=False) if near else _as_given(problem)

@@ -1,7 +1,7 @@
 """Times the maps of layers on the default device, in turn, within a given time."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from jconvt._call.lowerings import AUTO
 from jconvt._call.problem import Map
 from jconvt._maps.primitive import PRIMITIVES
 from jconvt._shell.timing import Run, race
-from jconvt._tune.candidates import entries_for, may_use
+from jconvt._tune.candidates import may_use
 from jconvt._tune.layers import Layer, Picks, as_lowerings
 
 FASTER = 0.97
@@ -74,14 +74,15 @@ class Times:
         return fastest if clearly else AUTO
 
 
-def time_map(layer: Layer, which: Map, platform: str, budget: Budget) -> Times:
-    """Times the automatic formulation of a map and its candidates while time lasts.
+def time_map(
+    layer: Layer, which: Map, entries: Sequence[str], platform: str, budget: Budget
+) -> Times:
+    """Times the automatic formulation of a map and other entries while time lasts.
 
     Each is timed once when it has been compiled. The best of them, and the automatic
-    one, are then raced in turn. Without candidates nothing is timed.
+    one, are then raced in turn. Without other entries nothing is timed.
     """
     problem = layer.problem
-    entries = entries_for(which, platform, problem)
     found = Times(candidates=len(entries))
     if not entries:
         return found

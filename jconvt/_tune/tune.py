@@ -1,7 +1,7 @@
 """`tune`: measures the layers of a function on the device at hand."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -151,21 +151,27 @@ class _Tuning:
     ) -> Mapping[Map, str]:
         maps = self.counts[layer]
         known = {which: self._row_known(layer, which) for which in maps}
-        measured = None in known.values()
-        waiting = [m for m in maps if known[m] is None and self._has_others(layer, m)]
+        others = {
+            which: entries_for(which, self.platform, layer.problem)
+            for which in maps
+            if known[which] is None
+        }
+        # The maps that have candidates share the time; one part more is for all maps
+        # together.
+        parts = 1 + sum(map(bool, others.values()))
         for which in maps:
             begin(f"{layer}: {which}")
-            # One part more: for all maps together.
-            part = budget.share(1 / (len(waiting) + 1))
-            row = known[which] or self._row_measured(layer, which, part)
-            if which in waiting:
-                waiting.remove(which)
+            row = known[which]
+            if row is None:
+                part = budget.share(1 / parts)
+                row = self._row_measured(layer, which, others[which], part)
+                parts -= bool(others[which])
             self.rows[layer, which] = row
         entries = {
             m: self.rows[layer, m].runs for m in maps if self._runs(layer, m) != AUTO
         }
-        self.new |= measured
-        if not measured or not entries or len(maps) == 1:
+        self.new |= bool(others)
+        if not others or not entries or len(maps) == 1:
             return entries
 
         def compare(picks: Picks) -> tuple[float, float]:
@@ -228,10 +234,6 @@ class _Tuning:
     def _runs(self, layer: Layer, which: Map) -> str:
         return self.rows[layer, which].runs
 
-    def _has_others(self, layer: Layer, which: Map) -> bool:
-        """Whether anything can replace the automatic formulation of a map."""
-        return bool(entries_for(which, self.platform, layer.problem))
-
     def _row_known(self, layer: Layer, which: Map) -> TunedMap | None:
         """What an earlier report says about a map, if its pick can still run."""
         for row in self.known.maps if self.known else ():
@@ -239,8 +241,10 @@ class _Tuning:
                 return replace(row, count=self.counts[layer][which])
         return None
 
-    def _row_measured(self, layer: Layer, which: Map, budget: Budget) -> TunedMap:
-        times = time_map(layer, which, self.platform, budget)
+    def _row_measured(
+        self, layer: Layer, which: Map, others: Sequence[str], budget: Budget
+    ) -> TunedMap:
+        times = time_map(layer, which, others, self.platform, budget)
         self.notes += (f"{layer}, {which}: {note}" for note in times.notes)
         auto = automatic(which, self.platform, layer.problem)
         fastest = min(times.seconds, key=lambda e: times.seconds[e], default=AUTO)

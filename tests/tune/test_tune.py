@@ -13,6 +13,7 @@ from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
 import jconvt
+from jconvt._call.problem import Map
 from jconvt._tune import measure
 from tuning import CANDIDATES, MAPS, Clock, install, lowerings_in
 
@@ -57,6 +58,25 @@ def test_a_map_that_one_formulation_serves_is_not_timed(monkeypatch):
         assert row.automatic_seconds is row.fastest_seconds is None
         assert row.fastest == row.automatic
     same(tuned, LAYER, X, W)
+
+
+def test_maps_that_have_candidates_share_the_time(monkeypatch):
+    """Half for the only one, and half for what follows; of 0.8 of all."""
+    install(monkeypatch, Clock())
+    given = {}
+
+    def time_map(layer, which, others, platform, budget):
+        given[which] = (list(others), budget.left)
+        return measure.Times()
+
+    def entries_for(which, platform, problem):
+        return CANDIDATES if which == Map.INPUT else []
+
+    monkeypatch.setattr("jconvt._tune.tune.time_map", time_map)
+    monkeypatch.setattr("jconvt._tune.tune.entries_for", entries_for)
+    jconvt.tune(LAYER, X, W, seconds=1e6)
+    assert [others for others, _ in given.values()] == [[], CANDIDATES, []]
+    assert given[Map.INPUT][1] == pytest.approx(0.4e6, rel=1e-3)
 
 
 # Where layers are found ---------------------------------------------------------------
