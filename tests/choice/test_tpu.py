@@ -8,7 +8,7 @@ import pytest
 
 from jconvt._call.problem import Map
 from jconvt._choice import blocks, groups, planes, signals, strips, tables, tpu
-from jconvt._choice.choose import choose
+from jconvt._choice.choose import choose, entry_for
 from jconvt._lowerings.work import Variant
 from problems import CANONICAL, SHARES, chosen, enlarging, geometry, problem
 
@@ -345,6 +345,44 @@ def test_large_images_are_added_up_with_features_last_at_stride_1(first):
     ]
     assert [f.lowering for f in found] == ["overlap_add"] * 2
     assert [f.variant for f in found] == [Variant(first=False), Variant(first=first)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "which", "entry"),
+    [
+        (few(3, 1, groups=8, channels=(16, 8)), Map.OUTPUT, "tap_sums/features first"),
+        (
+            few(3, 2, groups=4, channels=(16, 32)),
+            Map.OUTPUT,
+            "overlap_add/features first",
+        ),
+        *((few(2, 1, groups=2), which, "overlap_add/features first") for which in Map),
+        (
+            few(3, 1, groups=17, channels=(34, 34)),
+            Map.INPUT,
+            "overlap_add/features first",
+        ),
+        (
+            at(4, 2, groups=64, channels=(64, 128)),
+            Map.INPUT,
+            "tap_sums/features last",
+        ),
+        (few(4, 2, channels=(8, 2)), Map.WEIGHT, "fused_phases"),
+        (few(4, 2, batch=2, channels=(4, 1)), Map.WEIGHT, "overlap_add/features first"),
+        (row(4, 1, n=128, channels=(4, 1)), Map.OUTPUT, "tap_sums/features first"),
+        (row(4, 2, n=128, channels=(4, 1)), Map.INPUT, "tap_sums/features first"),
+        *(
+            (row(3, 1, groups=4, n=4096, batch=1, channels=(16, 28)), which, entry)
+            for which, entry in (
+                (Map.OUTPUT, "overlap_add/features first"),
+                (Map.WEIGHT, "role_swapped"),
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_which_formulation_a_rule_takes(layer, which, entry):
+    assert entry_for(which, layer, choose(which, "tpu", layer)) == entry
 
 
 BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
