@@ -5,14 +5,16 @@ in programs compiled for an H100 (`python -m benchmarks.aot`). The TPU's is in
 `jconvt._choice.tpu`.
 
 A program for several TPUs does not know which of its axes are sharded. It uses the
-table for GPUs: with these lowerings XLA's partitioner moves no activation of a sharded
-batch, while it does so for a convolution with many groups.
+table for GPUs, with whose lowerings XLA's partitioner moves no activation of a sharded
+batch. Only for the weight gradient of a depthwise convolution it gathers the batch on
+every device, so that is a GEMM there.
 """
 
 from jconvt._call.geometry import Geometry
 from jconvt._call.problem import Map, Problem
 from jconvt._choice.cost import fits
 from jconvt._choice.preference import Preference, Table
+from jconvt._choice.signals import is_depthwise
 from jconvt._choice.tpu import TPU
 from jconvt._lowerings.phases import is_compact
 from jconvt._lowerings.table import LOWERINGS
@@ -49,7 +51,9 @@ def reason_of(platform: str, geometry: Geometry) -> str:
 def _table_of(platform: str, geometry: Geometry, local: bool) -> str:
     if platform == "cpu" or (platform == "tpu" and local):
         return platform
-    return "plain" if geometry.is_plain else "groups or dilation"
+    if geometry.is_plain:
+        return "plain"
+    return "several tpus" if platform == "tpu" else "groups or dilation"
 
 
 _CANONICAL = Preference("lhs_dilation")
@@ -63,6 +67,15 @@ _TABLES: dict[str, Table] = {
         Map.WEIGHT: (Preference("role_swapped"), _PHASES),
     },
     "groups or dilation": dict.fromkeys(Map, (_MATMUL, _PHASES)),
+    "several tpus": {
+        Map.OUTPUT: (_MATMUL, _PHASES),
+        Map.INPUT: (_MATMUL, _PHASES),
+        Map.WEIGHT: (
+            _MATMUL,
+            Preference("overlap_add", is_depthwise),
+            _PHASES,
+        ),
+    },
     "tpu": TPU,
     "cpu": {
         Map.OUTPUT: (_MATMUL, Preference("fused_phases"), _PHASES),

@@ -385,6 +385,17 @@ def test_which_formulation_a_rule_takes(layer, which, entry):
     assert entry_for(which, layer, choose(which, "tpu", layer)) == entry
 
 
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_several_tpus_gather_no_batch_of_depthwise_layers(platform):
+    """XLA would, for the weight gradient of a convolution with a group a channel."""
+    depthwise, grouped = (at(4, 2, groups=g, channels=(16, 16)) for g in (16, 8))
+    found = [
+        choose(Map.WEIGHT, platform, layer, local=False).lowering
+        for layer in (depthwise, grouped)
+    ]
+    assert found == ["overlap_add" if platform == "tpu" else "phases", "phases"]
+
+
 BOUNDS = {  # predicate -> layers of which it is true, and of which it just is not
     tables.is_compact: ([at(3, 64, rank=1), at(9, 8)], [at(3, 65, rank=1)]),
     signals.has_one_channel: (
